@@ -1,0 +1,58 @@
+# Two commands matter: `make notebook` (the whole story, executed) and `make test`. Everything else serves them.
+# Installs leave a stamp in the environment, so they are repeated only when requirements.txt or pyproject.toml changes.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+NOTEBOOK := HAR_Human_Action_Recognition.ipynb
+DATA := Data/KTH-Synth
+RUN := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help notebook test results data lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make notebook   install what is needed, render KTH-Synth if missing, execute $(NOTEBOOK) in place"
+	@echo "make test       install the test tools too; ruff, mypy, pytest"
+	@echo "make data       render the embedded data set KTH-Synth into $(DATA)"
+	@echo "make results    regenerate the tables of README.md from results/*.csv"
+	@echo "make lint       ruff and mypy alone"
+	@echo "make clean      remove the environment and the caches; data sets and runs stay"
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is older than Python 3.10; name a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/.core: requirements.txt $(VENV)/.made
+	$(RUN) -m pip install -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.core
+	$(RUN) -m pip install --quiet -e ".[test]"
+	@touch $@
+
+$(DATA)/dataset.json: | $(VENV)/.core
+	$(RUN) har.py data synth --root $(DATA)
+
+data: $(DATA)/dataset.json
+
+notebook: $(VENV)/.core | $(DATA)/dataset.json
+	$(RUN) har.py notebook $(NOTEBOOK)
+
+results: $(VENV)/.core
+	$(RUN) har.py results
+
+lint: $(VENV)/.test
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+# One thread a worker: two pytest workers that each start a thread a core slow one another down.
+test: lint
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
