@@ -1,0 +1,364 @@
+"""What the files of KTH mean: names, actions, persons, the official split, annotated segments, files that cannot be used.
+
+Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and has never heard of a tensor.
+KTH-Synth uses the same names, so everything here holds for both data sets.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import os
+import re
+import struct
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")  # an action's index is its label
+SCENARIOS = {1: "outdoors", 2: "outdoors, scale variation", 3: "outdoors, other clothes", 4: "indoors"}
+SPLITS = {  # persons, in the order of the official annotation file (Schuldt, Laptev and Caputo, ICPR 2004)
+    "train": (11, 12, 13, 14, 15, 16, 17, 18),
+    "validation": (19, 20, 21, 23, 24, 25, 1, 4),
+    "test": (22, 2, 3, 5, 6, 7, 8, 9, 10),
+}
+FPS = 25
+MISSING = "person13_handclapping_d3"  # the one (person, action, scenario) of 600 that was never published
+SHORT_FILES = {"person01_boxing_d4": 304}  # published cut off: its header promises 370 frames, this many decode
+VIDEO_SUFFIXES = (".avi", ".mp4")
+MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what the first box of an MP4 file may be
+SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
+CSV_HEADER = ["video", "segment", "start", "stop"]
+
+_NAME = re.compile(r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE)
+
+Ranges = tuple[tuple[int, int], ...]
+Report = Callable[[str], None]
+
+
+class VideoError(ValueError):
+    """A video file that cannot be used; the message names the file, what is wrong with it, and the remedy."""
+
+
+@dataclass(frozen=True, order=True)
+class Video:
+    """One video file and what its name tells; what the name does not tell is None."""
+
+    path: Path
+    action: str | None
+    person: int | None
+    scenario: int | None
+
+    @property
+    def name(self) -> str:
+        """The file's stem without KTH's "_uncomp", such as "person01_boxing_d1"; the key of the segment tables."""
+        return self.path.stem.removesuffix("_uncomp")
+
+    @property
+    def label(self) -> int:
+        """Index of the action in ACTIONS; ValueError when the action is unknown."""
+        if self.action is None:
+            raise ValueError(f"{self.path}: no action is known for this video, so it has no label")
+        return ACTIONS.index(self.action)
+
+    @property
+    def group(self) -> str:
+        """What must stay within one split: the person ("person01"), or the file's name when no person is known."""
+        return self.path.name if self.person is None else f"person{self.person:02d}"
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its place (0-based) in the annotation's order."""
+
+    video: Video
+    index: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return self.stop - self.start
+
+    @property
+    def name(self) -> str:
+        """The video's name and the 1-based segment number, such as "person01_boxing_d1#1"."""
+        return f"{self.video.name}#{self.index + 1}"
+
+    @property
+    def label(self) -> int:
+        """Index of the video's action in ACTIONS."""
+        return self.video.label
+
+
+# names and files
+
+
+def parse_name(path: str | os.PathLike) -> Video:
+    """Read action, person and scenario from a file's name; the action from its folder when the name has none.
+
+    Raises ValueError when the action is not one of ACTIONS.
+    """
+    path = Path(path)
+    match = _NAME.match(path.stem)
+    action = (match["action"] if match else path.parent.name).lower()
+    if action not in ACTIONS:
+        where = "its name" if match else "its folder"
+        raise ValueError(
+            f"{path}: unknown action {action!r} in {where}; known actions are {', '.join(ACTIONS)}: rename it or move it away"
+        )
+    person, scenario = (match["person"], match["scenario"]) if match else (None, None)
+    return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
+
+
+def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> list[Video]:
+    """List the usable videos under root, sorted, in either layout: root/<action>/* or root/{train,validation,test}/<action>/*.
+
+    What is odd but survivable goes to report, one message a kind (default: a warning): files that cannot be used, class folders
+    without videos, files without a person, one name found twice (the first is kept). Raises FileNotFoundError when there is no
+    usable video at all and ValueError when a folder of videos is named after no known action.
+    """
+    root, report = Path(root), report or _warn
+    folders = _class_folders(root)
+    files = {folder: _video_files(folder) for folder in folders}
+    empty = [str(folder) for folder, inside in files.items() if not inside]
+    if empty and len(empty) < len(folders):
+        report(f"class folders without videos: {', '.join(empty)}")
+    videos = sorted(parse_name(path) for inside in files.values() for path in inside)
+    usable = _only_usable(_only_first(videos, report), report)
+    if not usable:
+        raise FileNotFoundError(_nothing_found(root, len(videos)))
+    strangers = sum(video.person is None for video in usable)
+    if strangers:
+        report(
+            f"{strangers} of {len(usable)} files under {root} carry no person in their name (person01_...): "
+            "each is its own group and belongs to no official split"
+        )
+    return usable
+
+
+def probe(path: str | os.PathLike) -> int:
+    """Return the number of frames a video file's container promises, after a look at its size and its first frame.
+
+    Raises VideoError for a file that is missing, empty, cut off, not a video, or whose first frame does not decode.
+    """
+    path = Path(path)
+    try:
+        stat = path.stat()
+    except OSError as err:
+        raise VideoError(f"{path}: cannot be opened ({err.strerror}); check the path") from err
+    return _inspect(path, stat.st_size, stat.st_mtime_ns)
+
+
+def _class_folders(root: Path) -> list[Path]:
+    """Folders named after an action, in root and in root's split folders."""
+    if not root.is_dir():
+        raise FileNotFoundError(_nothing_found(root, 0))
+    found = []
+    for parent in (root, *(root / split for split in SPLITS)):
+        if not parent.is_dir():
+            continue
+        for folder in sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")):
+            if folder.name.lower() in ACTIONS:
+                found.append(folder)
+            elif _video_files(folder):
+                raise ValueError(
+                    f"{folder}: {folder.name!r} is an unknown action; known actions are {', '.join(ACTIONS)}: "
+                    "rename the folder or move it away"
+                )
+    return found
+
+
+def _video_files(folder: Path) -> list[Path]:
+    """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a video."""
+    visible = (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in visible if p.is_file())
+
+
+def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
+    """Keep one file for each KTH name: the same clip in two folders or formats would count twice."""
+    kept, doubles = {}, []
+    for video in videos:
+        key = video.path if video.person is None or video.scenario is None else video.name
+        if kept.setdefault(key, video) is not video:
+            doubles.append(f"{video.path} (kept: {kept[key].path})")
+    if doubles:
+        report(f"{len(doubles)} files repeat a name and are skipped: {'; '.join(doubles)}")
+    return list(kept.values())
+
+
+def _only_usable(videos: Sequence[Video], report: Report) -> list[Video]:
+    usable, broken = [], []
+    for video in videos:
+        try:
+            probe(video.path)
+            usable.append(video)
+        except VideoError as err:
+            broken.append(str(err))
+    if broken:
+        report(f"{len(broken)} of {len(videos)} files cannot be used and are skipped: {' | '.join(broken)}")
+    return usable
+
+
+def _nothing_found(root: Path, seen: int) -> str:
+    what = f"none of the {seen} videos under {root} can be used" if seen else f"no videos under {root}"
+    return (
+        f"{what} (looked for <action>/*.avi and {{train,validation,test}}/<action>/*.avi, .mp4 too): "
+        "`python har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _inspect(path: Path, size: int, mtime_ns: int) -> int:
+    """probe() without the stat; size and mtime_ns make a changed file a new key of the cache."""
+    remedy = "fetch or render it again, or delete it"
+    if size == 0:
+        raise VideoError(f"{path}: empty file (0 bytes); {remedy}")
+    promised = _promised_size(path, size)
+    if promised > size and Video(path, None, None, None).name not in SHORT_FILES:
+        raise VideoError(f"{path}: truncated, {size} of {promised} bytes are there; {remedy}")
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if not capture.isOpened():
+            raise VideoError(f"{path}: not a video that OpenCV can open; {remedy}")
+        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if not capture.read()[0]:
+            raise VideoError(f"{path}: its first frame does not decode; {remedy}")
+        if frames <= 0:  # some containers do not say; then only counting tells
+            frames = 1
+            while capture.grab():
+                frames += 1
+        return frames
+    finally:
+        capture.release()
+
+
+def _promised_size(path: Path, size: int) -> int:
+    """Bytes that the container's own headers (RIFF, MP4) say the file holds; never more than size where they do not say."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and len(head) == 12:
+            return struct.unpack("<I", head[4:8])[0] + 8
+        end = 0 if head[4:8] in MP4_STARTS else size
+        while end < size and len(head) >= 8:  # MP4: boxes of (size, four letters), one after the other
+            box = struct.unpack(">I", head[:4])[0]
+            if box < 8:  # 0: up to the end of the file; 1: a 64-bit size, which no clip of ours needs
+                return 0
+            end += box
+            file.seek(end)
+            head = file.read(12)
+    return end
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)
+
+
+# segments
+
+
+def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Ranges]:
+    """Read a segment table: video name -> its (start, stop) ranges, 0-based and end-exclusive, in the annotation's order.
+
+    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its identity. Raises ValueError
+    naming the line when the header, a number or a range is wrong.
+    """
+    table: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    with open(csv_path, newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        if (header := next(rows, [])) != CSV_HEADER:
+            raise ValueError(f"{csv_path}: header is {','.join(header)!r}, not {','.join(CSV_HEADER)!r}")
+        for row in filter(None, rows):
+            try:
+                name, number, start, stop = row[0], *map(int, row[1:])
+            except (ValueError, IndexError) as err:
+                raise ValueError(f"{csv_path} line {rows.line_num}: {','.join(row)!r} is not video,segment,start,stop") from err
+            if not 0 <= start < stop or number != len(table[name]) + 1:
+                raise ValueError(
+                    f"{csv_path} line {rows.line_num}: segment {number} of {name} is {start}..{stop}; wanted segment "
+                    f"{len(table[name]) + 1} with 0 <= start < stop (0-based, stop exclusive)"
+                )
+            table[name].append((start, stop))
+    return {name: tuple(ranges) for name, ranges in table.items()}
+
+
+def write_segments(csv_path: str | os.PathLike, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
+    """Write a segment table that load_segments reads back unchanged; names and ranges stay in their order."""
+    rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
+    temporary = Path(f"{csv_path}.part")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([CSV_HEADER, *rows])
+    os.replace(temporary, csv_path)
+
+
+def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None) -> list[Segment]:
+    """List the segments of all usable videos under root, sorted by video and then in the annotation's order.
+
+    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that the table lacks is one segment,
+    whole_files makes every video one. Raises VideoError when a segment ends beyond its file; only KTH's person01_boxing_d4,
+    published cut off, is clamped to the frames that decode, with one message to report (default: a warning).
+    """
+    report = report or _warn
+    own = Path(root) / "segments.csv"
+    table = load_segments(own if own.is_file() else SEGMENTS_CSV)
+    found = []
+    for video in find_videos(root, report=report):
+        frames = probe(video.path)
+        # Only KTH's own file is short; another data set's file of that name is as long as it says.
+        limit = frames if own.is_file() else min(frames, SHORT_FILES.get(video.name, frames))
+        ranges = ((0, limit),) if whole_files or video.name not in table else table[video.name]
+        if video.name in SHORT_FILES and ranges[-1][1] > limit and not own.is_file():
+            report(f"{video.path}: published cut off, {limit} frames decode; segments beyond are clamped")
+            ranges = tuple((start, min(stop, limit)) for start, stop in ranges if start < limit)
+        found += _checked_segments(video, ranges, frames)
+    return found
+
+
+def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Segment]:
+    for index, (start, stop) in enumerate(ranges):
+        segment = Segment(video, index, start, stop)
+        if stop > frames:
+            raise VideoError(
+                f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file has {frames}; "
+                "fetch the file again, or correct the segment table"
+            )
+        yield segment
+
+
+# splits
+
+
+def split_of(person: int) -> str:
+    """Return the official split that a person (1 to 25) belongs to; ValueError for anybody else."""
+    for split, persons in SPLITS.items():
+        if person in persons:
+            return split
+    raise ValueError(f"person {person} is in no split of KTH, which has persons 1 to 25; use split 'all'")
+
+
+def select(segments: Iterable[Segment], split: str) -> list[Segment]:
+    """Keep the segments of one split ("train", "validation", "test" or "all"), in their order.
+
+    Segments without a person belong to no split and are found in "all" only; a person outside 1..25 raises ValueError.
+    """
+    if split == "all":
+        return list(segments)
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)} and all")
+    return [s for s in segments if s.video.person is not None and split_of(s.video.person) == split]
+
+
+def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
+    """Raise ValueError, naming persons and splits, when anybody (or a file without a person) is in more than one split."""
+    where: dict[str, list[str]] = defaultdict(list)
+    for split, segments in splits.items():
+        for group in {segment.video.group for segment in segments}:
+            where[group].append(split)
+    shared = [f"{group} ({', '.join(names)})" for group, names in sorted(where.items()) if len(names) > 1]
+    if shared:
+        raise ValueError(f"in more than one split: {'; '.join(shared)}; a person belongs to one split, or the test is no test")
