@@ -1,7 +1,7 @@
-"""What the files of KTH mean: names, actions, persons, the official split, annotated segments, files that cannot be used.
+"""What the files of KTH mean: names, actions, persons, the official split, annotated segments, unusable files.
 
-Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and has never heard of a tensor.
-KTH-Synth uses the same names, so everything here holds for both data sets.
+Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and has never heard of
+a tensor. KTH-Synth uses the same names, so everything here holds for both data sets.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Video:
 
 @dataclass(frozen=True, order=True)
 class Segment:
-    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its place (0-based) in the annotation's order."""
+    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its 0-based place in the annotation."""
 
     video: Video
     index: int
@@ -109,18 +109,19 @@ def parse_name(path: str | os.PathLike) -> Video:
     if action not in ACTIONS:
         where = "its name" if match else "its folder"
         raise ValueError(
-            f"{path}: unknown action {action!r} in {where}; known actions are {', '.join(ACTIONS)}: rename it or move it away"
+            f"{path}: unknown action {action!r} in {where}; known actions are {', '.join(ACTIONS)}: "
+            "rename it or move it away"
         )
     person, scenario = (match["person"], match["scenario"]) if match else (None, None)
     return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
 
 
 def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> list[Video]:
-    """List the usable videos under root, sorted, in either layout: root/<action>/* or root/{train,validation,test}/<action>/*.
+    """List the usable videos under root, sorted: root/<action>/* or root/{train,validation,test}/<action>/*.
 
-    What is odd but survivable goes to report, one message a kind (default: a warning): files that cannot be used, class folders
-    without videos, files without a person, one name found twice (the first is kept). Raises FileNotFoundError when there is no
-    usable video at all and ValueError when a folder of videos is named after no known action.
+    What is odd but survivable goes to report, one message a kind (default: a warning): files that cannot be used,
+    class folders without videos, files without a person, one name found twice (the first is kept). Raises
+    FileNotFoundError when there is no usable video at all and ValueError when a folder of videos is no known action.
     """
     root, report = Path(root), report or _warn
     folders = _class_folders(root)
@@ -238,7 +239,7 @@ def _inspect(path: Path, size: int, mtime_ns: int) -> int:
 
 
 def _promised_size(path: Path, size: int) -> int:
-    """Bytes that the container's own headers (RIFF, MP4) say the file holds; never more than size where they do not say."""
+    """Bytes that the container's headers (RIFF, MP4) say the file holds; never more than size where they do not say."""
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and len(head) == 12:
@@ -262,10 +263,10 @@ def _warn(message: str) -> None:
 
 
 def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Ranges]:
-    """Read a segment table: video name -> its (start, stop) ranges, 0-based and end-exclusive, in the annotation's order.
+    """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the annotation's order.
 
-    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its identity. Raises ValueError
-    naming the line when the header, a number or a range is wrong.
+    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its identity. Raises
+    ValueError naming the line when the header, a number or a range is wrong.
     """
     table: dict[str, list[tuple[int, int]]] = defaultdict(list)
     with open(csv_path, newline="", encoding="utf-8") as file:
@@ -276,7 +277,8 @@ def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Range
             try:
                 name, number, start, stop = row[0], *map(int, row[1:])
             except (ValueError, IndexError) as err:
-                raise ValueError(f"{csv_path} line {rows.line_num}: {','.join(row)!r} is not video,segment,start,stop") from err
+                line = f"{csv_path} line {rows.line_num}: {','.join(row)!r}"
+                raise ValueError(f"{line} is not video,segment,start,stop") from err
             if not 0 <= start < stop or number != len(table[name]) + 1:
                 raise ValueError(
                     f"{csv_path} line {rows.line_num}: segment {number} of {name} is {start}..{stop}; wanted segment "
@@ -299,20 +301,21 @@ def write_segments(csv_path: str | os.PathLike, table: Mapping[str, Iterable[tup
 def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None) -> list[Segment]:
     """List the segments of all usable videos under root, sorted by video and then in the annotation's order.
 
-    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that the table lacks is one segment,
-    whole_files makes every video one. Raises VideoError when a segment ends beyond its file; only KTH's person01_boxing_d4,
-    published cut off, is clamped to the frames that decode, with one message to report (default: a warning).
+    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that the table lacks is one
+    segment, whole_files makes every video one. Raises VideoError when a segment ends beyond its file; only KTH's
+    person01_boxing_d4, published cut off, is clamped to the frames that decode, with one message to report (default:
+    a warning).
     """
     report = report or _warn
     own = Path(root) / "segments.csv"
-    table = load_segments(own if own.is_file() else SEGMENTS_CSV)
+    # Only KTH's own file is cut off; in another data set a file of that name is as long as it says.
+    table, short = (load_segments(own), {}) if own.is_file() else (load_segments(), SHORT_FILES)
     found = []
     for video in find_videos(root, report=report):
         frames = probe(video.path)
-        # Only KTH's own file is short; another data set's file of that name is as long as it says.
-        limit = frames if own.is_file() else min(frames, SHORT_FILES.get(video.name, frames))
+        limit = min(frames, short.get(video.name, frames))
         ranges = ((0, limit),) if whole_files or video.name not in table else table[video.name]
-        if video.name in SHORT_FILES and ranges[-1][1] > limit and not own.is_file():
+        if video.name in short and any(stop > limit for _, stop in ranges):
             report(f"{video.path}: published cut off, {limit} frames decode; segments beyond are clamped")
             ranges = tuple((start, min(stop, limit)) for start, stop in ranges if start < limit)
         found += _checked_segments(video, ranges, frames)
@@ -354,11 +357,11 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
 
 
 def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
-    """Raise ValueError, naming persons and splits, when anybody (or a file without a person) is in more than one split."""
+    """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more than one split."""
     where: dict[str, list[str]] = defaultdict(list)
     for split, segments in splits.items():
         for group in {segment.video.group for segment in segments}:
             where[group].append(split)
     shared = [f"{group} ({', '.join(names)})" for group, names in sorted(where.items()) if len(names) > 1]
     if shared:
-        raise ValueError(f"in more than one split: {'; '.join(shared)}; a person belongs to one split, or the test is no test")
+        raise ValueError(f"in more than one split: {'; '.join(shared)}; give each person to one split only")
