@@ -182,7 +182,8 @@ def _video_files(folder: Path) -> list[Path]:
 
 def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
     """Keep one file for each KTH name: the same clip in two folders or formats would count twice."""
-    kept, doubles = {}, []
+    kept: dict[Path | str, Video] = {}
+    doubles = []
     for video in videos:
         key = video.path if video.person is None or video.scenario is None else video.name
         if kept.setdefault(key, video) is not video:
@@ -310,7 +311,7 @@ def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report:
     own = Path(root) / "segments.csv"
     # Only KTH's own file is cut off; in another data set a file of that name is as long as it says.
     table, short = (load_segments(own), {}) if own.is_file() else (load_segments(), SHORT_FILES)
-    found = []
+    found: list[Segment] = []
     for video in find_videos(root, report=report):
         frames = probe(video.path)
         limit = min(frames, short.get(video.name, frames))
