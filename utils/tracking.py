@@ -1,0 +1,267 @@
+"""What a run leaves behind: its folder, its history, its rows in results/*.csv, and the README tables made from them.
+
+Knows files, rows and Markdown. Does not know models, data sets or how a number came about: whoever calls brings the
+numbers. Whatever is written is written whole or not at all, so an interruption never leaves half a file.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+COLUMNS = (
+    "experiment", "data", "trained_on", "split", "level", "n", "correct", "accuracy", "low", "high", "seed",
+    "parameters", "frames", "size", "weights", "seconds", "date",
+)  # fmt: skip
+KEY = ("experiment", "data", "trained_on", "split", "level", "seed", "frames", "size", "weights")
+MARKER = re.compile(r"<!-- results:(?P<name>[\w.-]+) -->\n(?P<table>.*?)<!-- /results:(?P=name) -->", re.DOTALL)
+LEVELS = ("segment", "video")
+
+
+# runs
+
+
+class RunFolder:
+    """The folder of one run, runs/<name>-<timestamp>: config.json, history.csv, checkpoints, at the end result.json."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]) -> "RunFolder":
+        """Make a new folder for a run of this name and write its config.json, the configuration's hash included."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        for suffix in ("", *(f"-{number}" for number in range(2, 1000))):  # two runs may start within one second
+            path = Path(runs_dir) / f"{name}-{stamp}{suffix}"
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            _write_json(path / "config.json", {"name": name, "hash": config_hash(config), "config": config})
+            return cls(path)
+        raise RuntimeError(f"{runs_dir} holds a thousand runs named {name}-{stamp}; look for a loop that starts them")
+
+    @property
+    def best(self) -> Path:
+        """Where the checkpoint that the validation persons chose lies."""
+        return self.path / "best.pth"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was started with."""
+        return _read_json(self.path / "config.json")["config"]
+
+    @property
+    def hash(self) -> str:
+        """The hash of the configuration; equal hashes mean equal runs. Empty when the folder is no run's."""
+        try:
+            return _read_json(self.path / "config.json")["hash"]
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: the result is written last."""
+        return (self.path / "result.json").is_file()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The result of a finished run, as it was written."""
+        return _read_json(self.path / "result.json")
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv as numbers, empty before the first epoch."""
+        return [{key: float(value) for key, value in row.items()} for row in _read_rows(self.path / "history.csv")]
+
+    def log_epoch(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch's row to history.csv; an epoch that is run again after an interruption replaces its old row."""
+        kept = [old for old in _read_rows(self.path / "history.csv") if float(old["epoch"]) < float(row["epoch"])]
+        _write_rows(self.path / "history.csv", [*kept, dict(row)], list(row))
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, which marks the run as finished."""
+        _write_json(self.path / "result.json", result)
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return a short hash that is the same for equal configurations, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find_runs(runs_dir: str | os.PathLike, name: str) -> list[RunFolder]:
+    """List the runs of exactly this name, oldest first; "ghost" does not find the runs of "ghost_whole"."""
+    pattern = re.compile(re.escape(name) + r"-(\d{8}-\d{6})(?:-(\d+))?")
+    matches = [(pattern.fullmatch(path.name), path) for path in Path(runs_dir).glob(f"{name}-*") if path.is_dir()]
+    dated = [(match[1], int(match[2] or 1), path) for match, path in matches if match]
+    return [RunFolder(path) for _, _, path in sorted(dated)]
+
+
+def newest_run(runs_dir: str | os.PathLike, name: str) -> RunFolder | None:
+    """Return the newest finished run of this name, or None."""
+    return next((run for run in reversed(find_runs(runs_dir, name)) if run.finished), None)
+
+
+def matching_run(runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]) -> RunFolder | None:
+    """Return the newest run, finished or not, that was started with exactly this configuration, or None."""
+    wanted = config_hash(config)
+    alike = [run for run in find_runs(runs_dir, name) if run.hash == wanted]
+    return max(alike, key=lambda run: run.finished, default=None)
+
+
+# results
+
+
+def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+    """Write one row of results; the row with the same key (what was measured, on what, which seed) is replaced.
+
+    Raises ValueError naming the columns when some are missing or unknown.
+    """
+    if wrong := set(row) ^ set(COLUMNS):
+        raise ValueError(f"{csv_path}: a row has the columns {', '.join(COLUMNS)}; this one differs in {sorted(wrong)}")
+    fresh = {column: _as_text(row[column]) for column in COLUMNS}
+    kept = [old for old in read_results(csv_path) if any(old[column] != fresh[column] for column in KEY)]
+    rows = sorted([*kept, fresh], key=_place)
+    Path(csv_path).parent.mkdir(parents=True, exist_ok=True)
+    _write_rows(Path(csv_path), rows, list(COLUMNS))
+
+
+def read_results(csv_path: str | os.PathLike) -> list[dict[str, str]]:
+    """Read the rows of a results file as text, an empty list when it is not there yet."""
+    return _read_rows(Path(csv_path))
+
+
+def results_table(rows: Iterable[Mapping[str, str]], order: Sequence[str] = ()) -> str:
+    """Render rows of results as a Markdown table, one line an experiment, seeds summed up as mean and deviation.
+
+    Args:
+        rows: Rows as read_results gives them.
+        order: Experiments in the order of the table; others follow by name.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[column] for column in KEY if column not in ("level", "seed")), []).append(row)
+    names = list(order)
+    places = sorted(groups, key=lambda key: (key[1:], names.index(key[0]) if key[0] in names else len(names), key[0]))
+    lines = [
+        "| experiment | data, split | trained on | frames | size | segments | videos | seeds | parameters | seconds |",
+        "|---|---|---|---:|---|---|---|---:|---:|---:|",
+    ]
+    return "\n".join([*lines, *(_table_line(groups[place]) for place in places)]) + "\n"
+
+
+def render_tables(text: str, results_dir: str | os.PathLike = "results", order: Sequence[str] = ()) -> str:
+    """Return a README's text with the table between each pair of results markers made anew from results_dir/NAME.csv.
+
+    Raises ValueError when a marker has no end or names a file that is not there.
+    """
+
+    def renew(match: re.Match) -> str:
+        source = Path(results_dir) / f"{match['name']}.csv"
+        rows = read_results(source)
+        if not rows:
+            raise ValueError(f"table {match['name']!r} has no rows: {source} is missing or empty; run an experiment")
+        return f"<!-- results:{match['name']} -->\n{results_table(rows, order)}<!-- /results:{match['name']} -->"
+
+    opened, closed = text.count("<!-- results:"), len(MARKER.findall(text))
+    if opened != closed:
+        raise ValueError(f"{opened} results markers are opened and {closed} closed; close with <!-- /results:NAME -->")
+    return MARKER.sub(renew, text)
+
+
+def write_tables(
+    readme: str | os.PathLike, results_dir: str | os.PathLike = "results", order: Sequence[str] = ()
+) -> bool:
+    """Make the tables of a README anew; tell whether anything changed."""
+    old = Path(readme).read_text(encoding="utf-8")
+    new = render_tables(old, results_dir, order)
+    if new != old:
+        _write_text(Path(readme), new)
+    return new != old
+
+
+def check_tables(
+    readme: str | os.PathLike, results_dir: str | os.PathLike = "results", order: Sequence[str] = ()
+) -> list[str]:
+    """Return the names of the tables in a README that no longer say what results_dir says."""
+    old = Path(readme).read_text(encoding="utf-8")
+    now = {match["name"]: match["table"] for match in MARKER.finditer(render_tables(old, results_dir, order))}
+    return [match["name"] for match in MARKER.finditer(old) if now[match["name"]] != match["table"]]
+
+
+def results_path(data_name: str, results_dir: str | os.PathLike = "results") -> Path:
+    """Return the file that holds the results on a data set: "KTH clips" -> results/kth-clips.csv."""
+    slug = re.sub(r"[^a-z0-9]+", "-", data_name.lower()).strip("-")
+    if not slug:
+        raise ValueError(f"the data set's name {data_name!r} has no letter or digit to name a results file by")
+    return Path(results_dir) / f"{slug}.csv"
+
+
+def _place(row: Mapping[str, str]) -> tuple[Any, ...]:
+    return row["trained_on"], row["split"], row["experiment"], int(row["seed"]), row["level"]
+
+
+def _table_line(rows: Sequence[Mapping[str, str]]) -> str:
+    first = rows[0]
+    seconds = statistics.mean(float(row["seconds"]) for row in rows)
+    cells = [
+        first["experiment"], f"{first['data']}, {first['split']}", first["trained_on"], first["frames"], first["size"],
+        *(_accuracy_cell([row for row in rows if row["level"] == level]) for level in LEVELS),
+        str(len({row["seed"] for row in rows})), f"{int(first['parameters']):,}", f"{seconds:.0f}",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def _accuracy_cell(rows: Sequence[Mapping[str, str]]) -> str:
+    """One seed: k / n = accuracy [interval]. Several: mean ± deviation of n, and the mean interval of a single run."""
+    if not rows:
+        return ""
+    accuracies = [100 * float(row["accuracy"]) for row in rows]
+    low, high = (statistics.mean(100 * float(row[side]) for row in rows) for side in ("low", "high"))
+    if len(rows) == 1:
+        return f"{rows[0]['correct']} / {rows[0]['n']} = {accuracies[0]:.1f} % [{low:.1f}, {high:.1f}]"
+    spread = statistics.stdev(accuracies)
+    return f"{statistics.mean(accuracies):.1f} ± {spread:.1f} % of {rows[0]['n']} [{low:.1f}, {high:.1f}]"
+
+
+# files
+
+
+def _as_text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    _write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
