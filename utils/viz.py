@@ -12,9 +12,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from mlxtend.plotting import plot_confusion_matrix
 
 # Told apart without colour: a class or a run is a line style and a marker first, a shade of cividis second.
@@ -109,6 +111,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, t
             axis.plot(epochs, [row[f"train_{what}"] for row in history], linewidth=0.9, alpha=0.75, **look)
             axis.plot(epochs, [row[f"val_{what}"] for row in history], linewidth=2.0, label=name, **look)
         axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylabel(f"{what} (thick: validation, thin: training)", fontsize=9)
         _quiet(axis)
     axis.legend(fontsize=8, frameon=False)
@@ -126,7 +129,8 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, title: str =
     axis = figure.subplots()
     every_class_seen = bool((matrix.sum(1) > 0).all())
     with np.errstate(invalid="ignore"):  # a class without clips has no shares
-        plot_confusion_matrix(matrix, figure=figure, axis=axis, cmap="Greys", show_normed=every_class_seen)
+        plot_confusion_matrix(matrix, figure=figure, axis=axis, cmap="Greys", show_normed=every_class_seen,
+                              norm_colormap=Normalize(0, 1) if every_class_seen else None)
     axis.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(classes)), classes)
     axis.set_xlabel("predicted")
