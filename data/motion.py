@@ -1,0 +1,292 @@
+"""The six actions as motion of a body: joint positions over time, in metres on the ground.
+
+Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, clothes or pictures.
+
+Sources. Walking angles: Winter, "The Biomechanics and Motor Control of Human Gait", 2nd ed. (1991), natural cadence.
+Running angles, duty factors and flight: Novacheck, "The biomechanics of running", Gait & Posture 7 (1998), figs 2 and 5.
+Cadence: 0.8-1.05 strides a second in walking (Winter 1991, table 2.1), 1.25-1.5 in jogging and running (Novacheck 1998;
+Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989). Speed follows from the angles:
+the foot on the ground stands still. What a KTH actor does with his arms was looked up in the annotated clips' lengths and
+in the description of the data set (Schuldt, Laptev and Caputo, ICPR 2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.body import JOINT, SIDES, Build, clearance, reach, rotate_about_z, set_arm, set_leg, trunk
+
+FPS = 25
+LOCOMOTION = ("jogging", "running", "walking")
+
+# Degrees at 0, 10 ... 90 % of the gait cycle, from one heel strike to the next of the same foot.
+_GAIT_TABLES = {
+    "walk": {
+        "hip": (24, 22, 15, 6, -3, -9, -6, 10, 22, 26),
+        "knee": (5, 16, 15, 9, 5, 10, 36, 60, 44, 14),
+        "ankle": (0, -5, 2, 6, 9, 6, -16, -7, 0, 2),
+    },
+    "run": {
+        "hip": (36, 30, 15, 1, -9, -3, 16, 34, 45, 43),
+        "knee": (18, 34, 37, 25, 18, 52, 90, 98, 64, 26),
+        "ankle": (7, 17, 23, 6, -18, -11, -3, 0, 3, 5),
+    },
+}
+_DUTY = {"walk": 0.60, "run": 0.37}
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What one person brings to every action: a tempo, a size of movement, a way to hold himself (all near 0 or 1)."""
+
+    tempo: float = 1.0
+    size: float = 1.0
+    lean: float = 0.0
+    elbow: float = 0.0
+    guard: float = 0.0
+    clap_height: float = 0.0
+    clap_lift: float = 0.0
+    wave_top: float = 0.0
+
+    @staticmethod
+    def draw(rng: np.random.Generator, spread: float = 1.0) -> Habit:
+        """A person's habits; `spread` widens every distribution alike (1 is KTH-Synth)."""
+        sd = np.array([0.05, 0.06, 1.5, 8.0, 0.05, 0.06, 18.0, 5.0]) * spread
+        values = np.array([1, 1, 0, 0, 0, 0, 0, 0], float) + rng.normal(size=8).clip(-2, 2) * sd
+        return Habit(*values.tolist())
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Joints (F, J, 3) in metres: x to the right of the picture, y away from the camera, z up from the ground."""
+
+    joints: np.ndarray
+    fps: float = FPS
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+
+def drift(rng: np.random.Generator, seconds: np.ndarray, *, period: float) -> np.ndarray:
+    """A smooth random curve of unit variance that wanders once in about `period` seconds."""
+    rates = rng.uniform(0.5, 1.5, size=3) / period
+    phases = rng.uniform(0, 2 * np.pi, size=3)
+    return np.sqrt(2 / 3) * np.sin(2 * np.pi * np.outer(seconds, rates) + phases).sum(axis=1)
+
+
+def bump(x: np.ndarray) -> np.ndarray:
+    """0 outside (0, 1), a smooth hill of height 1 inside."""
+    return np.where((x > 0) & (x < 1), np.sin(np.pi * np.clip(x, 0, 1)) ** 2, 0.0)
+
+
+def periodic(table: tuple[float, ...], phase: np.ndarray) -> np.ndarray:
+    """The trigonometric interpolant of equally spaced values at `phase` in cycles."""
+    coefficients = np.fft.rfft(table)[: (len(table) + 1) // 2] / len(table)
+    coefficients[1:] *= 2
+    orders = np.arange(len(coefficients))
+    return np.real(np.exp(2j * np.pi * np.outer(phase, orders)) @ coefficients)
+
+
+# locomotion
+
+
+@dataclass(frozen=True)
+class Gait:
+    """One way to get along: which table, how far the joints go, how often, and what the arms and the trunk do."""
+
+    table: str
+    amplitude: float
+    cadence: float
+    arm_swing: float
+    elbow: float
+    lean: float
+    bounce: float
+    lift: float = 1.0
+    still_arm: float | None = None
+
+    @property
+    def duty(self) -> float:
+        """The part of the cycle that a foot spends on the ground."""
+        return _DUTY[self.table]
+
+
+# mean, standard deviation: amplitude, cadence, arm swing, elbow, lean, bounce, knee lift
+_GAITS = {
+    "walking": ("walk", (1.16, 0.08), (0.98, 0.06), (18, 7), (20, 9), (2, 2.0), (0.0, 0.0), (1.0, 0.06)),
+    "jogging": ("run", (0.67, 0.06), (1.30, 0.06), (22, 7), (78, 14), (4, 2.5), (0.035, 0.010), (0.78, 0.09)),
+    "running": ("run", (0.86, 0.08), (1.41, 0.08), (36, 9), (92, 12), (8, 3.0), (0.050, 0.012), (1.06, 0.10)),
+}
+
+
+def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float = 1.0) -> Gait:
+    """How this person walks, jogs or runs this time; joggers and runners overlap."""
+    table, *ranges = _GAITS[action]
+    values = [mean + sd * spread * float(np.clip(rng.normal(), -2.2, 2.2)) for mean, sd in ranges]
+    amplitude, cadence, swing, elbow, lean, bounce, lift = values
+    still = None
+    if action == "walking" and rng.random() < 0.10 * spread:  # hands in the pockets, a bag, a telephone
+        swing, still = swing * 0.2, float(rng.choice([35.0, 60.0, 125.0]))
+    return Gait(
+        table, max(amplitude * habit.size, 0.5), cadence * habit.tempo, max(swing * habit.size, 2.0),
+        max(elbow + habit.elbow, 5.0), lean + habit.lean, max(bounce, 0.0), max(lift, 0.5), still,
+    )  # fmt: skip
+
+
+def leg_angles(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
+    """Hip, knee and ankle flexion (F,) in radians at `phase` cycles after heel strike."""
+    table = _GAIT_TABLES[gait.table]
+    hip = periodic(table["hip"], phase) * gait.amplitude
+    knee = 6 + (periodic(table["knee"], phase) - 6) * (0.4 + 0.6 * gait.amplitude)
+    swing = bump(((phase - gait.duty) % 1.0) / (1 - gait.duty))
+    knee = np.clip(knee * (1 + (gait.lift - 1) * swing), 2, 135)
+    return {name: np.radians(angle) for name, angle in (("hip", hip), ("knee", knee), ("ankle", periodic(table["ankle"], phase)))}
+
+
+def ground_speed(gait: Gait, build: Build) -> float:
+    """Metres a second at which the foot on the ground stands still."""
+    phase = np.linspace(0.08, 0.7 * gait.duty, 24)  # the foot is flat: later the heel rises and the ankle moves
+    angles = leg_angles(gait, phase)
+    ankle_x = build.thigh * np.sin(angles["hip"]) + build.shank * np.sin(angles["hip"] - angles["knee"])
+    return float((ankle_x[0] - ankle_x[-1]) / (phase[-1] - phase[0]) * gait.cadence)
+
+
+def stride(gait: Gait, build: Build, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Joints (F, J, 3) of a body that gets along on the spot, feet on the ground (z = 0)."""
+    cycles = rng.uniform() + gait.cadence * (seconds + 0.02 * drift(rng, seconds, period=2.0))
+    swing = 2 * np.pi * cycles
+    lean = np.radians(gait.lean + 1.0 * np.sin(2 * swing))
+    joints = trunk(build, lean=lean, twist=np.radians(0.22 * gait.arm_swing) * np.cos(swing), nod=-0.5 * lean)
+    free = gait.still_arm is None
+    for (side, _), offset in zip(SIDES, (0.0, 0.5), strict=True):
+        set_leg(joints, build, side, **leg_angles(gait, cycles + offset), spread=0.02)
+        forward = -np.cos(swing + 2 * np.pi * offset)
+        elbow = gait.elbow + 0.35 * gait.arm_swing * forward if free or side == "left" else np.full(len(seconds), gait.still_arm)
+        shoulder = np.radians(-0.3 * gait.arm_swing + gait.arm_swing * forward)
+        set_arm(joints, build, side, shoulder=shoulder, elbow=np.radians(elbow), spread=0.12)
+    contact = -clearance(joints)
+    middle = np.quantile(contact, 0.25) if gait.bounce else 0.0
+    flight = middle + gait.bounce * 0.5 * (1 - np.cos(2 * (swing - np.pi * gait.duty)))
+    joints[..., 2] += np.maximum(contact, flight if gait.bounce else 0.0)[:, None]
+    return joints
+
+
+# standing
+
+
+def stand(build: Build, seconds: np.ndarray, rng: np.random.Generator, *, lean, twist, crouch: float, stagger: float, apart: float):
+    """Joints (F, J, 3) of a body that stands with knees bent by `crouch` degrees, one foot `stagger` degrees ahead."""
+    sway = np.radians(1.2) * drift(rng, seconds, period=2.5)
+    joints = trunk(build, lean=lean + 0.4 * sway, twist=twist, nod=np.radians(3) * drift(rng, seconds, period=3.0))
+    knee = np.radians(crouch * (1 + 0.4 * drift(rng, seconds, period=1.5)).clip(0.1))
+    for side, sign in SIDES:
+        hip = np.radians(sign * stagger) + 0.5 * knee + 0.3 * sway
+        set_leg(joints, build, side, hip=hip, knee=knee, ankle=knee - hip, spread=apart)
+    joints[..., 2] -= clearance(joints)[:, None]
+    joints[..., 1] += (0.02 * drift(rng, seconds, period=3.0))[:, None]
+    return joints
+
+
+def shoulder_frame(joints: np.ndarray, side: str, offset: np.ndarray) -> np.ndarray:
+    """Points (F, 3) at `offset` (F, 3) from a shoulder, in the directions of the body."""
+    return joints[:, JOINT[f"{side}_shoulder"]] + offset
+
+
+def punches(seconds: np.ndarray, habit: Habit, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """How far each fist is out (F, 2) over time, 0 in the guard to 1: mostly left and right in turn."""
+    out = np.zeros((len(seconds), 2))
+    beat = float(np.clip(rng.normal(0.46, 0.08 * spread), 0.28, 0.9)) / habit.tempo
+    strength = float(np.clip(rng.normal(0.88, 0.09 * spread), 0.45, 1.0))
+    start, side = -rng.uniform(0, beat), int(rng.integers(2))
+    while start < seconds[-1]:
+        length = beat * rng.uniform(0.95, 1.35)
+        x = (seconds - start) / length
+        out[:, side] = np.maximum(out[:, side], strength * rng.uniform(0.85, 1.08) * bump(np.clip(x, 0, 1) ** 0.8))
+        start += beat * rng.uniform(0.85, 1.2) + (rng.uniform(0.2, 0.6) if rng.random() < 0.06 else 0.0)
+        side = 1 - side if rng.random() < 0.9 else side
+    return out
+
+
+def box(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """Upright, fists before the chest or the chin, straight punches with a turn of the shoulders."""
+    out = punches(seconds, habit, rng, spread)
+    turn = np.radians(rng.normal(22, 6 * spread))
+    lean = np.radians(rng.normal(4, 3 * spread) + 4 * out.max(axis=1)) + np.radians(habit.lean)
+    crouch, stagger = max(rng.normal(10, 6 * spread), 2), rng.normal(5, 6 * spread)
+    joints = stand(build, seconds, rng, lean=lean, twist=turn * (out[:, 1] - out[:, 0]), crouch=crouch, stagger=stagger, apart=0.07)
+    scale = build.stature / 1.75
+    guard_x, guard_z = rng.normal(0.26, 0.05 * spread), rng.normal(-0.06 + habit.guard, 0.07 * spread)
+    hit_z, narrow = rng.normal(0.02, 0.05 * spread), rng.uniform(0.35, 0.8)
+    for (side, sign), e in zip(SIDES, out.T, strict=True):
+        wobble = 0.015 * drift(rng, seconds, period=0.8)
+        guard = np.stack([guard_x + wobble, np.full_like(e, -sign * 0.1 * narrow), guard_z + wobble], axis=-1)
+        hit = np.array([(build.upper_arm + build.forearm) * 0.99 / scale, -sign * 0.12, hit_z])
+        target = shoulder_frame(joints, side, scale * (guard + e[:, None] * (hit - guard)))
+        reach(joints, build, side, target=target, hint=np.array([-0.2, sign * rng.uniform(0.1, 0.9), -1.0]))
+    return joints
+
+
+def clap(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """The hands meet before the chest or the belt and open sideways, half or all the way."""
+    rate = float(np.clip(rng.normal(1.25, 0.2 * spread), 0.7, 2.4)) * habit.tempo
+    cycles = rng.uniform() + rate * (seconds + 0.03 * drift(rng, seconds, period=2.0))
+    opened = (0.5 - 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(0.7, 1.3)
+    joints = stand(build, seconds, rng, lean=np.full(len(seconds), np.radians(habit.lean)), twist=np.zeros(len(seconds)),
+                   crouch=3, stagger=0.0, apart=np.radians(rng.normal(5, 2)))  # fmt: skip
+    arm = build.upper_arm + build.forearm
+    lift = np.radians(np.clip(rng.normal(-20 + habit.clap_lift, 16 * spread), -70, 25))
+    wide = float(np.clip(rng.normal(0.80, 0.13 * spread), 0.35, 0.98)) * arm
+    height = np.clip(rng.normal(-0.20 + habit.clap_height, 0.07 * spread), -0.45, 0.05)
+    forward = rng.uniform(0.22, 0.36)
+    for side, sign in SIDES:
+        closed = np.array([forward, -sign * (build.half_shoulders - 0.03), height])
+        away = np.array([0.12, sign * wide * np.cos(lift), wide * np.sin(lift)])
+        target = shoulder_frame(joints, side, closed + opened[:, None] * (away - closed))
+        reach(joints, build, side, target=target, hint=np.array([-0.3, sign * 0.5, -1.0]))
+    return joints
+
+
+def wave(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
+    """Both arms swing sideways from the thighs until the hands meet over the head, and back."""
+    rate = float(np.clip(rng.normal(0.68, 0.11 * spread), 0.35, 1.4)) * habit.tempo
+    cycles = rng.uniform() + rate * (seconds + 0.04 * drift(rng, seconds, period=2.0))
+    raised = 0.5 - 0.5 * np.cos(2 * np.pi * cycles)
+    bottom = np.clip(rng.normal(-62, 14 * spread), -80, 5)
+    top = np.clip(rng.normal(96 + habit.wave_top, 9 * spread), 50, 114)
+    joints = stand(build, seconds, rng, lean=np.full(len(seconds), np.radians(habit.lean)), twist=np.zeros(len(seconds)),
+                   crouch=3, stagger=0.0, apart=np.radians(rng.normal(5, 2)))  # fmt: skip
+    arm = build.upper_arm + build.forearm
+    bent = rng.uniform(0.82, 0.96)
+    late = rng.normal(0, 0.012)
+    for side, sign in SIDES:
+        angle = np.radians(bottom + (top - bottom) * np.clip(raised + sign * late, 0, 1))
+        length = arm * (0.97 - (0.97 - bent) * raised**2)
+        target = np.stack([np.full_like(angle, 0.08), sign * length * np.cos(angle), length * np.sin(angle)], axis=-1)
+        hint = np.array([-0.2, sign * 1.0, -0.2])
+        reach(joints, build, side, target=shoulder_frame(joints, side, target), hint=hint)
+    return joints
+
+
+_STANDING = {"boxing": box, "handclapping": clap, "handwaving": wave}
+
+
+def perform(
+    action: str, build: Build, habit: Habit, rng: np.random.Generator, *, seconds: float, heading: float, spread: float = 1.0
+) -> Motion:
+    """One person doing one of the standing actions for `seconds`, facing `heading` radians (0 is to the right)."""
+    times = np.arange(round(seconds * FPS)) / FPS
+    return Motion(rotate_about_z(_STANDING[action](build, habit, times, rng, spread), heading))
+
+
+def cross(
+    action: str, build: Build, habit: Habit, rng: np.random.Generator, *, width: float, heading: float, spread: float = 1.0
+) -> Motion:
+    """One crossing of `width` metres of a picture, centred on the origin, at the speed that the gait itself makes."""
+    gait = draw_gait(action, habit, rng, spread)
+    speed = ground_speed(gait, build)
+    length = width / max(abs(np.cos(heading)), 0.5)
+    times = np.arange(max(round(length / speed * FPS), 16)) / FPS
+    joints = stride(gait, build, times, rng)
+    joints[..., 0] += (speed * times - length / 2)[:, None]
+    return Motion(rotate_about_z(joints, heading))

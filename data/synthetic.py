@@ -1,0 +1,255 @@
+"""KTH-Synth: KTH's files, names and annotations with rendered people in them; also the wider crowd for pre-training.
+
+Knows who the 25 persons are, how the four scenarios are set up and how clips become files. How a body moves is
+`data.motion`, how it looks is `data.render`. Nothing in here was fitted to frames of KTH: lengths of segments follow the
+published annotation file, the scenes follow its description (d1 outdoors, d2 scale, d3 clothes, d4 indoors).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from data.body import JOINTS, Build
+from data.kth import ACTIONS, write_segments
+from data.motion import FPS, LOCOMOTION, Habit, cross, perform
+from data.render import HEIGHT, WIDTH, Camera, Clothes, Light, Renderer, Scene, dress, folds_texture, ground, room
+
+VERSION = 1
+PERSONS = tuple(range(1, 26))
+SCENARIOS = (1, 2, 3, 4)
+# mean length of an annotated segment in frames (KTH's own, from its annotation file)
+SEGMENT_FRAMES = {"boxing": 110, "handclapping": 106, "handwaving": 129}
+_FAR_AWAY = 1e4  # metres: where the actor is while the camera sees an empty scene
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who acts: a build, habits, his usual clothes and those of scenario d3."""
+
+    build: Build
+    habit: Habit
+    clothes: Clothes
+    heavy: Clothes
+
+    @staticmethod
+    def draw(rng: np.random.Generator, spread: float = 1.0) -> Person:
+        """A person from a random stream; `spread` widens builds and habits alike."""
+        around = [float(np.clip(rng.normal(), -2.2, 2.2)) * spread for _ in range(4)]
+        build = Build(1.72 + 0.08 * around[0], 1 + 0.09 * around[1], 1 + 0.06 * around[2], 1 + 0.02 * around[3])
+        return Person(build, Habit.draw(rng, spread), Clothes.draw(rng, spread=spread), Clothes.draw(rng, heavy=True, spread=spread))
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One file before it is drawn: the scene, the joints (F, J, 3), headings (F,) and the annotated ranges."""
+
+    scene: Scene
+    joints: np.ndarray
+    heading: np.ndarray
+    segments: tuple[tuple[int, int], ...]
+    rng: np.random.Generator = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def renderer(self) -> Renderer:
+        """A renderer of this shot; shots draw the same frames every time they are made from the same seed."""
+        return Renderer(self.scene, self.joints, self.heading, self.rng)
+
+
+def make_person(seed: int, number: int, spread: float = 1.0) -> Person:
+    """Person `number` of the data set with this seed."""
+    return Person.draw(np.random.default_rng([seed, 1, number]), spread)
+
+
+def make_shot(
+    person: Person, action: str, scenario: int, rng: np.random.Generator, *, segments: int = 2, spread: float = 1.0
+) -> Shot:
+    """Put a person into a scenario and let him act, `segments` times."""
+    if action not in ACTIONS:
+        raise ValueError(f"unknown action {action!r}; KTH has {', '.join(ACTIONS)}")
+    camera = _camera(action, scenario, rng, spread)
+    act = _walk_by if action in LOCOMOTION else _stand_there
+    joints, heading, ranges = act(person, action, scenario, camera, rng, segments, spread)
+    scene = _scene(person, scenario, camera, rng, spread)
+    if scenario == 2 and action not in LOCOMOTION:
+        scene = replace(scene, zoom=_zoom(len(joints), rng))
+    return Shot(scene, joints, heading, tuple(ranges), rng)
+
+
+def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
+    scale = rng.normal(41, 5 * spread) if action in LOCOMOTION else rng.normal(42, 6 * spread)
+    if scenario == 2 and action in LOCOMOTION:
+        scale *= rng.uniform(0.55, 1.0)
+    scale = float(np.clip(scale, 20, 54))
+    pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
+    feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))  # the head stays in the picture
+    return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
+
+
+def _scene(person: Person, scenario: int, camera: Camera, rng: np.random.Generator, spread: float) -> Scene:
+    clothes = person.heavy if scenario == 3 else person.clothes
+    if scenario == 4:
+        wall = float(rng.uniform(0.6, 1.6))
+        side = rng.choice([-1, 1]) * rng.uniform(0.2, 0.9)
+        light = Light((side, -0.9, rng.uniform(0.1, 0.5)), rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.45), rng.uniform(1.0, 4.0), wall)
+        background = room(rng, camera, wall, spread)
+    else:
+        sunny = rng.random() < 0.3
+        light = Light((rng.uniform(-0.9, 0.9), rng.uniform(-0.6, 0.6), rng.uniform(0.35, 0.9)), rng.uniform(0.06, 0.22) + 0.15 * sunny,
+                      rng.uniform(0.15, 0.4) if sunny else rng.uniform(0.0, 0.12), 1.0 if sunny else 3.0)  # fmt: skip
+        background = ground(rng, spread)
+    return Scene(
+        camera, light, background, dress(person.build, clothes), person.build, folds_texture(rng, clothes.folds),
+        blur=float(rng.uniform(0.35, 0.6 + 0.25 * spread)), noise=float(rng.uniform(0.4, 1.4 + spread)), gain=float(rng.uniform(0, 0.006)),
+        quality=int(rng.integers(45 if spread > 1 else 65, 96)), exposure=float(rng.normal(205, 15)),
+    )  # fmt: skip
+
+
+def _zoom(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """The zoom (F,) of scenario d2: out and in again, smoothly."""
+    low, period = rng.uniform(0.45, 0.75), rng.uniform(4.0, 9.0)
+    seconds = np.arange(frames) / FPS
+    return low + (1 - low) * (0.5 + 0.5 * np.sin(2 * np.pi * (seconds / period + rng.uniform())))
+
+
+def _walk_by(person, action, scenario, camera, rng, segments, spread):
+    """Crossings to and fro with an empty scene between them."""
+    slant = 16 if scenario == 2 else 5
+    direction = int(rng.integers(2))
+    joints, heading, ranges = [_nobody(int(rng.integers(2, 14)))], [0.0] * 0, []
+    for number in range(segments):
+        facing = np.pi * ((direction + number) % 2) + np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * spread)
+        margin = person.build.stature * 0.35
+        motion = cross(action, person.build, person.habit, rng, width=WIDTH / camera.scale + 2 * margin, heading=facing, spread=spread)
+        start = sum(map(len, joints))
+        inside = np.flatnonzero(np.abs(camera.project(motion.joints[:, 0])[0][:, 0] - WIDTH / 2) < WIDTH / 2 + rng.uniform(-2, 7))
+        ranges.append((start + int(inside[0]), start + int(inside[-1]) + 1))
+        joints += [motion.joints, _nobody(int(rng.integers(20, 46) if number + 1 < segments else rng.integers(2, 60)))]
+        heading += [facing]
+    lengths = list(map(len, joints))
+    headings = np.concatenate([np.full(n, heading[min(max(i - 1, 0) // 2, segments - 1)]) for i, n in enumerate(lengths)])
+    return np.concatenate(joints), headings, ranges
+
+
+def _nobody(frames: int) -> np.ndarray:
+    return np.full((frames, len(JOINTS), 3), [_FAR_AWAY, 0.0, 0.0])
+
+
+def _stand_there(person, action, scenario, camera, rng, segments, spread):
+    """One performance on the spot, cut into contiguous segments as KTH's annotators did."""
+    mean = SEGMENT_FRAMES[action]
+    lengths = np.clip(mean * np.exp(rng.normal(-0.03, 0.25, size=segments)), 0.45 * mean, 2.2 * mean).round().astype(int)
+    facing = np.pi * int(rng.integers(2)) if action == "boxing" else -np.pi / 2
+    facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (14 if action == "boxing" else 9) * spread)
+    motion = perform(action, person.build, person.habit, rng, seconds=lengths.sum() / FPS, heading=facing, spread=spread)
+    motion.joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
+    ends = np.cumsum(lengths)
+    return motion.joints, np.full(len(motion), facing), [(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)]
+
+
+# the data set on disk
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    seed: int
+    person: int
+    action: str
+    scenario: int
+    segments: int
+
+
+def render_dataset(
+    root: str | os.PathLike = "Data/KTH-Synth",
+    *,
+    seed: int = 0,
+    segments: int = 2,
+    persons: Iterable[int] = PERSONS,
+    actions: Sequence[str] = ACTIONS,
+    scenarios: Sequence[int] = SCENARIOS,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Render KTH-Synth into root/<action>/personXX_<action>_dY.avi with segments.csv and dataset.json beside it.
+
+    Files that are there already are kept, so that an interrupted run continues; another seed, number of segments or
+    version of the renderer renders anew. Same arguments, same bytes on one machine.
+
+    Raises:
+        ValueError: the folder holds videos that this function did not render, or an action is unknown.
+    """
+    root = Path(root)
+    settings = {"name": "KTH-Synth", "version": VERSION, "seed": seed, "segments": segments}
+    _prepare_root(root, settings)
+    jobs = [
+        _Job(root / action / f"person{person:02d}_{action}_d{scenario}.avi", seed, person, action, scenario, segments)
+        for person in persons for action in actions for scenario in scenarios
+    ]  # fmt: skip
+    bar = tqdm(total=len(jobs), desc="KTH-Synth", unit="file", disable=not progress)
+    ranges = {}
+    for name, found in _run(_render_missing, jobs, workers):
+        ranges[name] = found
+        bar.update()
+    bar.close()
+    write_segments(root / "segments.csv", ranges)
+    return root
+
+
+def _prepare_root(root: Path, settings: dict) -> None:
+    """Make the folder ours and empty it of files that other settings rendered."""
+    card = root / "dataset.json"
+    if not card.is_file() and any(root.glob("*/*.avi")):
+        raise ValueError(f"{root} holds videos but no dataset.json: not a rendered data set; choose another folder")
+    if card.is_file() and json.loads(card.read_text(encoding="utf-8")) == settings:
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    for old in root.glob("*/person*_d?.avi"):
+        old.unlink()
+    card.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def _run(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, tuple]]:
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    if workers <= 1:
+        yield from map(work, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(work, jobs, chunksize=4)
+
+
+def _shot(job: _Job) -> Shot:
+    rng = np.random.default_rng([job.seed, 2, job.person, ACTIONS.index(job.action), job.scenario])
+    return make_shot(make_person(job.seed, job.person), job.action, job.scenario, rng, segments=job.segments)
+
+
+def _render_missing(job: _Job) -> tuple[str, tuple[tuple[int, int], ...]]:
+    shot = _shot(job)
+    if not job.path.is_file():
+        renderer = shot.renderer()
+        write_video(job.path, (renderer.frame(f) for f in range(len(shot))))
+    return job.path.stem, shot.segments
+
+
+def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
+    """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, under another name until it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.partial.avi")
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter_fourcc(*"XVID"), FPS, (WIDTH, HEIGHT), isColor=False)
+    if not writer.isOpened():
+        raise OSError(f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable and the opencv-python wheel installed?")
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    os.replace(partial, path)
