@@ -6,7 +6,7 @@ for a timeline. A mask marks a clip's valid frames, which come first; what lies 
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -160,7 +160,7 @@ class VideoClassifier(nn.Module):
 
     def frame_log_probs(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return log-probabilities (B, T, K) frame by frame, for timelines."""
-        return self.head.frame_log_probs(self.encode(clip, mask), mask)
+        return cast(Any, self.head).frame_log_probs(self.encode(clip, mask), mask)
 
     def encode(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return features (B, T, D); padded frames are not encoded (zeros) and so stay out of BatchNorm too."""

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -111,11 +111,11 @@ SAMPLERS = {"middle": Middle, "uniform": Uniform, "jittered": Jittered, "window"
             "random_window": RandomWindow}
 
 
-def sampler_config(sampler: Sampler) -> dict[str, Any]:
+def sampler_config(sampler: Any) -> dict[str, Any]:
     """Describe a sampler in plain values, such as {"name": "uniform", "frames": 16}."""
     for name, kind in SAMPLERS.items():
         if type(sampler) is kind:
-            return {"name": name, **dataclasses.asdict(sampler)}
+            return {"name": name, **dataclasses.asdict(cast(Any, sampler))}
     raise ValueError(f"{sampler!r} is none of the samplers {', '.join(SAMPLERS)}")
 
 
