@@ -102,14 +102,16 @@ def degrade(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _tensors(target: Target) -> dict[str, Tensor]:
     return {
-        "joints": torch.from_numpy(target.joints).float(), "visible": torch.from_numpy(target.visible).float(),
-        "pose": torch.from_numpy(target.pose).float(), "present": torch.tensor(target.present),
+        "joints": torch.from_numpy(target.joints).float(),
+        "visible": torch.from_numpy(target.visible).float(),
+        "pose": torch.from_numpy(target.pose).float(),
+        "present": torch.tensor(target.present),
         "action": torch.tensor(target.action),
-    }  # fmt: skip
+    }
 
 
 class PoseHeads(nn.Module):
-    """Linear readings of a feature vector (B, D): the more a linear reading can say, the more the frozen feature says."""
+    """Linear readings of features (B, D): what a linear layer can read off, a frozen feature says."""
 
     def __init__(self, *, in_dim: int) -> None:
         super().__init__()
@@ -118,6 +120,7 @@ class PoseHeads(nn.Module):
         self.read = nn.Linear(in_dim, sum(self.sizes.values()))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """Joints (B, J, 2), pose (B, J, 3), presence (B, 1) and action logits (B, 6) of features (B, D)."""
         parts = self.read(features).split(list(self.sizes.values()), dim=-1)
         out = dict(zip(self.sizes, parts, strict=True))
         out["joints"] = out["joints"].unflatten(-1, (-1, 2))  # (B, J, 2)
@@ -133,15 +136,25 @@ def losses(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tenso
     pose = F.smooth_l1_loss(out["pose"], target["pose"], beta=0.1, reduction="none") * seen
     action = F.cross_entropy(out["action"], target["action"], label_smoothing=0.05, reduction="none") * present
     return {
-        "joints": joints.sum() / (2 * seen.sum()).clamp(min=1), "pose": pose.sum() / (3 * seen.sum()).clamp(min=1),
+        "joints": joints.sum() / (2 * seen.sum()).clamp(min=1),
+        "pose": pose.sum() / (3 * seen.sum()).clamp(min=1),
         "presence": F.binary_cross_entropy_with_logits(out["presence"][:, 0], present),
         "action": action.sum() / present.sum().clamp(min=1),
-    }  # fmt: skip
+    }
 
 
 def pretrain(
-    out: Path, *, init: str | Path = "imagenet", seed: int = 0, steps: int = 2000, batch_size: int = 48, lr: float = 1e-3,
-    size: tuple[int, int] = (96, 128), device: str | None = None, progress: bool = True,
+    out: Path,
+    *,
+    init: str | Path = "imagenet",
+    seed: int = 0,
+    steps: int = 2000,
+    batch_size: int = 48,
+    lr: float = 1e-3,
+    size: tuple[int, int] = (96, 128),
+    device: str | None = None,
+    progress: bool = True,
+    held_out: int = 20,
 ) -> dict:
     """Train the backbone for `steps` batches of rendered frames, write it to `out` and return its card.
 
@@ -150,31 +163,42 @@ def pretrain(
         init: "imagenet", the path of a torchvision state dict, or None for random weights.
         steps: number of batches; 2000 batches of 48 take about half an hour on two cores with bf16.
         size: height and width of the input in pixels.
+        held_out: number of batches of 48 other rendered frames on which the result is measured.
     """
     torch.manual_seed(seed)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     transform = ClipTransform(size=size)
-    backbone = EfficientNetBackbone(weights=init, channels=1, frozen=False).to(device, memory_format=torch.channels_last)
+    backbone = EfficientNetBackbone(weights=init, channels=1, frozen=False).to(
+        device, memory_format=torch.channels_last
+    )
     heads = PoseHeads(in_dim=backbone.feature_dim).to(device)
     source = init if init in (None, "imagenet") else Path(init).name
     started = time.time()
     batches = iter(DataLoader(Crowd(seed=seed, stream=0, transform=transform), batch_size=batch_size, num_workers=1))
-    _fit(backbone, heads, batches, steps=steps, lr=lr, device=device, progress=progress)
-    measured = measure(backbone, heads, seed=seed, transform=transform, device=device)
+    _fit(backbone, heads, batches, steps=steps, lr=lr, size=size, device=device, progress=progress)
+    measured = measure(backbone, heads, seed=seed, transform=transform, device=device, batches=held_out)
     card = {
-        "task": "rendered people: 2-D joints, 3-D joints around the pelvis, presence, action", "real_footage": "none",
-        "init": source, "seed": seed, "steps": steps, "batch_size": batch_size, "lr": lr, "size": list(size),
-        "minutes": round((time.time() - started) / 60, 1), "torch": torch.__version__, **measured,
-    }  # fmt: skip
+        "task": "rendered people: 2-D joints, 3-D joints around the pelvis, presence, action",
+        "real_footage": "none",
+        "init": source,
+        "seed": seed,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "size": list(size),
+        "minutes": round((time.time() - started) / 60, 1),
+        "torch": str(torch.__version__),
+        **measured,
+    }
     save_backbone(backbone, out, card=card)
     return card
 
 
-def _fit(backbone, heads, batches, *, steps, lr, device, progress):
+def _fit(backbone, heads, batches, *, steps, lr, size, device, progress):
     parameters = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=0.15)
-    half = half_precision_pays(backbone, device)
+    half = half_precision_pays(backbone, device, size)
     bar = tqdm(range(steps), desc="pretrain", unit="batch", disable=not progress, mininterval=5)
     backbone.train()
     for step in bar:
@@ -195,11 +219,11 @@ def _fit(backbone, heads, batches, *, steps, lr, device, progress):
             bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in parts.items()})
 
 
-def half_precision_pays(backbone: nn.Module, device: str) -> bool:
+def half_precision_pays(backbone: nn.Module, device: str, size: tuple[int, int] = (96, 128)) -> bool:
     """Time one training step with and without bfloat16; processors without AMX or AVX-512 BF16 are slower with it."""
     if device != "cpu":
         return torch.cuda.is_bf16_supported()
-    picture = torch.rand(8, 1, 96, 128).to(memory_format=torch.channels_last)
+    picture = torch.rand(8, 1, *size).to(memory_format=torch.channels_last)
 
     def seconds(enabled: bool) -> float:
         times = []
@@ -218,7 +242,9 @@ def half_precision_pays(backbone: nn.Module, device: str) -> bool:
 
 
 @torch.inference_mode()
-def measure(backbone: nn.Module, heads: PoseHeads, *, seed: int, transform: ClipTransform, device: str, batches: int = 20) -> dict:
+def measure(
+    backbone: nn.Module, heads: PoseHeads, *, seed: int, transform: ClipTransform, device: str, batches: int = 20
+) -> dict:
     """Errors on rendered people of another stream: pixels of 160 x 120, centimetres at 1.75 m, shares right."""
     stream = iter(DataLoader(Crowd(seed=seed, stream=1, transform=transform), batch_size=48))
     backbone.eval()
@@ -233,8 +259,9 @@ def measure(backbone: nn.Module, heads: PoseHeads, *, seed: int, transform: Clip
         "joint_error_px": round(sum(row["px"] for row in rows) / len(rows), 2),
         "pose_error_cm": round(sum(row["cm"] for row in rows) / len(rows), 2),
         "presence_right": sum(row["presence"] for row in rows),
-        "action_right": sum(row["action"] for row in rows), "action_n": sum(row["present"] for row in rows),
-    }  # fmt: skip
+        "action_right": sum(row["action"] for row in rows),
+        "action_n": sum(row["present"] for row in rows),
+    }
 
 
 def _errors(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, float]:
@@ -242,8 +269,10 @@ def _errors(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, floa
     seen = (target["visible"] * target["present"][:, None]).bool()
     pixels = (out["joints"] - target["joints"]) * torch.tensor([WIDTH / 2, HEIGHT / 2])
     return {
-        "frames": len(present), "present": int(present.sum()),
-        "px": pixels.norm(dim=-1)[seen].mean().item(), "cm": 175 * (out["pose"] - target["pose"]).norm(dim=-1)[seen].mean().item(),
+        "frames": len(present),
+        "present": int(present.sum()),
+        "px": pixels.norm(dim=-1)[seen].mean().item(),
+        "cm": 175 * (out["pose"] - target["pose"]).norm(dim=-1)[seen].mean().item(),
         "presence": int(((out["presence"][:, 0] > 0) == present).sum()),
         "action": int((out["action"].argmax(-1) == target["action"])[present].sum()),
-    }  # fmt: skip
+    }

@@ -9,7 +9,7 @@ Control of Human Movement", 4th ed. (2009), fig. 4.1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,59 +26,40 @@ SIDES = (("left", 1.0), ("right", -1.0))
 
 @dataclass(frozen=True)
 class Build:
-    """Proportions of one person: stature in metres, girth and shoulder width relative to the average."""
+    """Proportions of one person: stature in metres, girth, shoulder width and leg length relative to the average.
+
+    The lengths that follow from them are attributes in metres; `sole` is the height of the ankle over the ground,
+    `trunk` reaches from the hip axis to the base of the neck, `hand` from the wrist to the middle of the fist.
+    """
 
     stature: float = 1.75
     girth: float = 1.0
     shoulders: float = 1.0
     legs: float = 1.0
+    thigh: float = field(init=False, repr=False, compare=False)
+    shank: float = field(init=False, repr=False, compare=False)
+    foot: float = field(init=False, repr=False, compare=False)
+    sole: float = field(init=False, repr=False, compare=False)
+    trunk: float = field(init=False, repr=False, compare=False)
+    upper_arm: float = field(init=False, repr=False, compare=False)
+    forearm: float = field(init=False, repr=False, compare=False)
+    hand: float = field(init=False, repr=False, compare=False)
+    half_shoulders: float = field(init=False, repr=False, compare=False)
+    half_hips: float = field(init=False, repr=False, compare=False)
 
-    @property
-    def thigh(self) -> float:
-        return 0.245 * self.stature * self.legs
-
-    @property
-    def shank(self) -> float:
-        return 0.246 * self.stature * self.legs
-
-    @property
-    def foot(self) -> float:
-        return 0.152 * self.stature
-
-    @property
-    def sole(self) -> float:
-        """Height of the ankle over the ground."""
-        return 0.039 * self.stature
-
-    @property
-    def trunk(self) -> float:
-        """From the hip axis to the base of the neck."""
-        return 0.288 * self.stature * (2 - self.legs)
-
-    @property
-    def upper_arm(self) -> float:
-        return 0.186 * self.stature
-
-    @property
-    def forearm(self) -> float:
-        return 0.146 * self.stature
-
-    @property
-    def hand(self) -> float:
-        """From the wrist to the middle of the fist."""
-        return 0.055 * self.stature
-
-    @property
-    def half_shoulders(self) -> float:
-        return 0.112 * self.stature * self.shoulders
-
-    @property
-    def half_hips(self) -> float:
-        return 0.055 * self.stature
+    def __post_init__(self) -> None:
+        h = self.stature
+        lengths = {
+            "thigh": 0.245 * h * self.legs, "shank": 0.246 * h * self.legs, "foot": 0.152 * h, "sole": 0.039 * h,
+            "trunk": 0.288 * h * (2 - self.legs), "upper_arm": 0.186 * h, "forearm": 0.146 * h, "hand": 0.055 * h,
+            "half_shoulders": 0.112 * h * self.shoulders, "half_hips": 0.055 * h,
+        }  # fmt: skip
+        for name, length in lengths.items():
+            object.__setattr__(self, name, length)
 
 
 def direction(pitch: np.ndarray, side: np.ndarray | float = 0.0) -> np.ndarray:
-    """Unit vectors (F, 3) that hang straight down at pitch 0 and swing forward with it; `side` leans them to the left."""
+    """Unit vectors (F, 3) that hang straight down at pitch 0 and swing forward with it; `side` leans them left."""
     pitch, side = np.broadcast_arrays(np.asarray(pitch, float), side)
     return np.stack([np.sin(pitch) * np.cos(side), np.sin(side), -np.cos(pitch) * np.cos(side)], axis=-1)
 
@@ -108,7 +89,7 @@ def trunk(build: Build, *, lean: np.ndarray, twist: np.ndarray, nod: np.ndarray 
 
 
 def set_leg(joints: np.ndarray, build: Build, side: str, *, hip, knee, ankle, spread=0.0) -> None:
-    """Write knee, ankle, heel and toe of one leg from flexion angles (F,); ankle is dorsiflexion, `spread` abduction."""
+    """Write knee, ankle, heel and toe of one leg from flexion angles (F,); `spread` is abduction."""
     outward = spread if side == "left" else -spread
     knee_at = joints[:, JOINT[f"{side}_hip"]] + build.thigh * direction(hip, outward)
     ankle_at = knee_at + build.shank * direction(hip - knee, outward)
@@ -130,7 +111,7 @@ def set_arm(joints: np.ndarray, build: Build, side: str, *, shoulder, elbow, spr
 
 
 def reach(joints: np.ndarray, build: Build, side: str, *, target: np.ndarray, hint: np.ndarray) -> None:
-    """Bend one arm so that its wrist is at `target` (F, 3) or as near as its length allows; the elbow goes towards `hint`.
+    """Bend one arm so that its wrist is at `target` (F, 3) or as near as its length allows, the elbow towards `hint`.
 
     Two-bone inverse kinematics by the law of cosines.
     """

@@ -2,12 +2,13 @@
 
 Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, clothes or pictures.
 
-Sources. Walking angles: Winter, "The Biomechanics and Motor Control of Human Gait", 2nd ed. (1991), natural cadence.
-Running angles, duty factors and flight: Novacheck, "The biomechanics of running", Gait & Posture 7 (1998), figs 2 and 5.
-Cadence: 0.8-1.05 strides a second in walking (Winter 1991, table 2.1), 1.25-1.5 in jogging and running (Novacheck 1998;
-Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989). Speed follows from the angles:
-the foot on the ground stands still. What a KTH actor does with his arms was looked up in the annotated clips' lengths and
-in the description of the data set (Schuldt, Laptev and Caputo, ICPR 2004).
+Sources. Joint angles over the gait cycle are typical curves after Winter, "The Biomechanics and Motor Control of Human
+Gait" (1991), for walking at natural cadence, and after Novacheck, "The biomechanics of running", Gait & Posture 7
+(1998), for running, whose duty factors and flight are used too. Cadence: 0.8 to 1.05 strides a second in walking (Winter), 1.25
+to 1.5 in jogging and running (Novacheck; Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports
+Exerc. 21, 1989). Speed is no parameter: it follows from the angles, for the foot on the ground stands still.
+Boxing, clapping and waving follow the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what its public
+clips show to the eye; no parameter is fitted to frames.
 """
 
 from __future__ import annotations
@@ -129,9 +130,16 @@ def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float
     if action == "walking" and rng.random() < 0.10 * spread:  # hands in the pockets, a bag, a telephone
         swing, still = swing * 0.2, float(rng.choice([35.0, 60.0, 125.0]))
     return Gait(
-        table, max(amplitude * habit.size, 0.5), cadence * habit.tempo, max(swing * habit.size, 2.0),
-        max(elbow + habit.elbow, 5.0), lean + habit.lean, max(bounce, 0.0), max(lift, 0.5), still,
-    )  # fmt: skip
+        table,
+        max(amplitude * habit.size, 0.5),
+        cadence * habit.tempo,
+        max(swing * habit.size, 2.0),
+        max(elbow + habit.elbow, 5.0),
+        lean + habit.lean,
+        max(bounce, 0.0),
+        max(lift, 0.5),
+        still,
+    )
 
 
 def leg_angles(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,7 +149,10 @@ def leg_angles(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
     knee = 6 + (periodic(table["knee"], phase) - 6) * (0.4 + 0.6 * gait.amplitude)
     swing = bump(((phase - gait.duty) % 1.0) / (1 - gait.duty))
     knee = np.clip(knee * (1 + (gait.lift - 1) * swing), 2, 135)
-    return {name: np.radians(angle) for name, angle in (("hip", hip), ("knee", knee), ("ankle", periodic(table["ankle"], phase)))}
+    return {
+        name: np.radians(angle)
+        for name, angle in (("hip", hip), ("knee", knee), ("ankle", periodic(table["ankle"], phase)))
+    }
 
 
 def ground_speed(gait: Gait, build: Build) -> float:
@@ -162,7 +173,11 @@ def stride(gait: Gait, build: Build, seconds: np.ndarray, rng: np.random.Generat
     for (side, _), offset in zip(SIDES, (0.0, 0.5), strict=True):
         set_leg(joints, build, side, **leg_angles(gait, cycles + offset), spread=0.02)
         forward = -np.cos(swing + 2 * np.pi * offset)
-        elbow = gait.elbow + 0.35 * gait.arm_swing * forward if free or side == "left" else np.full(len(seconds), gait.still_arm)
+        elbow = (
+            gait.elbow + 0.35 * gait.arm_swing * forward
+            if free or side == "left"
+            else np.full(len(seconds), gait.still_arm)
+        )
         shoulder = np.radians(-0.3 * gait.arm_swing + gait.arm_swing * forward)
         set_arm(joints, build, side, shoulder=shoulder, elbow=np.radians(elbow), spread=0.12)
     contact = -clearance(joints)
@@ -175,7 +190,17 @@ def stride(gait: Gait, build: Build, seconds: np.ndarray, rng: np.random.Generat
 # standing
 
 
-def stand(build: Build, seconds: np.ndarray, rng: np.random.Generator, *, lean, twist, crouch: float, stagger: float, apart: float):
+def stand(
+    build: Build,
+    seconds: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    lean,
+    twist,
+    crouch: float,
+    stagger: float,
+    apart: float,
+):
     """Joints (F, J, 3) of a body that stands with knees bent by `crouch` degrees, one foot `stagger` degrees ahead."""
     sway = np.radians(1.2) * drift(rng, seconds, period=2.5)
     joints = trunk(build, lean=lean + 0.4 * sway, twist=twist, nod=np.radians(3) * drift(rng, seconds, period=3.0))
@@ -214,7 +239,9 @@ def box(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generato
     turn = np.radians(rng.normal(22, 6 * spread))
     lean = np.radians(rng.normal(4, 3 * spread) + 4 * out.max(axis=1)) + np.radians(habit.lean)
     crouch, stagger = max(rng.normal(10, 6 * spread), 2), rng.normal(5, 6 * spread)
-    joints = stand(build, seconds, rng, lean=lean, twist=turn * (out[:, 1] - out[:, 0]), crouch=crouch, stagger=stagger, apart=0.07)
+    joints = stand(
+        build, seconds, rng, lean=lean, twist=turn * (out[:, 1] - out[:, 0]), crouch=crouch, stagger=stagger, apart=0.07
+    )
     scale = build.stature / 1.75
     guard_x, guard_z = rng.normal(0.26, 0.05 * spread), rng.normal(-0.06 + habit.guard, 0.07 * spread)
     hit_z, narrow = rng.normal(0.02, 0.05 * spread), rng.uniform(0.35, 0.8)
@@ -232,8 +259,16 @@ def clap(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     rate = float(np.clip(rng.normal(1.25, 0.2 * spread), 0.7, 2.4)) * habit.tempo
     cycles = rng.uniform() + rate * (seconds + 0.03 * drift(rng, seconds, period=2.0))
     opened = (0.5 - 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(0.7, 1.3)
-    joints = stand(build, seconds, rng, lean=np.full(len(seconds), np.radians(habit.lean)), twist=np.zeros(len(seconds)),
-                   crouch=3, stagger=0.0, apart=np.radians(rng.normal(5, 2)))  # fmt: skip
+    joints = stand(
+        build,
+        seconds,
+        rng,
+        lean=np.full(len(seconds), np.radians(habit.lean)),
+        twist=np.zeros(len(seconds)),
+        crouch=3,
+        stagger=0.0,
+        apart=np.radians(rng.normal(5, 2)),
+    )
     arm = build.upper_arm + build.forearm
     lift = np.radians(np.clip(rng.normal(-20 + habit.clap_lift, 16 * spread), -70, 25))
     wide = float(np.clip(rng.normal(0.80, 0.13 * spread), 0.35, 0.98)) * arm
@@ -254,8 +289,16 @@ def wave(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     raised = 0.5 - 0.5 * np.cos(2 * np.pi * cycles)
     bottom = np.clip(rng.normal(-62, 14 * spread), -80, 5)
     top = np.clip(rng.normal(96 + habit.wave_top, 9 * spread), 50, 114)
-    joints = stand(build, seconds, rng, lean=np.full(len(seconds), np.radians(habit.lean)), twist=np.zeros(len(seconds)),
-                   crouch=3, stagger=0.0, apart=np.radians(rng.normal(5, 2)))  # fmt: skip
+    joints = stand(
+        build,
+        seconds,
+        rng,
+        lean=np.full(len(seconds), np.radians(habit.lean)),
+        twist=np.zeros(len(seconds)),
+        crouch=3,
+        stagger=0.0,
+        apart=np.radians(rng.normal(5, 2)),
+    )
     arm = build.upper_arm + build.forearm
     bent = rng.uniform(0.82, 0.96)
     late = rng.normal(0, 0.012)
@@ -272,7 +315,14 @@ _STANDING = {"boxing": box, "handclapping": clap, "handwaving": wave}
 
 
 def perform(
-    action: str, build: Build, habit: Habit, rng: np.random.Generator, *, seconds: float, heading: float, spread: float = 1.0
+    action: str,
+    build: Build,
+    habit: Habit,
+    rng: np.random.Generator,
+    *,
+    seconds: float,
+    heading: float,
+    spread: float = 1.0,
 ) -> Motion:
     """One person doing one of the standing actions for `seconds`, facing `heading` radians (0 is to the right)."""
     times = np.arange(round(seconds * FPS)) / FPS
@@ -280,7 +330,14 @@ def perform(
 
 
 def cross(
-    action: str, build: Build, habit: Habit, rng: np.random.Generator, *, width: float, heading: float, spread: float = 1.0
+    action: str,
+    build: Build,
+    habit: Habit,
+    rng: np.random.Generator,
+    *,
+    width: float,
+    heading: float,
+    spread: float = 1.0,
 ) -> Motion:
     """One crossing of `width` metres of a picture, centred on the origin, at the speed that the gait itself makes."""
     gait = draw_gait(action, habit, rng, spread)

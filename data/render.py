@@ -56,13 +56,20 @@ class Clothes:
         coat = rng.uniform(0.25, 1.05) if heavy and rng.random() < 0.6 else 0.0
         bag = str(rng.choice(["", "back", "hand"], p=[0.4, 0.4, 0.2])) if heavy else ""
         return Clothes(
-            skin=float(rng.uniform(0.42, 0.80)), hair=float(0.5 * rng.beta(1.1, 2.5)), top=float(0.06 + 0.85 * dark[0]),
-            legs=float(0.06 + 0.70 * dark[1]), shoes=float(0.06 + 0.85 * dark[2]),
+            skin=float(rng.uniform(0.42, 0.80)),
+            hair=float(0.5 * rng.beta(1.1, 2.5)),
+            top=float(0.06 + 0.85 * dark[0]),
+            legs=float(0.06 + 0.70 * dark[1]),
+            shoes=float(0.06 + 0.85 * dark[2]),
             sleeve=1.0 if heavy or rng.random() < 0.65 else float(rng.uniform(-0.5, 0.5)),
-            loose=float(rng.uniform(1.0, 1.25 + 0.1 * spread) + 0.12 * heavy), coat=float(coat),
-            hair_size=float(rng.uniform(0.85, 1.2)), hat=bool(heavy and rng.random() < 0.3), bag=bag,
-            bag_albedo=float(rng.uniform(0.08, 0.7)), folds=float(rng.uniform(0.03, 0.10)),
-        )  # fmt: skip
+            loose=float(rng.uniform(1.0, 1.25 + 0.1 * spread) + 0.12 * heavy),
+            coat=float(coat),
+            hair_size=float(rng.uniform(0.85, 1.2)),
+            hat=bool(heavy and rng.random() < 0.3),
+            bag=bag,
+            bag_albedo=float(rng.uniform(0.08, 0.7)),
+            folds=float(rng.uniform(0.03, 0.10)),
+        )
 
 
 def _at(joint: str, radius: float, *, to: str = "", share: float = 0.0, offset=(0.0, 0.0, 0.0)):
@@ -76,9 +83,25 @@ def dress(build: Build, clothes: Clothes) -> list[Part]:
     for side, _ in SIDES:
         parts += _leg(side, g * k, loose, clothes) + _arm(side, g * k, loose, clothes)
     if clothes.bag == "back":
-        parts.append(Part((_at("neck", 0.10 * k, offset=(-0.16 * k, 0, -0.12 * k)), _at("pelvis", 0.10 * k, offset=(-0.17 * k, 0, 0.12 * k))), clothes.bag_albedo))
+        parts.append(
+            Part(
+                (
+                    _at("neck", 0.10 * k, offset=(-0.16 * k, 0, -0.12 * k)),
+                    _at("pelvis", 0.10 * k, offset=(-0.17 * k, 0, 0.12 * k)),
+                ),
+                clothes.bag_albedo,
+            )
+        )
     if clothes.bag == "hand":
-        parts.append(Part((_at("right_hand", 0.10 * k, offset=(0, 0, -0.16 * k)), _at("right_hand", 0.12 * k, offset=(0, 0, -0.30 * k))), clothes.bag_albedo))
+        parts.append(
+            Part(
+                (
+                    _at("right_hand", 0.10 * k, offset=(0, 0, -0.16 * k)),
+                    _at("right_hand", 0.12 * k, offset=(0, 0, -0.30 * k)),
+                ),
+                clothes.bag_albedo,
+            )
+        )
     return parts
 
 
@@ -86,14 +109,34 @@ def _head(k: float, clothes: Clothes) -> list[Part]:
     hair = clothes.hair_size
     return [
         Part((_at("neck", 0.055 * k, offset=(0.0, 0, -0.02 * k)), _at("head", 0.055 * k)), clothes.skin * 0.85),
-        Part((_at("head", 0.088 * k * hair, offset=(-0.015 * k, 0, 0.035 * k)), _at("head", 0.066 * k, offset=(-0.03 * k, 0, -0.02 * k))), clothes.hair),
-        Part((_at("head", 0.078 * k, offset=(0.026 * k, 0, 0.002 * k)), _at("head", 0.056 * k, offset=(0.032 * k, 0, -0.062 * k))), clothes.skin),
-        Part((_at("head", 0.098 * k * hair, offset=(-0.01 * k, 0, 0.055 * k)),), clothes.bag_albedo if clothes.hat else clothes.hair, -0.02),
-    ]  # fmt: skip
+        Part(
+            (
+                _at("head", 0.088 * k * hair, offset=(-0.015 * k, 0, 0.035 * k)),
+                _at("head", 0.066 * k, offset=(-0.03 * k, 0, -0.02 * k)),
+            ),
+            clothes.hair,
+        ),
+        Part(
+            (
+                _at("head", 0.078 * k, offset=(0.026 * k, 0, 0.002 * k)),
+                _at("head", 0.056 * k, offset=(0.032 * k, 0, -0.062 * k)),
+            ),
+            clothes.skin,
+        ),
+        Part(
+            (_at("head", 0.098 * k * hair, offset=(-0.01 * k, 0, 0.055 * k)),),
+            clothes.bag_albedo if clothes.hat else clothes.hair,
+            -0.02,
+        ),
+    ]
 
 
 def _torso(g: float, k: float, loose: float, clothes: Clothes) -> list[Part]:
-    chest = [_at(f"{side}_shoulder", 0.075 * g, to="neck", share=0.22, offset=(x * k, 0, -0.02 * k)) for side, _ in SIDES for x in (0.0, 0.015)]
+    chest = [
+        _at(f"{side}_shoulder", 0.075 * g, to="neck", share=0.22, offset=(x * k, 0, -0.02 * k))
+        for side, _ in SIDES
+        for x in (0.0, 0.015)
+    ]
     ribs = [_at("neck", 0.108 * g * loose, offset=(0.012 * k, sign * 0.055 * k, -0.16 * k)) for _, sign in SIDES]
     waist = [_at(f"{side}_hip", 0.098 * g * loose, offset=(0.005, 0, 0.12 * k)) for side, _ in SIDES]
     hips = [_at(f"{side}_hip", 0.098 * g * loose, offset=(-0.01 * k, 0, 0.01 * k)) for side, _ in SIDES]
@@ -110,9 +153,16 @@ def _leg(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
 
     return [
         Part((at("hip", 0.088 * loose), at("knee", 0.060 * loose)), clothes.legs),
-        Part((at("knee", 0.060 * loose), at("knee", 0.060 * loose, to=f"{side}_ankle", share=0.3), at("ankle", 0.042 * (2 * loose - 1))), clothes.legs),
+        Part(
+            (
+                at("knee", 0.060 * loose),
+                at("knee", 0.060 * loose, to=f"{side}_ankle", share=0.3),
+                at("ankle", 0.042 * (2 * loose - 1)),
+            ),
+            clothes.legs,
+        ),
         Part((at("heel", 0.036), at("toe", 0.028), at("ankle", 0.036)), clothes.shoes, -0.02),
-    ]  # fmt: skip
+    ]
 
 
 def _arm(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
@@ -123,10 +173,19 @@ def _arm(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
     parts = [
         Part((at("elbow", 0.036), at("wrist", 0.028)), clothes.skin),
         Part((at("wrist", 0.033), at("hand", 0.040)), clothes.skin),
-        Part((at("shoulder", 0.058 * loose), at("elbow", 0.044 * loose)), clothes.top if clothes.sleeve > -0.4 else clothes.skin),
+        Part(
+            (at("shoulder", 0.058 * loose), at("elbow", 0.044 * loose)),
+            clothes.top if clothes.sleeve > -0.4 else clothes.skin,
+        ),
     ]
     if cuff > 0:
-        parts.append(Part((at("elbow", 0.044 * loose), at("elbow", 0.037 * loose, to=f"{side}_wrist", share=cuff)), clothes.top, 0.005))
+        parts.append(
+            Part(
+                (at("elbow", 0.044 * loose), at("elbow", 0.037 * loose, to=f"{side}_wrist", share=cuff)),
+                clothes.top,
+                0.005,
+            )
+        )
     return parts
 
 
@@ -141,7 +200,7 @@ class Camera:
     row: float = 105.0
 
     def project(self, points: np.ndarray, zoom: np.ndarray | float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Columns and rows (..., 2), pixels a metre (...) and depth (...) of points (..., 3); zoom is about the centre."""
+        """Columns and rows (..., 2), pixels a metre and depths (...) of points (..., 3); zooms about the centre."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
         depth = points[..., 1] * cos - points[..., 2] * sin
         scale = self.scale * self.distance / (self.distance + depth)
@@ -199,7 +258,7 @@ def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
 
 
 def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 1.0) -> np.ndarray:
-    """A bright wall over a darker floor, lit from one side; the floor meets the wall `wall` metres behind the origin."""
+    """A bright wall over a darker floor, lit from one side; they meet `wall` metres behind the origin."""
     edge = float(camera.project(np.array([0.0, wall, 0.0]))[0][1])
     rows = np.arange(HEIGHT, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :]
@@ -245,7 +304,11 @@ class Renderer:
     def _spheres(self, joints, heading):
         rows = [(s, index) for index, part in enumerate(self.scene.parts) for s in part.spheres]
         first, second, share, offset, radius = (np.array(column) for column in zip(*(s for s, _ in rows), strict=True))
-        points = joints[:, first] * (1 - share[:, None]) + joints[:, second] * share[:, None] + rotate_about_z(offset[None], heading[:, None])
+        points = (
+            joints[:, first] * (1 - share[:, None])
+            + joints[:, second] * share[:, None]
+            + rotate_about_z(offset[None], heading[:, None])
+        )
         return points, radius, np.array([index for _, index in rows])
 
     def _cast(self):
@@ -276,7 +339,9 @@ class Renderer:
         picture = np.clip(picture, 0, 255).astype(np.uint8)
         if scene.quality >= 100:
             return picture
-        return cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1], cv2.IMREAD_GRAYSCALE)
+        return cv2.imdecode(
+            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1], cv2.IMREAD_GRAYSCALE
+        )
 
     def empty(self, f: int) -> np.ndarray:
         """Frame f without the person."""
@@ -287,7 +352,9 @@ class Renderer:
             return self.scene.background.copy()
         z = self.zoom[f]
         matrix = np.array([[z, 0, (1 - z) * WIDTH / 2], [0, z, (1 - z) * HEIGHT / 2]])
-        return cv2.warpAffine(self.scene.background, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        return cv2.warpAffine(
+            self.scene.background, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        )
 
     def _visible(self, f):
         x, r = self.pixels[f, :, 0], self.radii * self.scale[f]

@@ -1,8 +1,8 @@
 """KTH-Synth: KTH's files, names and annotations with rendered people in them; also the wider crowd for pre-training.
 
 Knows who the 25 persons are, how the four scenarios are set up and how clips become files. How a body moves is
-`data.motion`, how it looks is `data.render`. Nothing in here was fitted to frames of KTH: lengths of segments follow the
-published annotation file, the scenes follow its description (d1 outdoors, d2 scale, d3 clothes, d4 indoors).
+`data.motion`, how it looks is `data.render`. Nothing in here was fitted to frames of KTH: lengths of segments follow
+the published annotation file, the scenes follow its description (d1 outdoors, d2 scale, d3 clothes, d4 indoors).
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ class Person:
         """A person from a random stream; `spread` widens builds and habits alike."""
         around = [float(np.clip(rng.normal(), -2.2, 2.2)) * spread for _ in range(4)]
         build = Build(1.72 + 0.08 * around[0], 1 + 0.09 * around[1], 1 + 0.06 * around[2], 1 + 0.02 * around[3])
-        return Person(build, Habit.draw(rng, spread), Clothes.draw(rng, spread=spread), Clothes.draw(rng, heavy=True, spread=spread))
+        return Person(
+            build,
+            Habit.draw(rng, spread),
+            Clothes.draw(rng, spread=spread),
+            Clothes.draw(rng, heavy=True, spread=spread),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float)
         scale *= rng.uniform(0.55, 1.0)
     scale = float(np.clip(scale, 20, 54))
     pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
-    feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))  # the head stays in the picture
+    feet = float(
+        np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4)
+    )  # the head stays in the picture
     return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
 
 
@@ -102,18 +109,36 @@ def _scene(person: Person, scenario: int, camera: Camera, rng: np.random.Generat
     if scenario == 4:
         wall = float(rng.uniform(0.6, 1.6))
         side = rng.choice([-1, 1]) * rng.uniform(0.2, 0.9)
-        light = Light((side, -0.9, rng.uniform(0.1, 0.5)), rng.uniform(0.15, 0.4), rng.uniform(0.1, 0.45), rng.uniform(1.0, 4.0), wall)
+        light = Light(
+            (side, -0.9, rng.uniform(0.1, 0.5)),
+            rng.uniform(0.15, 0.4),
+            rng.uniform(0.1, 0.45),
+            rng.uniform(1.0, 4.0),
+            wall,
+        )
         background = room(rng, camera, wall, spread)
     else:
         sunny = rng.random() < 0.3
-        light = Light((rng.uniform(-0.9, 0.9), rng.uniform(-0.6, 0.6), rng.uniform(0.35, 0.9)), rng.uniform(0.06, 0.22) + 0.15 * sunny,
-                      rng.uniform(0.15, 0.4) if sunny else rng.uniform(0.0, 0.12), 1.0 if sunny else 3.0)  # fmt: skip
+        light = Light(
+            (rng.uniform(-0.9, 0.9), rng.uniform(-0.6, 0.6), rng.uniform(0.35, 0.9)),
+            rng.uniform(0.06, 0.22) + 0.15 * sunny,
+            rng.uniform(0.15, 0.4) if sunny else rng.uniform(0.0, 0.12),
+            1.0 if sunny else 3.0,
+        )
         background = ground(rng, spread)
     return Scene(
-        camera, light, background, dress(person.build, clothes), person.build, folds_texture(rng, clothes.folds),
-        blur=float(rng.uniform(0.35, 0.6 + 0.25 * spread)), noise=float(rng.uniform(0.4, 1.4 + spread)), gain=float(rng.uniform(0, 0.006)),
-        quality=int(rng.integers(45 if spread > 1 else 65, 96)), exposure=float(rng.normal(205, 15)),
-    )  # fmt: skip
+        camera,
+        light,
+        background,
+        dress(person.build, clothes),
+        person.build,
+        folds_texture(rng, clothes.folds),
+        blur=float(rng.uniform(0.35, 0.6 + 0.25 * spread)),
+        noise=float(rng.uniform(0.4, 1.4 + spread)),
+        gain=float(rng.uniform(0, 0.006)),
+        quality=int(rng.integers(45 if spread > 1 else 65, 96)),
+        exposure=float(rng.normal(205, 15)),
+    )
 
 
 def _zoom(frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -131,14 +156,26 @@ def _walk_by(person, action, scenario, camera, rng, segments, spread):
     for number in range(segments):
         facing = np.pi * ((direction + number) % 2) + np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * spread)
         margin = person.build.stature * 0.35
-        motion = cross(action, person.build, person.habit, rng, width=WIDTH / camera.scale + 2 * margin, heading=facing, spread=spread)
+        motion = cross(
+            action,
+            person.build,
+            person.habit,
+            rng,
+            width=WIDTH / camera.scale + 2 * margin,
+            heading=facing,
+            spread=spread,
+        )
         start = sum(map(len, joints))
-        inside = np.flatnonzero(np.abs(camera.project(motion.joints[:, 0])[0][:, 0] - WIDTH / 2) < WIDTH / 2 + rng.uniform(-2, 7))
+        inside = np.flatnonzero(
+            np.abs(camera.project(motion.joints[:, 0])[0][:, 0] - WIDTH / 2) < WIDTH / 2 + rng.uniform(-2, 7)
+        )
         ranges.append((start + int(inside[0]), start + int(inside[-1]) + 1))
         joints += [motion.joints, _nobody(int(rng.integers(20, 46) if number + 1 < segments else rng.integers(2, 60)))]
         heading += [facing]
     lengths = list(map(len, joints))
-    headings = np.concatenate([np.full(n, heading[min(max(i - 1, 0) // 2, segments - 1)]) for i, n in enumerate(lengths)])
+    headings = np.concatenate(
+        [np.full(n, heading[min(max(i - 1, 0) // 2, segments - 1)]) for i, n in enumerate(lengths)]
+    )
     return np.concatenate(joints), headings, ranges
 
 
@@ -149,13 +186,21 @@ def _nobody(frames: int) -> np.ndarray:
 def _stand_there(person, action, scenario, camera, rng, segments, spread):
     """One performance on the spot, cut into contiguous segments as KTH's annotators did."""
     mean = SEGMENT_FRAMES[action]
-    lengths = np.clip(mean * np.exp(rng.normal(-0.03, 0.25, size=segments)), 0.45 * mean, 2.2 * mean).round().astype(int)
+    lengths = (
+        np.clip(mean * np.exp(rng.normal(-0.03, 0.25, size=segments)), 0.45 * mean, 2.2 * mean).round().astype(int)
+    )
     facing = np.pi * int(rng.integers(2)) if action == "boxing" else -np.pi / 2
     facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (14 if action == "boxing" else 9) * spread)
-    motion = perform(action, person.build, person.habit, rng, seconds=lengths.sum() / FPS, heading=facing, spread=spread)
+    motion = perform(
+        action, person.build, person.habit, rng, seconds=lengths.sum() / FPS, heading=facing, spread=spread
+    )
     motion.joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
     ends = np.cumsum(lengths)
-    return motion.joints, np.full(len(motion), facing), [(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)]
+    return (
+        motion.joints,
+        np.full(len(motion), facing),
+        [(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)],
+    )
 
 
 # the data set on disk
@@ -195,8 +240,10 @@ def render_dataset(
     _prepare_root(root, settings)
     jobs = [
         _Job(root / action / f"person{person:02d}_{action}_d{scenario}.avi", seed, person, action, scenario, segments)
-        for person in persons for action in actions for scenario in scenarios
-    ]  # fmt: skip
+        for person in persons
+        for action in actions
+        for scenario in scenarios
+    ]
     bar = tqdm(total=len(jobs), desc="KTH-Synth", unit="file", disable=not progress)
     ranges = {}
     for name, found in _run(_render_missing, jobs, workers):
@@ -225,7 +272,9 @@ def _run(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[tupl
     if workers <= 1:
         yield from map(work, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+    ) as pool:
         yield from pool.map(work, jobs, chunksize=4)
 
 
@@ -248,7 +297,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
     partial = path.with_name(f".{path.stem}.partial.avi")
     writer = cv2.VideoWriter(str(partial), cv2.VideoWriter_fourcc(*"XVID"), FPS, (WIDTH, HEIGHT), isColor=False)
     if not writer.isOpened():
-        raise OSError(f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable and the opencv-python wheel installed?")
+        raise OSError(
+            f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there space on the disk?"
+        )
     for frame in frames:
         writer.write(frame)
     writer.release()

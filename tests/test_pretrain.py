@@ -1,0 +1,98 @@
+"""Pre-training: truthful targets, masked losses, a reproducible crowd, weights that load again."""
+
+import numpy as np
+import pytest
+import torch
+
+import pretrain
+from data.kth import ACTIONS
+from models.backbone import EfficientNetBackbone, read_card
+from utils.data_setup import ClipTransform
+
+SMALL = ClipTransform(size=(48, 64))
+
+
+def first(count, **settings):
+    stream = iter(pretrain.Crowd(**{"seed": 0, "stream": 0, "transform": SMALL, **settings}))
+    return [next(stream) for _ in range(count)]
+
+
+def batch(rows):
+    return {name: torch.stack([target[name] for _, target in rows]) for name in rows[0][1]}
+
+
+def test_the_crowd_is_reproducible_and_its_streams_differ():
+    (a, _), (b, _), (c, _) = first(1)[0], first(1)[0], first(1, stream=1)[0]
+    assert torch.equal(a, b) and not torch.equal(a, c)
+    assert a.shape == (1, 48, 64) and a.min() >= 0 and a.max() <= 1
+
+
+def test_the_crowd_shares_no_random_stream_with_the_data_set():
+    assert pretrain.CROWD_STREAM not in (1, 2)  # data.synthetic: 1 persons, 2 clips
+
+
+def test_targets_point_at_the_body():
+    rng = np.random.default_rng(0)
+    shot, action = pretrain.draw_shot(rng)
+    while action != "handwaving":
+        shot, action = pretrain.draw_shot(rng)
+    target = pretrain.describe(shot, 3, action)
+    assert target.present == 1 and target.action == ACTIONS.index("handwaving")
+    assert np.allclose(target.pose[0], 0) and target.pose[2, 1] > 0.3  # the head is above the pelvis
+    assert target.joints[2, 1] < target.joints[0, 1]  # and rows grow downwards
+
+
+def test_an_empty_scene_has_no_joints_to_learn():
+    rng = np.random.default_rng(1)
+    shot, action = pretrain.draw_shot(rng)
+    while action != "walking":
+        shot, action = pretrain.draw_shot(rng)
+    target = pretrain.describe(shot, 0, action)
+    assert target.present == 0 and not target.visible.any()
+    rows = [(None, pretrain._tensors(target))] * 2
+    out = {
+        "joints": torch.ones(2, 21, 2),
+        "pose": torch.ones(2, 21, 3),
+        "presence": torch.zeros(2, 1),
+        "action": torch.zeros(2, 6),
+    }
+    parts = pretrain.losses(out, batch(rows))
+    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["action"] == 0
+    assert parts["presence"] == pytest.approx(np.log(2))
+
+
+def test_perfect_answers_cost_nothing_but_the_smoothing():
+    target = batch(first(6))
+    out = {
+        "joints": target["joints"],
+        "pose": target["pose"],
+        "presence": 40 * (2 * target["present"][:, None] - 1),
+        "action": 40 * torch.nn.functional.one_hot(target["action"], 6).float(),
+    }
+    parts = pretrain.losses(out, target)
+    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["presence"] < 1e-6
+
+
+def test_two_steps_write_weights_that_load_with_their_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "half_precision_pays", lambda *_: False)
+    path = tmp_path / "weights.pth"
+    card = pretrain.pretrain(path, init=None, steps=2, batch_size=4, size=(32, 48), progress=False, held_out=1)
+    assert (
+        read_card(path)["steps"] == 2 and card["real_footage"] == "none" and card["action_n"] <= card["held_out_frames"]
+    )
+    assert EfficientNetBackbone(weights=path)(torch.rand(1, 1, 32, 48)).shape == (1, 1280)
+
+
+def test_divergence_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(pretrain, "half_precision_pays", lambda *_: False)
+    monkeypatch.setattr(pretrain, "LOSS_WEIGHTS", {**pretrain.LOSS_WEIGHTS, "pose": float("nan")})
+    with pytest.raises(RuntimeError, match="diverged at batch 0"):
+        pretrain.pretrain(tmp_path / "w.pth", init=None, steps=1, batch_size=2, size=(32, 48), progress=False)
+    assert not (tmp_path / "w.pth").exists()
+
+
+def test_half_precision_is_measured_not_assumed():
+    backbone = EfficientNetBackbone(weights=None, frozen=False)
+    before = backbone.features[0][1].running_mean.clone()
+    assert pretrain.half_precision_pays(backbone, "cpu", (32, 32)) in (True, False)
+    assert torch.equal(before, backbone.features[0][1].running_mean)
