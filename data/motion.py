@@ -2,11 +2,11 @@
 
 Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, clothes or pictures.
 
-Sources. Joint angles over the gait cycle are typical curves after Winter, "The Biomechanics and Motor Control of Human
-Gait" (1991), for walking at natural cadence, and after Novacheck, "The biomechanics of running", Gait & Posture 7
-(1998), for running, whose duty factors and flight are used too. Cadence: 0.8 to 1.05 strides a second in walking (Winter), 1.25
-to 1.5 in jogging and running (Novacheck; Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports
-Exerc. 21, 1989). Speed is no parameter: it follows from the angles, for the foot on the ground stands still.
+Sources. Joint angles over the gait cycle are typical curves: for walking after Winter, "The Biomechanics and Motor
+Control of Human Gait" (1991), for running, with its duty factors and its flight, after Novacheck, "The biomechanics of
+running", Gait & Posture 7 (1998). Cadence: 0.8 to 1.05 strides a second in walking (Winter), 1.25 to 1.5 in jogging and
+running (Novacheck; Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989). Speed is
+no parameter: it follows from the angles, for the foot on the ground stands still.
 Boxing, clapping and waving follow the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what its public
 clips show to the eye; no parameter is fitted to frames.
 """
