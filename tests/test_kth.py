@@ -20,7 +20,7 @@ TABLE = kth.load_segments()
 FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
 
 
-def write_video(path, frames=12, size=(32, 24)):
+def make_video(path, frames=12, size=(32, 24)):
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*FOURCC[path.suffix]), kth.FPS, size)
     assert writer.isOpened()
@@ -164,18 +164,18 @@ def test_any_kth_name_is_read_back(person, action, scenario, tail, suffix):
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
 def test_probe_counts_frames(tmp_path, suffix):
-    assert kth.probe(write_video(tmp_path / f"clip{suffix}", frames=17)) == 17
+    assert kth.probe(make_video(tmp_path / f"clip{suffix}", frames=17)) == 17
 
 
 def test_probe_sees_that_a_file_changed(tmp_path):
-    path = write_video(tmp_path / "clip.avi", frames=5)
+    path = make_video(tmp_path / "clip.avi", frames=5)
     assert kth.probe(path) == 5
-    write_video(path, frames=9)
+    make_video(path, frames=9)
     assert kth.probe(path) == 9
 
 
 def broken(tmp_path, kind):
-    path = write_video(tmp_path / f"clip{'.mp4' if kind == 'cut mp4' else '.avi'}", frames=30)
+    path = make_video(tmp_path / f"clip{'.mp4' if kind == 'cut mp4' else '.avi'}", frames=30)
     content = path.read_bytes()
     half, index = content[: len(content) // 2], content.rfind(b"idx1")
     blank = re.sub(rb"\xff\xd8.*?\xff\xd9", lambda jpeg: bytes(len(jpeg[0])), content[:index], flags=re.DOTALL)
@@ -212,17 +212,24 @@ def test_probe_says_why_a_file_cannot_be_used(tmp_path, kind, reason):
 
 @pytest.mark.parametrize("size", [0, 1])  # MP4's way of saying "up to the end" and "a 64-bit size follows"
 def test_probe_takes_boxes_of_special_size(tmp_path, size):
-    path = write_video(tmp_path / "clip.mp4", frames=8)
+    path = make_video(tmp_path / "clip.mp4", frames=8)
     path.write_bytes(path.read_bytes() + struct.pack(">I", size) + b"free" + struct.pack(">Q", 20) + b"\0" * 4)
     assert kth.probe(path) == 8
 
 
 def test_probe_counts_where_the_container_does_not_say(tmp_path, monkeypatch):
-    class Silent(cv2.VideoCapture):
-        def get(self, prop):
-            return 0.0 if prop == cv2.CAP_PROP_FRAME_COUNT else super().get(prop)
+    class Silent:
+        def __init__(self, path):
+            self._capture = capture(path)
 
-    path = write_video(tmp_path / "clip.avi", frames=11)
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+        def get(self, prop):
+            return -1.0 if prop == cv2.CAP_PROP_FRAME_COUNT else self._capture.get(prop)
+
+    capture = cv2.VideoCapture
+    path = make_video(tmp_path / "clip.avi", frames=11)
     monkeypatch.setattr(kth.cv2, "VideoCapture", Silent)
     assert kth.probe(path) == 11
 
@@ -243,7 +250,7 @@ def test_both_layouts_are_found_sorted(tmp_path, recwarn):
         "validation/running/person04_running_d1.avi",
     ]
     for name in reversed(names):
-        write_video(tmp_path / name, frames=3)
+        make_video(tmp_path / name, frames=3)
     (tmp_path / "notes").mkdir()
     (tmp_path / "boxing" / "readme.txt").write_text("not a video")
     (tmp_path / "boxing" / "._person01_boxing_d2_uncomp.avi").write_bytes(b"shadow")
@@ -265,21 +272,21 @@ def test_no_videos_names_folder_and_remedy(tmp_path, make):
 
 
 def test_class_folder_without_videos_is_named(tmp_path):
-    write_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
     (tmp_path / "walking").mkdir()
     with pytest.warns(UserWarning, match="class folders without videos: .*walking"):
         assert len(kth.find_videos(tmp_path)) == 1
 
 
 def test_folder_of_videos_that_is_no_action_stops(tmp_path):
-    write_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
-    write_video(tmp_path / "train" / "juggling" / "clip.avi")
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    make_video(tmp_path / "train" / "juggling" / "clip.avi")
     with pytest.raises(ValueError, match="'juggling' is an unknown action.*rename"):
         kth.find_videos(tmp_path)
 
 
 def test_unusable_files_are_skipped_with_one_message_that_names_each(tmp_path):
-    good = write_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=30)
+    good = make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=30)
     (tmp_path / "boxing" / "person01_boxing_d2.avi").touch()
     (tmp_path / "boxing" / "person01_boxing_d3.avi").write_bytes(good.read_bytes()[:-900])
     (tmp_path / "boxing" / "person02_boxing_d1.avi").write_text("words " * 50)
@@ -308,7 +315,7 @@ def test_nothing_usable_is_an_error(tmp_path):
 
 def test_files_without_person_are_counted_once(tmp_path):
     for name in ("person01_boxing_d1.avi", "spar.avi", "gym.avi"):
-        write_video(tmp_path / "boxing" / name)
+        make_video(tmp_path / "boxing" / name)
     said = []
     videos = kth.find_videos(tmp_path, report=said.append)
     assert sorted(video.group for video in videos) == ["gym.avi", "person01", "spar.avi"]
@@ -317,8 +324,8 @@ def test_files_without_person_are_counted_once(tmp_path):
 
 
 def test_one_clip_found_twice_counts_once(tmp_path):
-    first = write_video(tmp_path / "boxing" / "person01_boxing_d1.mp4")
-    second = write_video(tmp_path / "train" / "boxing" / "person01_boxing_d1_uncomp.avi")
+    first = make_video(tmp_path / "boxing" / "person01_boxing_d1.mp4")
+    second = make_video(tmp_path / "train" / "boxing" / "person01_boxing_d1_uncomp.avi")
     with pytest.warns(UserWarning, match=f"1 files repeat a name.*{second.name}.*kept.*{first.name}"):
         assert [video.path for video in kth.find_videos(tmp_path)] == [first]
 
@@ -327,8 +334,8 @@ def test_one_clip_found_twice_counts_once(tmp_path):
 
 
 def test_segments_of_a_kth_file_and_of_an_unknown_one(tmp_path):
-    write_video(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi", frames=360)
-    write_video(tmp_path / "boxing" / "person26_boxing_d1.avi", frames=21)
+    make_video(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi", frames=360)
+    make_video(tmp_path / "boxing" / "person26_boxing_d1.avi", frames=21)
     segments = kth.find_segments(tmp_path)
     assert [(s.name, s.start, s.stop) for s in segments] == [
         ("person01_boxing_d1#1", 0, 95),
@@ -341,14 +348,14 @@ def test_segments_of_a_kth_file_and_of_an_unknown_one(tmp_path):
 
 
 def test_own_table_replaces_kths(tmp_path):
-    write_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=20)
-    write_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=9)
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=20)
+    make_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=9)
     kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d1": [(8, 20), (0, 5)]})
     assert [(s.index, s.start, s.stop) for s in kth.find_segments(tmp_path)] == [(0, 8, 20), (1, 0, 5), (0, 0, 9)]
 
 
 def test_segment_beyond_its_file_is_named(tmp_path):
-    write_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=200)
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=200)
     with pytest.raises(kth.VideoError, match=r"d1\.avi: segment person01_boxing_d1#3 is frames 185\.\.245, .* has 200"):
         kth.find_segments(tmp_path)
     assert len(kth.find_segments(tmp_path, whole_files=True)) == 1
@@ -356,7 +363,7 @@ def test_segment_beyond_its_file_is_named(tmp_path):
 
 @pytest.mark.parametrize("frames", [304, 305, 370])
 def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
-    path = write_video(tmp_path / "boxing" / "person01_boxing_d4_uncomp.avi", frames=frames)
+    path = make_video(tmp_path / "boxing" / "person01_boxing_d4_uncomp.avi", frames=frames)
     content = path.read_bytes()
     path.write_bytes(content[:-100] if frames == 370 else content)  # as published: less than the header says
     said = []
@@ -368,7 +375,7 @@ def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
 
 
 def test_another_data_set_may_have_a_whole_file_of_that_name(tmp_path, recwarn):
-    write_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
+    make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
     kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
     assert [s.stop for s in kth.find_segments(tmp_path)] == [320]
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [330]
