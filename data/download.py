@@ -252,7 +252,9 @@ def unpack(archive: Archive, zip_path: str | os.PathLike, root: str | os.PathLik
         with zipfile.ZipFile(zip_path) as file:
             inside = set(file.namelist())
             if escaping := [name for name in sorted(inside) if _escapes(name)]:
-                raise DownloadError(f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of its folder")
+                raise DownloadError(
+                    f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of its folder; {REMEDY}"
+                )
             wanted = [member for member in _absent(archive, root) if member in inside]
             for member in tqdm(wanted, desc=f"unpacking {archive.name}", unit="file", disable=not progress):
                 with file.open(member) as content:
@@ -354,6 +356,10 @@ def _transfer(url: str, part: Path, progress: bool) -> tuple[str | None, bool]:
 
 
 def _receive(response: http.client.HTTPResponse, part: Path, *, have: int, total: int | None, progress: bool) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and free < total - have:
+        need = f"{(total - have) / 1e6:.1f} MB more, but {free / 1e6:.1f} MB are free"
+        raise DownloadError(f"{part.parent}: {part.stem} needs {need}; make room or choose another root")
     bar = tqdm(total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=not progress)
     with bar, part.open("ab" if have else "wb") as file:
         while block := response.read(CHUNK):

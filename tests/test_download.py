@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import re
+import shutil
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class Site:
     lengths: bool = True  # whether it announces Content-Length
     cut_after: list = field(default_factory=list)  # bytes after which to hang up, one entry a request
     codes: list = field(default_factory=list)  # error codes to answer first, one entry a request
+    stalls: list = field(default_factory=list)  # seconds of silence before the content, one entry a request
     url: str = ""
 
     def asked(self, name):
@@ -58,8 +60,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if site.lengths:
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
+        threading.Event().wait(site.stalls.pop(0) if site.stalls else 0)
         cut = site.cut_after.pop(0) if site.cut_after else None
-        self.wfile.write(content[start:][:cut])
+        with contextlib.suppress(ConnectionError):  # the other side may have lost patience
+            self.wfile.write(content[start:][:cut])
         return None
 
 
@@ -290,6 +294,23 @@ def test_nobody_answers(tmp_path, archives, monkeypatch):
         pass
     with pytest.raises(download.DownloadError, match=r"connection failed .*5 times without progress; 0 bytes"):
         fetch(closed, tmp_path, archives)
+
+
+def test_silent_server_is_asked_again(site, tmp_path, archives, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+    site.stalls = [0.6]
+    assert fetch(site, tmp_path, archives).ok
+    assert len(site.asked("boxing.zip")) == 2
+
+
+def test_full_disk_is_named_before_it_is_full(site, tmp_path, archives, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        download.DownloadError, match=r"zips: boxing\.zip needs .* MB more, but 0\.0 MB are free; make room"
+    ):
+        fetch(site, tmp_path, archives)
+    assert len(site.requests) == 1
 
 
 def test_pauses_grow_and_start_again_after_progress(site, tmp_path, monkeypatch):
