@@ -28,7 +28,7 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
     share, grown = correct / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / grown
     half = z / grown * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return 0.0 if correct == 0 else centre - half, 1.0 if correct == n else centre + half  # exact at both ends
 
 
 def to_video_level(log_probs: np.ndarray, groups: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,346 @@
+"""The feature cache: the same numbers as without it, and nothing lost to kills, cuts and full disks."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from data.kth import Segment, VideoError, find_segments
+from models.backbone import EfficientNetBackbone
+from utils import features as features_module
+from utils.data_setup import ClipSource, ClipTransform, Jittered, Uniform, VideoDataset
+from utils.features import FeatureStore, build_features
+
+HOW = {"sampler": Uniform(frames=4), "transform": ClipTransform(size=(24, 32)), "progress": False}
+
+
+class Eye(nn.Module):
+    """A backbone for tests: the means of four columns and of four rows; counts pictures and can be stopped."""
+
+    feature_dim = 8
+
+    def __init__(self, *, stop_after=10**9, tint=0.0):
+        super().__init__()
+        self.seen, self.stop_after = [], stop_after
+        self.tint = nn.Parameter(torch.tensor(tint))
+
+    def fingerprint(self):
+        return hashlib.sha256(repr(self.tint.item()).encode()).hexdigest()
+
+    def __deepcopy__(self, memo):
+        return self  # so that the copy's pictures are counted here
+
+    def forward(self, pictures):
+        if sum(self.seen) >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen.append(len(pictures))
+        columns = pictures.mean((1, 2)).unflatten(-1, (4, -1)).mean(-1)
+        rows = pictures.mean((1, 3)).unflatten(-1, (4, -1)).mean(-1)
+        return torch.cat([columns, rows], dim=1) + self.tint
+
+
+@pytest.fixture(scope="module")
+def segments(tiny_kth):
+    return find_segments(tiny_kth)
+
+
+@pytest.fixture(scope="module")
+def expected(segments):
+    return build_features(Eye(), segments, cache_dir=None, **HOW)
+
+
+def same(one, other):
+    return (np.array_equal(one.features, other.features) and one.lengths.tolist() == other.lengths.tolist()
+            and (one.mirrored is None) == (other.mirrored is None)
+            and (one.mirrored is None or np.array_equal(one.mirrored, other.mirrored)))
+
+
+def test_features_are_those_of_the_clips(segments, expected):
+    source = ClipSource(segments, sampler=HOW["sampler"], transform=HOW["transform"])
+    for index in (0, 7, len(segments) - 1):
+        direct = Eye()(source.load(index))
+        assert torch.allclose(expected.load(index), direct, atol=1e-3)
+    assert expected.features.dtype == np.float16 and expected.features.shape == (36, 4, 8)
+    assert expected.load(0).dtype == torch.float32
+
+
+def test_the_second_time_nothing_is_computed(segments, expected, tmp_path):
+    first, second = Eye(), Eye()
+    assert same(build_features(first, segments, cache_dir=tmp_path, **HOW), expected)
+    assert same(build_features(second, segments, cache_dir=tmp_path, **HOW), expected)
+    assert sum(first.seen) == 36 * 4 and second.seen == []
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
+def test_the_batch_size_changes_nothing(segments, expected, batch_size):
+    eye = Eye()
+    assert same(build_features(eye, segments, cache_dir=None, batch_size=batch_size, **HOW), expected)
+    assert max(eye.seen) <= batch_size
+
+
+def test_each_file_is_read_once(segments, tmp_path, monkeypatch):
+    read = []
+    real = features_module.read_segments
+    monkeypatch.setattr(features_module, "read_segments", lambda path, lists: read.append(path) or real(path, lists))
+    build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
+    assert len(read) == len(set(read)) == 18
+
+
+@pytest.mark.parametrize("change", ["weights", "sampler", "transform", "mirrored", "segments", "ranges", "file"])
+def test_whatever_the_numbers_depend_on_makes_a_new_cache(make_kth, tmp_path, change):
+    root = make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running"))
+    found, how, eye = find_segments(root), dict(HOW), Eye()
+    build_features(eye, found, cache_dir=tmp_path / "cache", **how)
+    if change == "weights":
+        eye = Eye(tint=0.25)
+    elif change == "sampler":
+        how["sampler"] = Uniform(frames=5)
+    elif change == "transform":
+        how["transform"] = ClipTransform(size=(24, 32), pool="mean")
+    elif change == "mirrored":
+        how["mirrored"] = True
+    elif change == "segments":
+        found = found[1:]
+    elif change == "ranges":
+        found = [Segment(found[0].video, found[0].index, found[0].start + 1, found[0].stop), *found[1:]]
+    else:
+        os.utime(found[0].video.path, ns=(1, 1))
+    again = build_features(eye, found, cache_dir=tmp_path / "cache", **how)
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
+    assert same(again, build_features(eye, found, cache_dir=None, **how))
+
+
+def test_a_killed_run_goes_on_where_it_stopped(segments, expected, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build_features(Eye(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW)
+    rest = Eye()
+    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
+    assert 0 < sum(rest.seen) <= 36 * 4 - 60 + 8
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_program_that_dies_at_once_loses_only_its_last_batch(tiny_kth, segments, expected, tmp_path):
+    program = textwrap.dedent("""
+        import os, sys
+        sys.path[:0] = [".", "tests"]
+        from test_features import HOW, Eye, build_features, find_segments
+        class Fatal(Eye):
+            def forward(self, pictures):
+                if sum(self.seen) >= 40:
+                    os._exit(9)
+                return super().forward(pictures)
+        build_features(Fatal(), find_segments(sys.argv[1]), cache_dir=sys.argv[2], batch_size=8, **HOW)
+    """)
+    home = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program, str(tiny_kth), str(tmp_path)], cwd=home, timeout=120)
+    assert done.returncode == 9 and list(tmp_path.glob("*.partial"))
+    rest = Eye()
+    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
+    assert sum(rest.seen) == 36 * 4 - 40
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped byte", "no record", "broken record"])
+def test_a_damaged_cache_is_noticed_and_made_anew(segments, expected, tmp_path, damage):
+    build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
+    cache, record = next(tmp_path.glob("*.npy")), next(tmp_path.glob("*.json"))
+    content = bytearray(cache.read_bytes())
+    if damage == "cut":
+        cache.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        cache.write_bytes(b"")
+    elif damage == "flipped byte":
+        content[-9] ^= 1
+        cache.write_bytes(content)
+    elif damage == "no record":
+        record.unlink()
+    else:
+        record.write_text('{"lengths": [4')
+    eye = Eye()
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
+    assert sum(eye.seen) == 36 * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
+
+
+@pytest.mark.parametrize("damage", ["cut", "no record", "other record"])
+def test_a_damaged_partial_cache_is_started_again(segments, expected, tmp_path, damage):
+    with pytest.raises(KeyboardInterrupt):
+        build_features(Eye(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW)
+    partial, record = next(tmp_path.glob("*.partial")), next(tmp_path.glob("*.json"))
+    if damage == "cut":
+        partial.write_bytes(partial.read_bytes()[:100])
+    elif damage == "no record":
+        record.unlink()
+    else:
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"description": {}}))
+    eye = Eye()
+    assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
+    assert sum(eye.seen) == 36 * 4
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_read_only_folder_falls_back_to_memory(segments, expected, tmp_path, monkeypatch, code):
+    def refuse(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.warns(UserWarning, match="cannot be written"):
+        store = build_features(Eye(), segments, cache_dir=tmp_path / "cache", **HOW)
+    assert same(store, expected) and not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder_falls_back_to_memory(segments, expected, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.warns(UserWarning, match="cannot be written"):
+        assert same(build_features(Eye(), segments, cache_dir=tmp_path / "cache", **HOW), expected)
+
+
+def test_a_finished_cache_is_read_from_a_read_only_folder(segments, expected, tmp_path, monkeypatch):
+    build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "read-only")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
+
+
+def test_too_little_space_is_said_before_the_work(segments, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
+    eye = Eye()
+    with pytest.raises(OSError, match="free space there or choose another cache folder") as caught:
+        build_features(eye, segments, cache_dir=tmp_path, **HOW)
+    assert caught.value.errno == errno.ENOSPC and eye.seen == []
+
+
+def test_a_disk_that_fills_up_keeps_what_was_finished(segments, expected, tmp_path, monkeypatch):
+    real, writes = open, []
+
+    def full_after_ten(path, mode="r", **more):
+        if mode == "r+b":
+            writes.append(path)
+            if len(writes) > 10:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, mode, **more)
+
+    monkeypatch.setattr(features_module, "open", full_after_ten, raising=False)
+    with pytest.raises(OSError, match="No space left on device.*what was finished stays"):
+        build_features(Eye(), segments, cache_dir=tmp_path, batch_size=8, **HOW)
+    monkeypatch.undo()
+    rest = Eye()
+    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
+    assert sum(rest.seen) == (36 - 10) * 4
+
+
+def test_another_program_that_finishes_first_does_no_harm(segments, expected, tmp_path):
+    class Overtaken(Eye):
+        def forward(self, pictures):
+            if len(self.seen) == 5:
+                build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
+            return super().forward(pictures)
+
+    assert same(build_features(Overtaken(), segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
+    assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
+
+
+def test_short_segments_are_padded_and_remember_their_length(segments, tmp_path):
+    short = [Segment(segments[0].video, 0, 0, 2), segments[1]]
+    for cache in (None, tmp_path, tmp_path):
+        store = build_features(Eye(), short, cache_dir=cache, **HOW)
+        assert store.lengths.tolist() == [2, 4] and store.load(0).shape == (2, 8) and store.load(1).shape == (4, 8)
+
+
+def test_the_ghost_has_one_step(segments, tmp_path):
+    how = HOW | {"transform": ClipTransform(size=(24, 32), pool="mean")}
+    assert build_features(Eye(), segments, cache_dir=tmp_path, **how).features.shape == (36, 1, 8)
+
+
+def test_a_random_sampler_draws_the_same_frames_again(segments):
+    how = HOW | {"sampler": Jittered(frames=4)}
+    one, two = (build_features(Eye(), part, cache_dir=None, **how) for part in (segments, segments[5:]))
+    assert np.array_equal(one.features[5:], two.features)
+
+
+def test_mirrored_features_are_those_of_the_mirrored_clip(segments, tmp_path):
+    for _ in range(2):
+        store = build_features(Eye(), segments, cache_dir=tmp_path, mirrored=True, **HOW)
+        assert np.allclose(store.mirrored[:, :, :4], store.features[:, :, 3::-1], atol=1e-3)
+        assert np.allclose(store.mirrored[:, :, 4:], store.features[:, :, 4:], atol=1e-3)
+    plain, mirror = (torch.from_numpy(part[0].astype(np.float32)) for part in (store.features, store.mirrored))
+    drawn = [store.load(0, np.random.default_rng(seed)) for seed in range(40)]
+    share = sum(torch.equal(one, mirror) for one in drawn) / 40
+    assert all(torch.equal(one, plain) or torch.equal(one, mirror) for one in drawn) and 0.2 < share < 0.8
+    assert torch.equal(store.load(0), plain)
+
+
+@pytest.fixture
+def damaged(make_kth, tmp_path):
+    """Four segments in two files, one of which turns out shorter than its annotation."""
+    root = make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running"))
+    found = find_segments(root)
+    return [*found[:3], Segment(found[3].video, 1, 12, 60)]
+
+
+def test_a_file_that_fails_stops_the_run_and_keeps_the_rest(damaged, tmp_path):
+    with pytest.raises(VideoError, match=r"person11_running_d1\.avi ends early"):
+        build_features(Eye(), damaged, cache_dir=tmp_path / "cache", batch_size=1, **HOW)
+    rest = Eye()
+    with pytest.raises(VideoError):
+        build_features(rest, damaged, cache_dir=tmp_path / "cache", batch_size=1, **HOW)
+    assert rest.seen == []
+
+
+def test_files_that_fail_can_be_left_out(damaged, tmp_path):
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        with pytest.warns(UserWarning, match=r"1 of 4 segments are left out: .*person11_running_d1\.avi ends early"):
+            store = build_features(Eye(), damaged, cache_dir=cache, skip_errors=True, **HOW)
+        assert store.readable() == [0, 1, 2] and list(store.failed) == [3]
+        with pytest.raises(VideoError, match="item 3 has no features: .*ends early"):
+            store.load(3)
+    kept = store.subset(store.readable())
+    assert len(VideoDataset([damaged[index] for index in store.readable()], kept)) == 3 and not kept.failed
+    assert store.subset([3, 0]).failed.keys() == {0}
+
+
+def test_a_subset_keeps_the_order_asked_for(expected):
+    part = expected.subset([8, 2])
+    assert len(part) == 2 and torch.equal(part.load(0), expected.load(8)) and torch.equal(part.load(1), expected.load(2))
+
+
+def test_stores_of_wrong_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"expected \(N, T, D\) and \(N,\)"):
+        FeatureStore(np.zeros((2, 3, 4)), np.array([3]))
+    with pytest.raises(ValueError, match="none longer than T"):
+        FeatureStore(np.zeros((2, 3, 4)), np.array([3, 4]))
+    with pytest.raises(ValueError, match="mirrored features have shape"):
+        FeatureStore(np.zeros((2, 3, 4)), np.array([3, 3]), np.zeros((2, 2, 4)))
+
+
+def test_no_segments_is_an_error():
+    with pytest.raises(ValueError, match="no segments to compute features of"):
+        build_features(Eye(), [], cache_dir=None, **HOW)
+
+
+def test_the_real_backbone_is_folded_and_left_as_it_was(segments):
+    backbone = EfficientNetBackbone(weights=None, frozen=False)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    store = build_features(backbone, segments[:2], cache_dir=None, **HOW)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    assert backbone.features[3].training and all(weight.requires_grad for weight in backbone.parameters())
+    source = ClipSource(segments, sampler=HOW["sampler"], transform=HOW["transform"])
+    assert torch.allclose(store.load(1), backbone.eval()(source.load(1)), atol=2e-3, rtol=2e-3)
