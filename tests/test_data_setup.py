@@ -30,6 +30,7 @@ from utils.data_setup import (
     sampler_config,
 )
 
+FOUR = Uniform(frames=4)
 EVERY_SAMPLER = [Middle(), Uniform(frames=5), Jittered(frames=5), Window(frames=5, stride=3),
                  RandomWindow(frames=5, stride=3)]
 
@@ -253,7 +254,7 @@ def test_augmentation_of_nothing_and_of_a_flip():
 # data sets and loaders
 
 
-def dataset_of(root, split, *, sampler=Uniform(frames=4), seed=0, augment=None):
+def dataset_of(root, split, *, sampler=FOUR, seed=0, augment=None):
     segments = select(find_segments(root), split)
     source = ClipSource(segments, sampler=sampler, transform=ClipTransform(size=(24, 32)), augment=augment)
     return VideoDataset(segments, source, seed=seed)

@@ -319,7 +319,8 @@ def test_files_that_fail_can_be_left_out(damaged, tmp_path):
 
 def test_a_subset_keeps_the_order_asked_for(expected):
     part = expected.subset([8, 2])
-    assert len(part) == 2 and torch.equal(part.load(0), expected.load(8)) and torch.equal(part.load(1), expected.load(2))
+    assert len(part) == 2
+    assert torch.equal(part.load(0), expected.load(8)) and torch.equal(part.load(1), expected.load(2))
 
 
 def test_stores_of_wrong_shapes_are_refused():

@@ -204,7 +204,7 @@ def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path, how):
 def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
     cut, text, other, wrong = (tmp_path / f"{name}.pth" for name in ("cut", "text", "other", "wrong"))
     cut.write_bytes(rgb_file.read_bytes()[:100_000])
-    text.write_text("not weights")
+    text.write_text("some text")
     torch.save({"fc.weight": torch.zeros(2)}, other)
     state = torch.load(rgb_file, weights_only=True)
     torch.save(state | {"features.1.0.block.0.0.weight": torch.zeros(3)}, wrong)
