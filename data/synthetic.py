@@ -262,6 +262,7 @@ def _prepare_root(root: Path, settings: dict) -> None:
     if card.is_file() and json.loads(card.read_text(encoding="utf-8")) == settings:
         return
     root.mkdir(parents=True, exist_ok=True)
+    (root / "segments.csv").unlink(missing_ok=True)  # written last: its presence says that the set is whole
     for old in root.glob("*/person*_d?.avi"):
         old.unlink()
     card.write_text(json.dumps(settings, indent=2), encoding="utf-8")

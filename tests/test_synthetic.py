@@ -256,6 +256,15 @@ def test_another_seed_renders_anew(tmp_path):
     assert next(tmp_path.glob("running/*.avi")).read_bytes() != first
 
 
+def test_the_annotations_come_last_so_that_their_presence_means_a_whole_set(tmp_path, monkeypatch):
+    arguments = {"persons": (1,), "actions": ("running",), "scenarios": (1,), "progress": False, "workers": 1}
+    synthetic.render_dataset(tmp_path, seed=0, **arguments)
+    monkeypatch.setattr(synthetic, "write_video", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        synthetic.render_dataset(tmp_path, seed=1, **arguments)
+    assert not (tmp_path / "segments.csv").exists() and (tmp_path / "dataset.json").exists()
+
+
 def test_a_folder_with_other_peoples_videos_is_left_alone(tmp_path):
     (tmp_path / "boxing").mkdir()
     precious = tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi"
