@@ -314,11 +314,11 @@ def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report:
     found: list[Segment] = []
     for video in find_videos(root, report=report):
         frames = probe(video.path)
-        limit = min(frames, short.get(video.name, frames))
-        ranges = ((0, limit),) if whole_files or video.name not in table else table[video.name]
+        limit = short.get(video.name, frames)
+        ranges = ((0, min(limit, frames)),) if whole_files or video.name not in table else table[video.name]
         if video.name in short and any(stop > limit for _, stop in ranges):
-            report(f"{video.path}: published cut off, {limit} frames decode; segments beyond are clamped")
-            ranges = tuple((start, min(stop, limit)) for start, stop in ranges if start < limit)
+            report(f"{video.path}: published cut off, {limit} frames decode; its last segment is clamped to them")
+            ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
         found += _checked_segments(video, ranges, frames)
     return found
 

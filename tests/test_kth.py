@@ -374,6 +374,15 @@ def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [304]
 
 
+def test_clamping_hides_no_further_loss(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d4_uncomp.avi", frames=200)
+    with (
+        pytest.warns(UserWarning, match="304 frames decode"),
+        pytest.raises(kth.VideoError, match=r"person01_boxing_d4#3 is frames 170\.\.245, but the file has 200"),
+    ):
+        kth.find_segments(tmp_path)
+
+
 def test_another_data_set_may_have_a_whole_file_of_that_name(tmp_path, recwarn):
     make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
     kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
