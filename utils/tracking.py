@@ -85,6 +85,10 @@ class RunFolder:
         kept = [old for old in _read_rows(self.path / "history.csv") if float(old["epoch"]) < float(row["epoch"])]
         _write_rows(self.path / "history.csv", [*kept, dict(row)], list(row))
 
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write history.csv as a whole, which also mends a row that an interruption swallowed."""
+        _write_rows(self.path / "history.csv", rows, list(rows[0]) if rows else ["epoch"])
+
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write result.json, which marks the run as finished."""
         _write_json(self.path / "result.json", result)
@@ -109,10 +113,10 @@ def newest_run(runs_dir: str | os.PathLike, name: str) -> RunFolder | None:
 
 
 def matching_run(runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]) -> RunFolder | None:
-    """Return the newest run, finished or not, that was started with exactly this configuration, or None."""
+    """Return the newest run that was started with exactly this configuration, a finished one if there is one."""
     wanted = config_hash(config)
     alike = [run for run in find_runs(runs_dir, name) if run.hash == wanted]
-    return max(alike, key=lambda run: run.finished, default=None)
+    return max(reversed(alike), key=lambda run: run.finished, default=None)
 
 
 # results

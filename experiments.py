@@ -1,0 +1,550 @@
+"""The experiments, and how one is run: the one file that knows every part of the project.
+
+Knows data, backbone, heads, features, training, metrics and run folders, and puts them together. Does not know pixels,
+batches or layers: each of those has its own file. An experiment differs from another in what the model is shown and in
+where time is averaged; everything else is shared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
+from models.backbone import EfficientNetBackbone
+from models.temporal import VideoClassifier, build_head
+from utils import metrics, tracking
+from utils.data_setup import (
+    ClipTransform,
+    Middle,
+    Sampler,
+    Uniform,
+    VideoDataset,
+    create_dataloaders,
+    make_sampler,
+    make_transform,
+    sampler_config,
+)
+from utils.engine import (
+    LAST,
+    History,
+    evaluate,
+    load_checkpoint,
+    pick_device,
+    restore_weights,
+    save_checkpoint,
+    set_seed,
+    train_model,
+)
+from utils.features import FeatureStore, build_features
+from utils.predict import Recogniser
+
+DATA_ROOT = Path("Data/KTH-Synth")
+RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
+DEFAULT_RECOGNISER = "gru"
+FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One way of reading a video.
+
+    Args:
+        name: Names the row of results, the run folders and the command line's argument.
+        title: For headings.
+        sampler: Which frames of a segment.
+        head: Name of the head, see `models.temporal.HEADS`.
+        pool: "mean" averages the sampled frames into one picture before the model sees them.
+        whole_file: Take whole files for segments, as if nobody had annotated them.
+        averaged: Where time is averaged.
+        question: What the experiment asks.
+    """
+
+    name: str
+    title: str
+    sampler: Sampler
+    head: str
+    pool: str = "none"
+    whole_file: bool = False
+    averaged: str = ""
+    question: str = ""
+
+    def to_config(self) -> dict[str, Any]:
+        """Return everything that changes the outcome, in plain values."""
+        return {"name": self.name, "sampler": sampler_config(self.sampler), "head": self.head, "pool": self.pool,
+                "whole_file": self.whole_file}
+
+
+_ALL = (
+    Experiment("ghost", "Ghost frame", Uniform(16), "average", pool="mean", averaged="in the pixels",
+               question="What is left of an action when its frames are averaged into one picture?"),
+    Experiment("middle", "Middle frame", Middle(), "average", averaged="time is thrown away",
+               question="How far does a single frame go, taken where the action is?"),
+    Experiment("average", "Multi-frame averaging", Uniform(16), "average", averaged="in the decisions",
+               question="Do sixteen opinions on sixteen frames know more than one?"),
+    Experiment("gru", "EfficientNet-B0 + Bi-GRU", Uniform(16), "gru", averaged="nowhere: it is learned",
+               question="What is the order of the frames worth?"),
+    Experiment("tcn", "EfficientNet-B0 + temporal convolution", Uniform(16), "tcn", averaged="nowhere: it is learned",
+               question="Does it take a memory, or is a look at neighbouring frames enough?"),
+    Experiment("ghost_whole", "Ghost frame of the whole file", Uniform(16), "average", pool="mean", whole_file=True,
+               averaged="in the pixels", question="What does the ghost lose when the empty field is averaged in?"),
+    Experiment("middle_whole", "Middle frame of the whole file", Middle(), "average", whole_file=True,
+               averaged="time is thrown away", question="What if nobody had annotated where the action is?"),
+)  # fmt: skip
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in _ALL}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is made; two runs of one experiment, one data set and one recipe are the same run.
+
+    Args:
+        weights: Of the backbone: "bundled", "imagenet", a path, or None for random ones.
+        size: Height and width of a frame in pixels.
+        mirrored: Also train on clips mirrored left and right.
+        seed: Start of all random numbers.
+        fast: A small part of the data and few epochs, to see that everything works; the numbers mean nothing.
+        batch_size: Clips in a training step.
+        epochs, lr, weight_decay, label_smoothing, patience, schedule: See `utils.engine.train_model`.
+    """
+
+    weights: str | None = "bundled"
+    size: tuple[int, int] = (96, 128)
+    mirrored: bool = True
+    seed: int = 0
+    fast: bool = False
+    batch_size: int = 64
+    epochs: int = 40
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.1
+    patience: int = 10
+    schedule: str = "cosine"
+
+    def training(self) -> dict[str, Any]:
+        """Return the arguments for `train_model`."""
+        names = ("lr", "weight_decay", "label_smoothing", "patience", "schedule", "seed")
+        epochs = min(self.epochs, FAST_EPOCHS) if self.fast else self.epochs
+        return {"epochs": epochs, **{name: getattr(self, name) for name in names}}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment is worth on one split of one data set.
+
+    segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, confusion (rows true,
+    columns predicted) and items are of segments, video_confusion of videos. `history` and `run` tell of the training.
+    """
+
+    experiment: str
+    data: str
+    split: str
+    segment: dict[str, Any]
+    video: dict[str, Any]
+    per_class: dict[str, dict[str, int]]
+    confusion: list[list[int]]
+    classes: list[str]
+    items: list[dict[str, Any]]
+    per_scenario: dict[str, dict[str, Any]] = field(default_factory=dict)
+    video_confusion: list[list[int]] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    run: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation as it is exchanged: plain values, the items' probabilities by action included."""
+        names = ("experiment", "data", "split", "segment", "video", "per_class", "confusion", "classes", "items")
+        return {name: getattr(self, name) for name in names}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows for results/*.csv, one for segments and one for videos."""
+        levels = {"segment": self.segment, "video": self.video}
+        return [
+            {"experiment": self.experiment, "data": self.data, "split": self.split, "level": level, "n": score["n"],
+             "correct": score["correct"], "accuracy": score["accuracy"], "low": score["interval"][0],
+             "high": score["interval"][1], **self.about}
+            for level, score in levels.items()
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        """One line: the accuracies with their counts and intervals."""
+        parts = [
+            f"{level} {score['correct']}/{score['n']} = {score['accuracy']:.1%} "
+            f"[{score['interval'][0]:.1%}, {score['interval'][1]:.1%}]"
+            for level, score in (("segments", self.segment), ("videos", self.video))
+        ]
+        return f"{self.experiment} on {self.data} ({self.split}): {', '.join(parts)}"
+
+
+# running an experiment
+
+
+def run_experiment(
+    name: str, *, root: str | Path = DATA_ROOT, data_name: str | None = None, runs_dir: str | Path = "runs",
+    results_dir: str | Path | None = "results", cache_dir: str | Path | None = "Data/cache", force: bool = False,
+    progress: bool = True, **recipe: Any,
+) -> Result:
+    """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
+
+    A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on.
+
+    Args:
+        name: One of EXPERIMENTS.
+        root: Folder in KTH's layout.
+        data_name: What to call the data in results; from root's dataset.json or its folder name when None.
+        runs_dir: Where run folders go; fast runs go into its subfolder "fast".
+        results_dir: Where rows of results go; None, or a fast run, writes none.
+        cache_dir: Where features are kept; None keeps none.
+        force: Run anew even if a finished run is there.
+        progress: Show progress bars.
+        **recipe: Fields of `Recipe`, such as seed=1 or epochs=5.
+
+    Raises:
+        ValueError: There is no such experiment, a split has no segments, or a person is in two splits.
+    """
+    experiment, chosen = _experiment(name), Recipe(**recipe)
+    data_name = data_name or name_of(root)
+    splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
+    set_seed(chosen.seed)  # random weights are then the same ones every time
+    backbone = EfficientNetBackbone(weights=chosen.weights).to(pick_device())
+    config = _run_config(experiment, chosen, data_name, splits, backbone)
+    folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
+    run = None if force else tracking.matching_run(folder, name, config)
+    run = run or tracking.RunFolder.create(folder, name, config)
+    if not run.finished:
+        _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
+                           progress=progress)
+    result = read_result(run)
+    if results_dir is not None and not chosen.fast:
+        record(result, results_dir)
+    return result
+
+
+def _train_and_measure(
+    experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
+    backbone: EfficientNetBackbone, *, run: tracking.RunFolder, cache_dir: str | Path | None, progress: bool,
+) -> None:
+    """Fill a run folder: features, head, the checkpoint that validation chose, and the result on the test split."""
+    started = time.perf_counter()
+    transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels)
+    datasets = {
+        split: feature_dataset(
+            backbone, segments, sampler=experiment.sampler, transform=transform, cache_dir=cache_dir, progress=progress,
+            mirrored=recipe.mirrored and split == "train", seed=recipe.seed if split == "train" else None,
+        )
+        for split, segments in splits.items()
+    }  # fmt: skip
+    loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
+    set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
+    head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
+    extra = _extra(experiment, recipe, data_name, splits["train"], backbone=backbone, transform=transform, head=head)
+    history = train_model(
+        head, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
+        resume=(run.path / LAST).is_file(), progress=progress, **recipe.training(),
+    )  # fmt: skip
+    run.write_history(history)
+    _save_whole(run.best, backbone, head, history, extra)
+    output = evaluate(head, loaders["test"])
+    about = _about(extra, head, seconds=time.perf_counter() - started)
+    result = measure(output.log_probs, datasets["test"].segments, experiment=experiment.name, data=data_name,
+                     split="test", about=about)
+    run.finish(_record_of(result))
+
+
+def feature_dataset(
+    backbone: EfficientNetBackbone, segments: Sequence[Segment], *, sampler: Sampler, transform: ClipTransform,
+    cache_dir: str | Path | None = "Data/cache", mirrored: bool = False, seed: int | None = None, progress: bool = True,
+) -> VideoDataset:
+    """Compute or fetch the features of segments as a data set; what cannot be read is left out with a warning."""
+    store = build_features(backbone, segments, sampler=sampler, transform=transform, cache_dir=cache_dir,
+                           mirrored=mirrored, progress=progress, skip_errors=True)
+    return VideoDataset(*_readable(segments, store), seed=seed)
+
+
+def load_splits(root: str | Path, *, whole_files: bool = False, fast: bool = False) -> dict[str, list[Segment]]:
+    """Find the segments under root and sort them into the official splits; fast keeps every eighth."""
+    segments = find_segments(root, whole_files=whole_files)
+    step = (FAST_STEP // 2 if whole_files else FAST_STEP) if fast else 1  # two segments a file in KTH-Synth
+    splits = {split: select(segments, split)[::step] for split in SPLITS}
+    if empty := [split for split, inside in splits.items() if not inside]:
+        raise ValueError(f"no segments for {', '.join(empty)} under {root}: training needs persons of all three splits "
+                         f"({', '.join(f'{split} {persons}' for split, persons in SPLITS.items())})")
+    return splits
+
+
+def name_of(root: str | Path) -> str:
+    """Return what a data set is called: the name in its dataset.json, else its folder's name."""
+    try:
+        return str(json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError):
+        return Path(root).resolve().name
+
+
+# checkpoints
+
+
+def resolve(which: str | Path, runs_dir: str | Path = "runs") -> Path:
+    """Return the checkpoint that a run folder, a .pth file, an experiment's name or "bundled" stands for.
+
+    An experiment's name means its newest finished run, else the bundled recogniser. Raises FileNotFoundError or
+    ValueError saying what would help.
+    """
+    text = str(which)
+    if text == "bundled":
+        return _bundled(DEFAULT_RECOGNISER)
+    if text in EXPERIMENTS:
+        run = tracking.newest_run(runs_dir, text)
+        if run is None and not _recogniser_path(text).is_file():
+            raise FileNotFoundError(f"no finished run of {text!r} under {runs_dir} and no bundled recogniser of that "
+                                    f"name: train it with `python har.py train {text}`")
+        return run.best if run else _bundled(text)
+    path = Path(which)
+    if path.is_dir():
+        run = tracking.RunFolder(path)
+        if not run.best.is_file():
+            raise FileNotFoundError(f"{path} holds no best.pth; it is no run folder, or its run was cut off before the "
+                                    "first epoch ended: run the same training again, it goes on")
+        return run.best
+    if path.is_file():
+        return path
+    raise FileNotFoundError(f"{text!r} is neither a run folder nor a checkpoint file nor one of the experiments "
+                            f"{', '.join(EXPERIMENTS)}")
+
+
+def load_recogniser(which: str | Path = DEFAULT_RECOGNISER, *, runs_dir: str | Path = "runs") -> Recogniser:
+    """Load a recogniser by anything that `resolve` understands; its checkpoint alone decides the preprocessing."""
+    path = resolve(which, runs_dir)
+    checkpoint = load_checkpoint(path)
+    try:
+        model = build_model(checkpoint["extra"], pretrained=checkpoint["backbone"] is None)
+        restore_weights(model, checkpoint)
+        return Recogniser.from_extra(model.to(pick_device()), checkpoint["extra"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used for predicting: {error}") from error
+
+
+def build_model(extra: Mapping[str, Any], *, pretrained: bool = False) -> VideoClassifier:
+    """Build the model that a checkpoint's extra describes; pretrained brings the backbone's bundled weights.
+
+    Raises ValueError when those are not the weights that the head was trained on.
+    """
+    described = extra["backbone"]
+    weights = described["weights"] if pretrained else None
+    backbone = EfficientNetBackbone(weights=weights, channels=described["channels"])
+    if pretrained and backbone.fingerprint() != described["fingerprint"]:
+        raise ValueError(f"its head was trained on other backbone weights ({described['fingerprint']}) than "
+                         f"{weights!r} has now ({backbone.fingerprint()}): train it anew")
+    head = build_head(extra["head"]["name"], **extra["head"]["config"])
+    return VideoClassifier(backbone=backbone, head=head)
+
+
+def export_recogniser(which: str | Path, *, runs_dir: str | Path = "runs", out: str | Path | None = None) -> Path:
+    """Write a run's recogniser without its backbone, small enough to bundle: the backbone is the bundled one.
+
+    Returns the file, models/weights/recogniser_<experiment>.pth when `out` is None. Raises ValueError when the run
+    used other weights than the bundled ones.
+    """
+    source = resolve(which, runs_dir)
+    checkpoint = load_checkpoint(source)
+    extra = checkpoint["extra"]
+    if extra["backbone"]["weights"] != "bundled":
+        raise ValueError(f"{source} was trained on weights {extra['backbone']['weights']!r}; only a recogniser on the "
+                         "bundled weights can leave its backbone out")
+    model = build_model(extra, pretrained=True)
+    restore_weights(model, checkpoint)
+    path = Path(out) if out is not None else _recogniser_path(extra["experiment"])
+    save_checkpoint(path, model=model.head, epoch=checkpoint["epoch"], best=checkpoint["best"], extra=extra)
+    return path
+
+
+# measuring
+
+
+def evaluate_checkpoint(
+    which: str | Path | Recogniser, root: str | Path = DATA_ROOT, *, split: str = "test", data_name: str | None = None,
+    runs_dir: str | Path = "runs", results_dir: str | Path | None = None, cache_dir: str | Path | None = "Data/cache",
+    progress: bool = True,
+) -> Result:
+    """Measure a trained recogniser on a split of any folder in KTH's layout.
+
+    Args:
+        which: A recogniser, or anything that `resolve` understands.
+        root: Folder in KTH's layout.
+        split: "train", "validation", "test" or "all"; "all" takes files without a person too.
+        data_name: What to call the data; from root's dataset.json or its folder name when None.
+        runs_dir: Where run folders are.
+        results_dir: Where rows of results go; None writes none.
+        cache_dir: Where features are kept; None keeps none.
+        progress: Show progress bars.
+
+    Raises:
+        ValueError: The split has no segments under root.
+    """
+    started = time.perf_counter()
+    recogniser = which if isinstance(which, Recogniser) else load_recogniser(which, runs_dir=runs_dir)
+    extra, model = recogniser.extra, recogniser.model
+    segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
+    if not segments:
+        raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
+    _warn_of_training_persons(segments, extra, data_name or name_of(root))
+    dataset = feature_dataset(model.backbone, segments, sampler=recogniser.sampler, transform=recogniser.transform,
+                              cache_dir=cache_dir, progress=progress)
+    output = evaluate(model.head, create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"])
+    about = _about(extra, model.head, seconds=time.perf_counter() - started)
+    result = measure(output.log_probs, dataset.segments, experiment=extra["experiment"],
+                     data=data_name or name_of(root), split=split, about=about)
+    if results_dir is not None:
+        record(result, results_dir)
+    return result
+
+
+def measure(
+    log_probs: np.ndarray, segments: Sequence[Segment], *, experiment: str, data: str, split: str,
+    about: Mapping[str, Any] | None = None,
+) -> Result:
+    """Turn log-probabilities (N, K) of N segments into a Result, at segment and at video level."""
+    labels = np.array([segment.label for segment in segments])
+    videos, first = metrics.to_video_level(log_probs, [str(segment.video.path) for segment in segments])
+    scenarios = np.array([segment.video.scenario or 0 for segment in segments])
+    per_scenario = {
+        str(number) if number else "unknown": metrics.score(log_probs[scenarios == number], labels[scenarios == number])
+        for number in sorted(set(scenarios.tolist()))
+    }
+    return Result(
+        experiment=experiment, data=data, split=split, segment=metrics.score(log_probs, labels),
+        video=metrics.score(videos, labels[first]), per_class=metrics.per_class(log_probs, labels, ACTIONS),
+        confusion=metrics.confusion(log_probs, labels, len(ACTIONS)).tolist(), classes=list(ACTIONS),
+        items=[_item(segment, row) for segment, row in zip(segments, log_probs, strict=True)],
+        per_scenario=per_scenario, about=dict(about or {}),
+        video_confusion=metrics.confusion(videos, labels[first], len(ACTIONS)).tolist(),
+    )  # fmt: skip
+
+
+def record(result: Result, results_dir: str | Path = "results") -> None:
+    """Write a result's rows into results_dir, replacing those of the same measurement."""
+    for row in result.rows():
+        tracking.append_result(tracking.results_path(result.data, results_dir), row)
+
+
+def read_result(run: tracking.RunFolder) -> Result:
+    """Read the result of a finished run, its history included."""
+    return Result(**run.result, history=run.history, run=str(run.path))
+
+
+# helpers
+
+
+def _experiment(name: str) -> Experiment:
+    if name not in EXPERIMENTS:
+        raise ValueError(f"there is no experiment {name!r}; the experiments are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def _run_config(
+    experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
+    backbone: EfficientNetBackbone,
+) -> dict[str, Any]:
+    """Everything that the outcome depends on; a file counts by name, size and segments, so a copy is the same data."""
+    files = {segment.video.path for segments in splits.values() for segment in segments}
+    stamps = sorted((path.name, path.stat().st_size) for path in files)
+    ranges = [[s.name, s.start, s.stop] for split in SPLITS for s in splits[split]]
+    data = {"name": data_name, "files": len(stamps), "hash": tracking.config_hash({"files": stamps, "ranges": ranges})}
+    plain = {**dataclasses.asdict(recipe), "weights": _weights_name(recipe.weights), "size": list(recipe.size)}
+    return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint()}
+
+
+def _extra(
+    experiment: Experiment, recipe: Recipe, data_name: str, train: Sequence[Segment], *,
+    backbone: EfficientNetBackbone, transform: ClipTransform, head: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """What a checkpoint must remember, in plain values."""
+    span = None if experiment.whole_file else round(float(np.median([len(segment) for segment in train])))
+    return {
+        "classes": list(ACTIONS), "sampler": sampler_config(experiment.sampler), "transform": transform.to_config(),
+        "backbone": {
+            **backbone.config, "weights": _weights_name(recipe.weights), "fingerprint": backbone.fingerprint(),
+        },
+        "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
+        "data": data_name, "whole_file": experiment.whole_file, "span": span, "seed": recipe.seed,
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }  # fmt: skip
+
+
+def _save_whole(
+    path: Path, backbone: EfficientNetBackbone, head: nn.Module, history: History, extra: Mapping[str, Any]
+) -> None:
+    best = min(history, key=lambda row: row["val_loss"])
+    save_checkpoint(path, model=VideoClassifier(backbone=backbone, head=head), epoch=len(history), extra=extra,
+                    best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")}, history=history)
+
+
+def _about(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict[str, Any]:
+    """The columns of a row of results that are not the numbers themselves."""
+    transform = make_transform(extra["transform"])
+    return {
+        "trained_on": extra["data"], "seed": extra["seed"], "parameters": sum(p.numel() for p in head.parameters()),
+        "frames": _frames_in_words(make_sampler(extra["sampler"]), transform),
+        "size": "x".join(map(str, transform.size)), "weights": extra["backbone"]["weights"],
+        "seconds": round(seconds, 1), "date": date.today().isoformat(),
+    }  # fmt: skip
+
+
+def _frames_in_words(sampler: Sampler, transform: ClipTransform) -> str:
+    words = " ".join(str(value) for value in sampler_config(sampler).values())
+    return f"mean of {words}" if transform.pool == "mean" else words
+
+
+def _weights_name(weights: str | Path | None) -> str:
+    return "random" if weights is None else weights if weights in ("bundled", "imagenet") else Path(weights).name
+
+
+def _record_of(result: Result) -> dict[str, Any]:
+    return {name: value for name, value in vars(result).items() if name not in ("history", "run")}
+
+
+def _item(segment: Segment, log_probs: np.ndarray) -> dict[str, Any]:
+    probs = np.exp(log_probs)
+    return {
+        "file": f"{segment.video.path.parent.name}/{segment.video.path.name}", "segment": segment.index + 1,
+        "label": ACTIONS[segment.label], "predicted": ACTIONS[int(log_probs.argmax())],
+        "probs": {action: round(float(p), 6) for action, p in zip(ACTIONS, probs, strict=True)},
+    }  # fmt: skip
+
+
+def _readable(segments: Sequence[Segment], store: FeatureStore) -> tuple[list[Segment], FeatureStore]:
+    kept = store.readable()
+    if len(kept) == len(segments):
+        return list(segments), store
+    return [segments[index] for index in kept], store.subset(kept)
+
+
+def _warn_of_training_persons(segments: Sequence[Segment], extra: Mapping[str, Any], data_name: str) -> None:
+    """Persons of the training or validation split, of the very data set that the recogniser saw, are no test."""
+    seen = set(SPLITS["train"]) | set(SPLITS["validation"])
+    known = sorted({s.video.person for s in segments if s.video.person in seen})
+    if known and data_name == extra.get("data"):
+        warnings.warn(f"persons {', '.join(map(str, known))} of {data_name} took part in this recogniser's training or "
+                      "choice; the accuracy on them says nothing about strangers", stacklevel=3)
+
+
+def _recogniser_path(name: str) -> Path:
+    return RECOGNISERS / f"recogniser_{name}.pth"
+
+
+def _bundled(name: str) -> Path:
+    path = _recogniser_path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"no bundled recogniser at {path}: train one with `python har.py train {name}`")
+    return path

@@ -1,0 +1,245 @@
+"""The command line: `python har.py VERB --help`. Each verb is a few lines over experiments, data and utils.
+
+Knows arguments, and how to say what happened. Does not know how anything is done. What takes seconds to import (torch)
+is imported by the verbs that need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+README, RESULTS = Path("README.md"), Path("results")
+EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, TypeError)  # said in one line; anything else is a fault of ours
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status: 0, 1 for an error, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            return int(arguments.run(arguments) or 0)
+    except KeyboardInterrupt:
+        print("interrupted: what was finished stays, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        print(f"har.py: {error}: `pip install -r requirements.txt` into this Python, {sys.executable}", file=sys.stderr)
+        return 1
+    except EXPECTED_ERRORS as error:
+        if os.environ.get("HAR_DEBUG"):
+            raise
+        print(f"har.py: {error or type(error).__name__}", file=sys.stderr)
+        return 1
+
+
+# verbs
+
+
+def data_kth(arguments: argparse.Namespace) -> int:
+    """Fetch, check and unpack KTH."""
+    from data.download import fetch_kth
+
+    return 0 if fetch_kth(arguments.root, url=arguments.url, from_zip=arguments.from_zip).ok else 1
+
+
+def data_synth(arguments: argparse.Namespace) -> None:
+    """Render KTH-Synth."""
+    from data.synthetic import render_dataset
+
+    root = render_dataset(arguments.root, seed=arguments.seed, segments=arguments.segments, workers=arguments.workers)
+    print(f"{root}: KTH-Synth, {sum(1 for _ in root.glob('*/*.avi'))} files")
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train experiments and measure them on the test persons."""
+    from experiments import EXPERIMENTS, run_experiment
+
+    names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
+    recipe = {name: getattr(arguments, name) for name in ("weights", "epochs", "fast") if getattr(arguments, name)}
+    if arguments.weights == "random":
+        recipe["weights"] = None
+    for name in names:
+        for seed in arguments.seeds:
+            result = run_experiment(
+                name, root=arguments.root, data_name=arguments.data, seed=seed, force=arguments.force,
+                results_dir=None if arguments.no_record else RESULTS, **recipe,
+            )  # fmt: skip
+            print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
+    _refresh_tables()
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """Measure a trained recogniser on a folder."""
+    from experiments import evaluate_checkpoint
+
+    result = evaluate_checkpoint(arguments.which, arguments.root, split=arguments.split, data_name=arguments.data,
+                                 results_dir=RESULTS if arguments.record else None)
+    print(result)
+    for action, count in result.per_class.items():
+        print(f"  {action:<14}{count['correct']:>5} / {count['n']}")
+    _write_json(arguments.json, result.to_json())
+    if arguments.record:
+        _refresh_tables()
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Name the action in a video file."""
+    from experiments import load_recogniser
+    from utils.predict import predict_video
+
+    prediction = predict_video(load_recogniser(arguments.model), arguments.file)
+    print(f"{prediction.file}: {prediction.label}")
+    for action, probability in sorted(prediction.probs.items(), key=lambda item: -item[1]):
+        print(f"  {action:<14}{probability:>7.1%}")
+    _write_json(arguments.json, prediction.to_json())
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """Teach the backbone on rendered people and write the weights that are bundled."""
+    from pretrain import pretrain as teach
+
+    init: Any = None if arguments.init == "random" else arguments.init
+    print(json.dumps(teach(Path(arguments.out), init=init, seed=arguments.seed, steps=arguments.steps), indent=2))
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write a run's recogniser without its backbone, to be bundled."""
+    from experiments import export_recogniser
+
+    path = export_recogniser(arguments.which, out=arguments.out)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def results(arguments: argparse.Namespace) -> int:
+    """Make the tables of the README anew, or check them."""
+    from experiments import EXPERIMENTS
+    from utils.tracking import check_tables, write_tables
+
+    if arguments.check:
+        stale = check_tables(README, RESULTS, tuple(EXPERIMENTS))
+        print(f"stale tables in {README}: {', '.join(stale) or 'none'}")
+        return 1 if stale else 0
+    changed = write_tables(README, RESULTS, tuple(EXPERIMENTS))
+    print(f"{README}: {'tables made anew' if changed else 'tables are up to date'}")
+    return 0
+
+
+def notebook(arguments: argparse.Namespace) -> None:
+    """Execute a notebook in place, saving after each cell."""
+    from utils.notebook import execute
+
+    cells = execute(arguments.path)
+    print(f"{arguments.path}: {cells} cells executed")
+    _refresh_tables()
+
+
+# arguments
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="har.py", description="Human action recognition on KTH and KTH-Synth.")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _data_arguments(verbs)
+    _training_arguments(verbs)
+    _using_arguments(verbs)
+    _article_arguments(verbs)
+    return parser
+
+
+def _data_arguments(verbs: Any) -> None:
+    data = verbs.add_parser("data", help="fetch KTH or render KTH-Synth")
+    kinds = data.add_subparsers(title="data sets", required=True, metavar="kth|synth")
+    kth = _verb(kinds, "kth", data_kth)
+    kth.add_argument("--root", default="Data/KTH", help="where the videos go (default: %(default)s)")
+    kth.add_argument("--url", default="https://www.csc.kth.se/cvap/actions/", help="folder of the zips, for a mirror")
+    kth.add_argument("--from-zip", metavar="DIR", help="folder of zips fetched by hand; nothing is downloaded")
+    synth = _verb(kinds, "synth", data_synth)
+    synth.add_argument("--root", default="Data/KTH-Synth", help="where the videos go (default: %(default)s)")
+    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--segments", type=int, default=2, help="segments a file (default: %(default)s)")
+    synth.add_argument("--workers", type=int, help="processes (default: one a core)")
+
+
+def _training_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "train", train)
+    verb.add_argument("names", nargs="+", metavar="NAME", help="experiments, or all")
+    _root_arguments(verb)
+    verb.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED")
+    verb.add_argument("--weights", help="of the backbone: bundled (default), imagenet, random, or a file")
+    verb.add_argument("--epochs", type=int, help="largest number of epochs")
+    verb.add_argument("--fast", action="store_true", help="a small part of everything, to see that it works")
+    verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")
+    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
+    verb = _verb(verbs, "pretrain", pretrain)
+    verb.add_argument("--out", default="models/weights/efficientnet_b0_kth_synth.pth")
+    verb.add_argument("--init", default="imagenet", help="imagenet (default), random, or a state dict's file")
+    verb.add_argument("--steps", type=int, default=2000)
+    verb.add_argument("--seed", type=int, default=0)
+
+
+def _using_arguments(verbs: Any) -> None:
+    which = "a run folder, a .pth file, an experiment (its newest finished run, else the bundled one), or bundled"
+    verb = _verb(verbs, "evaluate", evaluate)
+    verb.add_argument("which", metavar="RUN_OR_NAME", help=which)
+    _root_arguments(verb)
+    verb.add_argument("--split", default="test", choices=("train", "validation", "test", "all"))
+    verb.add_argument("--json", metavar="FILE", help="write the evaluation there")
+    verb.add_argument("--record", action="store_true", help="write rows into results/ and the README's tables")
+    verb = _verb(verbs, "predict", predict)
+    verb.add_argument("file", metavar="FILE", help="a video")
+    verb.add_argument("--model", default="gru", metavar="RUN_OR_NAME", help=f"{which} (default: gru)")
+    verb.add_argument("--json", metavar="FILE", help="write the prediction there")
+
+
+def _article_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "results", results)
+    verb.add_argument("--check", action="store_true", help="change nothing; exit 1 when a table is stale")
+    verb = _verb(verbs, "notebook", notebook)
+    verb.add_argument("path", nargs="?", default="HAR_Human_Action_Recognition.ipynb")
+    verb = _verb(verbs, "export", export)
+    verb.add_argument("which", metavar="RUN_OR_NAME")
+    verb.add_argument("--out", metavar="FILE", help="default: models/weights/recogniser_<experiment>.pth")
+
+
+def _verb(verbs: Any, name: str, run: Any) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=run.__doc__.rstrip("."), description=run.__doc__)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _root_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)")
+    verb.add_argument("--data", metavar="NAME", help="what to call the data (default: what the folder says)")
+
+
+# saying
+
+
+def _write_json(path: str | None, content: dict[str, Any]) -> None:
+    if path:
+        Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        print(f"written to {path}")
+
+
+def _refresh_tables() -> None:
+    """Keep the README's tables in step with results/, where there is a README with tables."""
+    from experiments import EXPERIMENTS
+    from utils.tracking import MARKER, write_tables
+
+    if README.is_file() and MARKER.search(README.read_text(encoding="utf-8")):
+        write_tables(README, RESULTS, tuple(EXPERIMENTS))
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""Every registered experiment from files to results, on moving discs and with a backbone that is only a coarse grid."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import experiments
+from data.kth import ACTIONS, SPLITS
+from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recogniser, resolve, run_experiment
+from models.temporal import HEADS
+from utils import tracking
+from utils.engine import load_checkpoint, save_checkpoint
+
+
+class GridBackbone(nn.Module):
+    """Stands in for EfficientNet: mean brightness in 8 x 6 cells, at once and without weights to download."""
+
+    feature_dim = 48
+
+    def __init__(self, *, weights="bundled", channels=1, frozen=True):
+        super().__init__()
+        self.channels = channels
+        self.scale = nn.Parameter(torch.tensor(4.0), requires_grad=False)
+
+    @property
+    def config(self):
+        return {"channels": self.channels}
+
+    def fingerprint(self):
+        return f"grid {self.scale.item()}"
+
+    def forward(self, pictures):
+        cells = nn.functional.adaptive_avg_pool2d(pictures.flatten(0, -4), (8, 6)).flatten(1)
+        return (self.scale * cells).unflatten(0, pictures.shape[:-3])
+
+
+class Lab:
+    """A data set and the folders of its runs; run(name, ...) is a short run_experiment on them."""
+
+    def __init__(self, root, base):
+        self.root, self.base = root, base
+        self.where = {"runs_dir": base / "runs", "cache_dir": base / "cache", "results_dir": base / "results"}
+
+    def run(self, name, **changes):
+        settings = {"size": (24, 32), "epochs": 2, "batch_size": 8, "progress": False, **self.where, **changes}
+        return run_experiment(name, root=self.root, **settings)
+
+
+@pytest.fixture(autouse=True)
+def _grid(monkeypatch):
+    monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
+    monkeypatch.setattr(experiments, "RECOGNISERS", Path("no/such/folder"))
+
+
+@pytest.fixture(scope="module")
+def discs(make_kth, tmp_path_factory):
+    return make_kth(tmp_path_factory.mktemp("discs") / "Discs", persons=(11, 12, 19, 22), scenarios=(1, 4), length=8)
+
+
+@pytest.fixture
+def lab(discs, tmp_path):
+    return Lab(discs, tmp_path)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+class TestEveryExperiment:
+    def test_is_trained_measured_kept_and_predicts_again(self, lab, name):
+        result = lab.run(name, epochs=1)
+        files = 12  # person 22: six actions, two scenarios
+        assert result.video["n"] == files
+        assert result.segment["n"] == (files if EXPERIMENTS[name].whole_file else 2 * files)
+        assert len(result.history) == 1
+        again = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False)
+        assert again.items == result.items and again.experiment == name
+
+    def test_its_description_is_complete(self, name):
+        experiment = EXPERIMENTS[name]
+        assert experiment.name == name and experiment.head in HEADS and experiment.title
+        assert experiment.question.endswith("?") and experiment.averaged
+        assert json.loads(json.dumps(experiment.to_config())) == experiment.to_config()
+
+
+def test_the_real_backbone_fits_into_an_experiment(monkeypatch, make_kth, tmp_path):
+    monkeypatch.undo()
+    root = make_kth(tmp_path / "KTH", actions=("boxing", "running"), segments=1, length=4)
+    lab = Lab(root, tmp_path)
+    results = [lab.run(name, size=(32, 32), weights=None, epochs=1) for name in ("average", "gru")]
+    assert [r.about["weights"] for r in results] == ["random", "random"]
+    assert results[1].segment["n"] == 2
+    # one pass over each split: the second experiment found the features of the first
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 3
+    checkpoint = load_checkpoint(Path(results[1].run) / "best.pth")
+    assert checkpoint["backbone"]["features.0.0.weight"].shape == (32, 1, 3, 3)
+    assert load_recogniser(results[1].run).model.backbone.feature_dim == 1280
+
+
+def test_what_can_be_told_apart_is_learned(lab):
+    """The discs of each action move at their own height: one frame of a stranger is enough."""
+    result = lab.run("average", epochs=60, lr=1e-2, patience=60)
+    assert result.segment["accuracy"] > 0.9
+    assert result.history[-1]["train_loss"] < result.history[0]["train_loss"]
+
+
+class TestRuns:
+    def test_a_finished_run_is_not_run_again(self, lab, monkeypatch):
+        first = lab.run("gru")
+        monkeypatch.setattr(experiments, "train_model", lambda *_, **__: pytest.fail("trained again"))
+        second = lab.run("gru")
+        assert second == first
+
+    def test_force_another_seed_and_another_recipe_are_other_runs(self, lab):
+        changes = ({}, {"seed": 1}, {"lr": 1e-2}, {"force": True})
+        assert len({lab.run("average", epochs=1, **change).run for change in changes}) == 4
+
+    def test_other_data_is_another_run(self, lab, make_kth):
+        first = lab.run("average", epochs=1)
+        other = Lab(make_kth(lab.base / "Discs", length=7), lab.base)
+        assert other.run("average", epochs=1).run != first.run
+
+    def test_an_interrupted_run_goes_on_in_its_folder_to_the_same_end(self, lab, monkeypatch):
+        whole = lab.run("gru", epochs=4, runs_dir=lab.base / "whole")
+        original = tracking.RunFolder.log_epoch
+
+        def interrupt(run, row):
+            original(run, row)
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(tracking.RunFolder, "log_epoch", interrupt)
+            lab.run("gru", epochs=4)
+        (cut,) = tracking.find_runs(lab.base / "runs", "gru")
+        assert not cut.finished and len(cut.history) == 2
+        result = lab.run("gru", epochs=4)
+        assert result.run == str(cut.path)
+        assert [r["val_loss"] for r in result.history] == pytest.approx([r["val_loss"] for r in whole.history])
+        assert result.items == whole.items
+
+    def test_the_test_persons_choose_nothing(self, lab, monkeypatch):
+        seen = []
+        original = experiments.train_model
+
+        def spy(model, train, validation, **settings):
+            seen.extend({s.video.person for s in loader.dataset.segments} for loader in (train, validation))
+            return original(model, train, validation, **settings)
+
+        monkeypatch.setattr(experiments, "train_model", spy)
+        result = lab.run("average", epochs=1)
+        assert seen == [{11, 12}, {19}]
+        assert {Path(item["file"]).name[:8] for item in result.items} == {"person22"}
+
+    def test_a_fast_run_is_small_and_leaves_no_trace_in_results(self, lab):
+        result = lab.run("average", fast=True, epochs=50)
+        assert len(result.history) <= experiments.FAST_EPOCHS and result.segment["n"] < 24
+        assert not (lab.base / "results").exists()
+        with pytest.raises(FileNotFoundError, match="no finished run"):
+            resolve("average", lab.base / "runs")
+
+    def test_a_broken_file_is_left_out_with_its_name(self, lab, make_kth):
+        root = make_kth(lab.base / "Broken", length=8)
+        (root / "boxing" / "person22_boxing_d1.avi").write_bytes(b"")
+        with pytest.warns(UserWarning, match="person22_boxing_d1"):
+            result = Lab(root, lab.base).run("middle", epochs=1)
+        assert result.segment["n"] == 10
+
+    def test_a_missing_split_names_its_persons(self, lab, make_kth):
+        root = make_kth(lab.base / "Two", persons=(11, 19), actions=("boxing",))
+        with pytest.raises(ValueError, match=r"no segments for test .*22"):
+            Lab(root, lab.base).run("middle")
+
+    def test_an_unknown_experiment_and_an_unknown_setting_are_named(self, lab):
+        with pytest.raises(ValueError, match="'gost'.*ghost"):
+            lab.run("gost")
+        with pytest.raises(TypeError, match="epoch_count"):
+            lab.run("ghost", epoch_count=3)
+
+
+class TestResults:
+    def test_rows_agree_with_the_result(self, lab):
+        result = lab.run("gru", seed=3)
+        rows = tracking.read_results(lab.base / "results" / "discs.csv")
+        assert [row["level"] for row in rows] == ["segment", "video"]
+        assert rows[0]["correct"] == str(result.segment["correct"]) and rows[0]["n"] == "24"
+        assert rows[0]["seed"] == "3" and rows[0]["trained_on"] == "Discs" and rows[0]["frames"] == "uniform 16"
+        assert float(rows[1]["low"]) == pytest.approx(result.video["interval"][0], abs=1e-5)
+        assert rows[0]["parameters"] == str(sum(p.numel() for p in load_recogniser(result.run).model.head.parameters()))
+
+    def test_the_exchanged_evaluation_has_exactly_its_keys_and_adds_up(self, lab):
+        result = lab.run("ghost")
+        told = json.loads(json.dumps(result.to_json()))
+        wanted = "experiment data split segment video per_class confusion classes items"
+        assert list(told) == wanted.split()
+        assert told["classes"] == list(ACTIONS) == list(told["per_class"])
+        confusion = np.array(told["confusion"])
+        assert confusion.sum() == told["segment"]["n"] == len(told["items"])
+        assert confusion.trace() == told["segment"]["correct"] == sum(c["correct"] for c in told["per_class"].values())
+        assert sum(item["label"] == item["predicted"] for item in told["items"]) == told["segment"]["correct"]
+        assert set(told["segment"]) == {"correct", "n", "accuracy", "interval"}
+        item = told["items"][0]
+        assert item["file"] == "boxing/person22_boxing_d1.avi" and item["segment"] == 1
+        assert item["predicted"] == max(item["probs"], key=item["probs"].get)
+        assert sum(item["probs"].values()) == pytest.approx(1, abs=1e-4)
+
+    def test_videos_are_the_log_mean_probability_of_their_segments(self, lab):
+        result = lab.run("middle")
+        by_file = {}
+        for item in result.items:
+            by_file.setdefault(item["file"], []).append(list(item["probs"].values()))
+        right = sum(ACTIONS[int(np.mean(p, 0).argmax())] == file.split("/")[0] for file, p in by_file.items())
+        assert right == result.video["correct"] == np.trace(result.video_confusion)
+
+    def test_scenarios_are_counted_apart(self, lab):
+        result = lab.run("middle")
+        assert {key: score["n"] for key, score in result.per_scenario.items()} == {"1": 12, "4": 12}
+        assert sum(score["correct"] for score in result.per_scenario.values()) == result.segment["correct"]
+
+    def test_one_line_tells_counts_and_interval(self, lab):
+        result = lab.run("middle")
+        assert f"{result.segment['correct']}/24" in str(result) and "Discs (test)" in str(result)
+
+    def test_the_name_of_data_comes_from_its_card_or_its_folder(self, tmp_path):
+        assert experiments.name_of(tmp_path) == tmp_path.name
+        (tmp_path / "dataset.json").write_text('{"name": "KTH-Synth"}')
+        assert experiments.name_of(tmp_path) == "KTH-Synth"
+
+
+class TestEvaluation:
+    def test_all_counts_everybody_and_warns_of_persons_seen_in_training(self, lab):
+        run = lab.run("middle").run
+        with pytest.warns(UserWarning, match="persons 11, 12, 19 of Discs"):
+            result = evaluate_checkpoint(run, lab.root, split="all", cache_dir=None, progress=False)
+        assert result.segment["n"] == 96 and result.split == "all"
+
+    def test_files_without_a_person_are_in_all(self, lab, write_video):
+        run = lab.run("middle").run
+        frames = np.full((9, 48, 64), 90, dtype=np.uint8)
+        write_video(lab.base / "Mine" / "boxing" / "me.avi", frames)
+        with pytest.warns(UserWarning, match="no person"):
+            result = evaluate_checkpoint(run, lab.base / "Mine", split="all", cache_dir=None, progress=False)
+        assert result.segment["n"] == 1 and list(result.per_scenario) == ["unknown"]
+        with pytest.warns(UserWarning), pytest.raises(ValueError, match="--split all"):
+            evaluate_checkpoint(run, lab.base / "Mine", progress=False)
+
+    def test_rows_name_what_was_trained_on(self, lab):
+        run = lab.run("middle").run
+        evaluate_checkpoint(run, lab.root, data_name="Other discs", results_dir=lab.base / "results", progress=False,
+                            cache_dir=None)
+        row = tracking.read_results(lab.base / "results" / "other-discs.csv")[0]
+        assert row["data"] == "Other discs" and row["trained_on"] == "Discs"
+
+
+class TestCheckpoints:
+    def test_a_name_is_its_newest_finished_run_then_the_bundled_one(self, lab, monkeypatch):
+        runs = lab.base / "runs"
+        with pytest.raises(FileNotFoundError, match=r"python har\.py train gru"):
+            resolve("gru", runs)
+        with pytest.raises(FileNotFoundError, match="no bundled recogniser"):
+            resolve("bundled", runs)
+        monkeypatch.setattr(experiments, "RECOGNISERS", lab.base)
+        (lab.base / "recogniser_gru.pth").touch()
+        assert resolve("gru", runs) == resolve("bundled", runs) == lab.base / "recogniser_gru.pth"
+        result = lab.run("gru", epochs=1)
+        assert resolve("gru", runs) == resolve(result.run) == Path(result.run) / "best.pth"
+        assert resolve(Path(result.run) / "last.pth") == Path(result.run) / "last.pth"
+
+    def test_what_is_no_checkpoint_is_said_in_words(self, lab, tmp_path):
+        with pytest.raises(FileNotFoundError, match="'grou'.*gru"):
+            resolve("grou")
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(FileNotFoundError, match=r"no best\.pth"):
+            resolve(tmp_path / "empty")
+
+    def test_a_checkpoint_carries_what_predicting_needs(self, lab):
+        result = lab.run("ghost", seed=2)
+        extra = load_checkpoint(Path(result.run) / "best.pth")["extra"]
+        assert extra["classes"] == list(ACTIONS) and extra["sampler"] == {"name": "uniform", "frames": 16}
+        assert extra["transform"] == {"size": [24, 32], "pool": "mean", "channels": 1}
+        assert extra["head"]["name"] == "average" and extra["seed"] == 2 and extra["span"] == 8
+        assert extra["versions"]["torch"] == str(torch.__version__)
+
+    @pytest.mark.parametrize("missing", ["classes", "sampler", "head"])
+    def test_a_checkpoint_that_says_too_little_is_refused(self, lab, missing):
+        path = Path(lab.run("middle", epochs=1).run) / "best.pth"
+        checkpoint = load_checkpoint(path)
+        del checkpoint["extra"][missing]
+        torch.save(checkpoint, path)
+        with pytest.raises(ValueError, match=missing):
+            load_recogniser(path)
+
+    def test_weights_of_another_model_are_refused(self, lab):
+        path = Path(lab.run("middle", epochs=1).run) / "best.pth"
+        checkpoint = load_checkpoint(path)
+        checkpoint["extra"]["head"]["name"] = "gru"
+        torch.save(checkpoint, path)
+        with pytest.raises(ValueError, match="another model"):
+            load_recogniser(path)
+
+
+class TestExport:
+    def test_a_recogniser_without_its_backbone_predicts_the_same(self, lab):
+        result = lab.run("gru")
+        path = experiments.export_recogniser(result.run, out=lab.base / "small.pth")
+        assert load_checkpoint(path)["backbone"] is None
+        again = evaluate_checkpoint(path, lab.root, cache_dir=None, progress=False)
+        assert again.items == result.items
+
+    def test_it_refuses_a_backbone_that_has_changed(self, lab, monkeypatch):
+        path = experiments.export_recogniser(lab.run("gru", epochs=1).run, out=lab.base / "small.pth")
+        monkeypatch.setattr(GridBackbone, "fingerprint", lambda self: "another")
+        with pytest.raises(ValueError, match="grid 4.0"):
+            load_recogniser(path)
+
+    def test_only_a_recogniser_on_bundled_weights_is_exported(self, lab):
+        run = lab.run("middle", weights=None, epochs=1).run
+        with pytest.raises(ValueError, match="'random'"):
+            experiments.export_recogniser(run, out=lab.base / "small.pth")
+
+
+def test_the_recipe_reaches_the_training(lab, monkeypatch):
+    got = {}
+
+    def spy(model, train, validation, **settings):
+        got.update(settings, batch=train.batch_size)
+        raise InterruptedError
+
+    monkeypatch.setattr(experiments, "train_model", spy)
+    with pytest.raises(InterruptedError):
+        lab.run("middle", epochs=7, lr=0.5, schedule="onecycle", patience=3, batch_size=5, seed=9, label_smoothing=0.2)
+    wanted = {"epochs": 7, "lr": 0.5, "schedule": "onecycle", "patience": 3, "seed": 9, "label_smoothing": 0.2}
+    wanted["batch"] = 5
+    assert {name: got[name] for name in wanted} == wanted
+    assert Recipe().training()["epochs"] == 40
+
+
+def test_splits_are_the_official_ones(discs):
+    splits = experiments.load_splits(discs)
+    assert list(splits) == list(SPLITS)
+    assert {split: len(found) for split, found in splits.items()} == {"train": 48, "validation": 24, "test": 24}
+
+
+def test_save_checkpoint_of_a_bare_head_is_refused_as_a_recogniser(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", model=nn.Linear(2, 2), extra={"classes": ["a"]})
+    with pytest.raises(ValueError, match=r"a\.pth cannot be used for predicting"):
+        load_recogniser(tmp_path / "a.pth")

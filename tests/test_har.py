@@ -1,0 +1,188 @@
+"""The command line from arguments to files, and what it says when something is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import har
+from data.kth import ACTIONS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(make_kth, tmp_path_factory):
+    """A folder with a tiny data set and one finished run of gru."""
+    base = tmp_path_factory.mktemp("har")
+    make_kth(base / "Tiny", segments=1, length=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base)
+        assert har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"]) == 0
+    return base
+
+
+@pytest.fixture
+def in_trained(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail; return its one line."""
+    assert har.main(list(arguments)) == 1
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("har.py: ") and "Traceback" not in said
+    return said
+
+
+class TestTrain:
+    def test_leaves_a_run_and_rows(self, in_trained):
+        (run,) = Path("runs").glob("gru-*")
+        assert {p.name for p in run.iterdir()} == {"config.json", "history.csv", "best.pth", "last.pth", "result.json"}
+        assert "gru,Tiny,Tiny,test,segment,6," in Path("results/tiny.csv").read_text()
+
+    def test_again_finds_the_finished_run(self, in_trained, capsys):
+        before = sorted(Path("runs").rglob("*"))
+        assert har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"]) == 0
+        assert sorted(Path("runs").rglob("*")) == before
+        assert "gru on Tiny (test): segments" in capsys.readouterr().out
+
+    def test_without_data_says_which_command_helps(self, here, capsys):
+        said = fails(capsys, "train", "gru", "--root", "Nowhere")
+        assert "no videos under Nowhere" in said and "python har.py data synth" in said
+
+    def test_an_unknown_experiment_is_named(self, here, capsys):
+        assert "'gur'" in fails(capsys, "train", "gur", "--root", "Nowhere")
+
+    def test_weights_that_are_not_there_are_named(self, in_trained, capsys):
+        assert "mine.pth" in fails(capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth")
+
+
+class TestEvaluate:
+    def test_writes_the_evaluation(self, in_trained, capsys):
+        assert har.main(["evaluate", "gru", "--root", "Tiny", "--json", "out.json"]) == 0
+        told = json.loads(Path("out.json").read_text())
+        assert told["experiment"] == "gru" and told["data"] == "Tiny" and told["split"] == "test"
+        assert told["segment"]["n"] == told["video"]["n"] == 6
+        said = capsys.readouterr().out
+        assert f"segments {told['segment']['correct']}/6" in said and all(action in said for action in ACTIONS)
+
+    def test_record_writes_rows_and_the_tables_of_the_readme(self, in_trained):
+        Path("README.md").write_text("<!-- results:renamed -->\n<!-- /results:renamed -->\n")
+        assert har.main(["evaluate", "gru", "--root", "Tiny", "--split", "all", "--data", "Renamed", "--record"]) == 0
+        assert "Renamed, all" in Path("README.md").read_text()
+        assert har.main(["results", "--check"]) == 0
+        Path("README.md").write_text("<!-- results:renamed -->\n<!-- /results:renamed -->\n")
+        assert har.main(["results", "--check"]) == 1
+        assert har.main(["results"]) == 0 and har.main(["results", "--check"]) == 0
+
+    def test_a_name_without_a_run_says_what_to_do(self, here, capsys, monkeypatch):
+        monkeypatch.setattr("experiments.RECOGNISERS", here)
+        assert "python har.py train tcn" in fails(capsys, "evaluate", "tcn", "--root", "Nowhere")
+
+    @pytest.mark.parametrize("content", [b"hello", b"", {"weights": 1}])
+    def test_a_file_that_is_no_checkpoint_is_refused(self, in_trained, tmp_path, capsys, content):
+        path = tmp_path / "odd.pth"
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+        assert "odd.pth" in fails(capsys, "evaluate", str(path), "--root", "Tiny")
+
+    def test_a_checkpoint_that_carries_code_is_not_run(self, in_trained, tmp_path, capsys):
+        class Trap:
+            def __reduce__(self):
+                return Path.touch, (tmp_path / "sprung",)
+
+        torch.save({"format": "har-checkpoint", "trap": Trap()}, tmp_path / "trap.pth")
+        assert "code" in fails(capsys, "evaluate", str(tmp_path / "trap.pth"), "--root", "Tiny")
+        assert not (tmp_path / "sprung").exists()
+
+
+class TestPredict:
+    def test_writes_the_prediction(self, in_trained, capsys):
+        file = "Tiny/running/person22_running_d1.avi"
+        assert har.main(["predict", file, "--json", "out.json"]) == 0
+        told = json.loads(Path("out.json").read_text())
+        assert told["file"] == file and told["frames"] == [0, 1, 2] and set(told["probs"]) == set(ACTIONS)
+        assert f"{file}: {told['label']}" in capsys.readouterr().out
+
+    def test_a_file_that_is_no_video_is_named(self, in_trained, tmp_path, capsys):
+        (tmp_path / "note.avi").write_text("not a video")
+        assert "note.avi" in fails(capsys, "predict", str(tmp_path / "note.avi"))
+        assert "absent.avi" in fails(capsys, "predict", "absent.avi")
+
+
+class TestData:
+    def test_synth_renders_once(self, here, monkeypatch, capsys):
+        import data.synthetic
+
+        asked = []
+        monkeypatch.setattr(data.synthetic, "render_dataset", lambda root, **kw: asked.append((root, kw)) or Path(root))
+        assert har.main(["data", "synth", "--root", "There", "--seed", "4", "--segments", "3"]) == 0
+        assert asked == [("There", {"seed": 4, "segments": 3, "workers": None})]
+
+    def test_kth_passes_its_choices_on_and_fails_when_something_is_missing(self, here, monkeypatch):
+        import data.download
+        from data.download import Summary
+
+        asked = []
+
+        def fetch(root, **choices):
+            asked.append((root, choices))
+            return Summary(Path(root), problems=["running.zip is missing"])
+
+        monkeypatch.setattr(data.download, "fetch_kth", fetch)
+        assert har.main(["data", "kth", "--from-zip", "zips", "--url", "http://localhost/x/"]) == 1
+        assert asked == [("Data/KTH", {"url": "http://localhost/x/", "from_zip": "zips"})]
+
+    def test_the_address_is_the_official_one(self):
+        from data.download import OFFICIAL_URL
+
+        assert har._parser().parse_args(["data", "kth"]).url == OFFICIAL_URL
+
+
+def test_pretrain_passes_its_choices_on(here, monkeypatch, capsys):
+    import pretrain
+
+    asked = []
+    monkeypatch.setattr(pretrain, "pretrain", lambda out, **kw: asked.append((out, kw)) or {"steps": 3})
+    assert har.main(["pretrain", "--out", "w.pth", "--init", "random", "--steps", "3"]) == 0
+    assert asked == [(Path("w.pth"), {"init": None, "seed": 0, "steps": 3})]
+    assert json.loads(capsys.readouterr().out) == {"steps": 3}
+
+
+def test_an_interruption_says_that_a_rerun_goes_on(here, monkeypatch, capsys):
+    import utils.notebook
+
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(utils.notebook, "execute", interrupt)
+    assert har.main(["notebook", "a.ipynb"]) == 130
+    assert "goes on" in capsys.readouterr().err
+
+
+def test_a_missing_package_says_how_to_install_it(here, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "experiments", None)
+    assert har.main(["predict", "a.avi"]) == 1
+    assert "pip install -r requirements.txt" in capsys.readouterr().err
+
+
+def test_help_is_there_at_once_without_torch():
+    code = "import sys, har; har._parser().format_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["train"], ["evaluate", "gru", "--split", "tset"], ["fly"]])
+def test_wrong_usage_is_told_with_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        har.main(arguments)
+    assert "usage: har.py" in capsys.readouterr().err

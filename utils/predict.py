@@ -1,0 +1,164 @@
+"""What is a video's action? One answer for a file or an array of frames, with the evidence frame by frame.
+
+Knows recognisers (a model with the preprocessing it was trained with), files and arrays. Builds no model and knows no
+experiment: whoever calls brings the model, restored, and what its checkpoint says about itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.kth import SHORT_FILES, Video, probe
+from utils.data_setup import ClipTransform, Sampler, collate, make_sampler, make_transform, read_segments
+
+PARTS_AT_ONCE = 4  # clips in one pass of the model: bounds the memory that a long video takes
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A trained model together with everything that decides what it is shown.
+
+    Args:
+        model: A network with `encode(clips (B, T, C, H, W), masks (B, T))` giving features, and a `head` that makes
+            logits (B, K) of them, and by `frame_log_probs` (B, T, K).
+        sampler: Which frames of a part of the video.
+        transform: Frames to clip.
+        classes: The K names, in the order of the logits.
+        span: How many frames a clip of the training data had, typically; a longer video is read in parts of about
+            this length. None reads any video as one part.
+        extra: Everything else that the checkpoint says about itself.
+    """
+
+    model: Any
+    sampler: Sampler
+    transform: ClipTransform
+    classes: tuple[str, ...]
+    span: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_extra(cls, model: nn.Module, extra: Mapping[str, Any]) -> Recogniser:
+        """Make a recogniser of a restored model and what its checkpoint says under "extra"; nothing else decides.
+
+        Raises ValueError naming what the checkpoint does not say although predicting needs it.
+        """
+        if missing := [name for name in ("classes", "sampler", "transform") if name not in extra]:
+            raise ValueError(f"the checkpoint does not say its {', '.join(missing)}; it cannot be used for predicting")
+        sampler, transform = make_sampler(extra["sampler"]), make_transform(extra["transform"])
+        return cls(model.eval(), sampler, transform, tuple(extra["classes"]), extra.get("span"), extra)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one video: probabilities by class, and the numbers (0-based) of the frames that were looked at.
+
+    frame_probs (T, K) holds the probabilities after each of these frames when they were asked for; where frames were
+    pooled into one picture before the model saw them, they share its row.
+    """
+
+    file: str
+    label: str
+    probs: dict[str, float]
+    frames: list[int]
+    frame_probs: np.ndarray | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"file", "label", "probs", "frames"} in plain values."""
+        return {"file": self.file, "label": self.label, "probs": self.probs, "frames": self.frames}
+
+
+def predict_video(
+    recogniser: Recogniser, video: str | Path | np.ndarray, *, start: int = 0, stop: int | None = None
+) -> Prediction:
+    """Name the action in a video.
+
+    Args:
+        recogniser: See `Recogniser`.
+        video: A file, or its frames as (T, H, W) grey or (T, H, W, 3) RGB uint8.
+        start: First frame to consider.
+        stop: End of the frames to consider, exclusive; None means to the end.
+
+    Raises:
+        VideoError: The file cannot be used.
+        ValueError: The array is no video, or start and stop leave no frame.
+    """
+    return _predict(recogniser, video, start, stop, with_frames=False)
+
+
+def predict_video_with_frame_probs(
+    recogniser: Recogniser, video: str | Path | np.ndarray, *, start: int = 0, stop: int | None = None
+) -> Prediction:
+    """Name the action in a video and keep the probabilities frame by frame; see `predict_video`."""
+    return _predict(recogniser, video, start, stop, with_frames=True)
+
+
+def parts(start: int, stop: int, span: int | None) -> list[tuple[int, int]]:
+    """Cut start..stop into equal parts of about `span` frames; one part when span is None or no shorter than that."""
+    count = 1 if span is None else max(1, round((stop - start) / span))
+    edges = np.linspace(start, stop, count + 1).round().astype(int)
+    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def _predict(
+    recogniser: Recogniser, video: str | Path | np.ndarray, start: int, stop: int | None, *, with_frames: bool
+) -> Prediction:
+    length, name = (len(_grey(video)), "array") if isinstance(video, np.ndarray) else (_length(video), str(video))
+    end = length if stop is None else stop
+    if not 0 <= start < end <= length:
+        raise ValueError(f"{name} has {length} frames, not {start}..{end}; give 0 <= start < stop <= {length}")
+    chosen = [a + recogniser.sampler(b - a) for a, b in parts(start, end, recogniser.span)]
+    pictures = [_grey(video)[c] for c in chosen] if isinstance(video, np.ndarray) else read_segments(video, chosen)
+    clips = [recogniser.transform(frames) for frames in pictures]
+    log_probs, frame_probs = _run(recogniser.model, clips, with_frames=with_frames)
+    probs = log_probs.exp().mean(0)  # parts count alike, as a video's segments do
+    answer = {k: float(p) for k, p in zip(recogniser.classes, probs / probs.sum(), strict=True)}
+    return Prediction(
+        file=name, label=recogniser.classes[int(probs.argmax())], probs=answer,
+        frames=[int(frame) for frame in np.concatenate(chosen)],
+        frame_probs=_aligned(frame_probs, chosen) if with_frames else None,
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _run(model: Any, clips: Sequence[Tensor], *, with_frames: bool) -> tuple[Tensor, list[np.ndarray]]:
+    """Return log-probabilities (P, K) of the parts and, when asked for, frame probabilities (T, K) of each part."""
+    device = next(model.parameters()).device
+    log_probs, frame_probs = [], []
+    for first in range(0, len(clips), PARTS_AT_ONCE):
+        some = clips[first : first + PARTS_AT_ONCE]
+        batch = collate([{"input": clip, "label": 0, "index": 0} for clip in some])
+        features = model.encode(batch["input"].to(device), batch["mask"].to(device))  # once for both readings
+        mask = batch["mask"].to(device)
+        log_probs.append(model.head(features, mask).float().log_softmax(-1).cpu())
+        if with_frames:
+            steps = model.head.frame_log_probs(features, mask).float().exp().cpu().numpy()
+            frame_probs += [steps[row, : len(clip)] for row, clip in enumerate(some)]
+    return torch.cat(log_probs), frame_probs
+
+
+def _aligned(frame_probs: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """One row a frame: a row that stands for a pooled picture is repeated for each frame in it."""
+    rows = [np.repeat(p, len(c) // len(p), axis=0) for p, c in zip(frame_probs, chosen, strict=True)]
+    return np.concatenate(rows)
+
+
+def _length(path: str | Path) -> int:
+    frames = probe(path)
+    return min(frames, SHORT_FILES.get(Video(Path(path), None, None, None).name, frames))
+
+
+def _grey(video: np.ndarray) -> np.ndarray:
+    """Check an array of frames and bring it to (T, H, W)."""
+    if video.dtype != np.uint8 or video.ndim not in (3, 4) or 0 in video.shape or video.shape[3:] not in ((), (3,)):
+        raise ValueError(f"a video of {video.dtype} and shape {video.shape}; give uint8 (T, H, W) or (T, H, W, 3)")
+    if video.ndim == 3:
+        return video
+    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video])
