@@ -34,12 +34,12 @@ $(VENV)/.test: pyproject.toml $(VENV)/.core
 	$(RUN) -m pip install --quiet -e ".[test]"
 	@touch $@
 
-$(DATA)/dataset.json: | $(VENV)/.core
+$(DATA)/segments.csv: | $(VENV)/.core
 	$(RUN) har.py data synth --root $(DATA)
 
-data: $(DATA)/dataset.json
+data: $(DATA)/segments.csv
 
-notebook: $(VENV)/.core | $(DATA)/dataset.json
+notebook: $(VENV)/.core | $(DATA)/segments.csv
 	$(RUN) har.py notebook $(NOTEBOOK)
 
 results: $(VENV)/.core
