@@ -79,7 +79,7 @@ class FeatureStore:
 
 
 def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler: Sampler, transform: ClipTransform,
-                   cache_dir: str | os.PathLike | None, mirrored: bool = False, batch_size: int = 64,
+                   cache_dir: str | os.PathLike | None, mirrored: bool = False, batch_size: int = 32,
                    progress: bool = True, skip_errors: bool = False) -> FeatureStore:
     """Compute the features of segments, or read them from the cache; a run that was killed goes on where it stopped.
 
@@ -92,7 +92,7 @@ def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler:
         cache_dir: Where to keep the features; None keeps them in memory only. When the folder cannot be written, a
             warning says so and the features stay in memory.
         mirrored: Also keep the features of every clip mirrored left and right.
-        batch_size: Pictures in one pass of the backbone.
+        batch_size: Pictures in one pass of the backbone; on a CPU, 32 stay in its cache and 64 take longer each.
         progress: Show a progress bar.
         skip_errors: Warn about files that cannot be read and list them in `store.failed` instead of stopping.
 
@@ -126,6 +126,7 @@ class _Job:
     @classmethod
     def plan(cls, backbone: Any, segments: Sequence[Segment], sampler: Sampler, transform: ClipTransform,
              mirrored: bool) -> "_Job":
+        """Choose every frame before any file is opened, so that the shape of the result is known."""
         indices = []
         for segment in segments:
             rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
