@@ -35,7 +35,7 @@ _GAIT_TABLES = {
         "ankle": (7, 17, 23, 6, -18, -11, -3, 0, 3, 5),
     },
 }
-_DUTY = {"walk": 0.60, "run": 0.37}
+_TABLE_DUTY = {"walk": 0.60, "run": 0.37}  # the part of the cycle before toe-off in the tables above
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,11 @@ def periodic(table: tuple[float, ...], phase: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Gait:
-    """One way to get along: which table, how far the joints go, how often, and what the arms and the trunk do."""
+    """One way to get along: which table, how far the joints go, how often, and what the arms and the trunk do.
+
+    `duty` is the part of the cycle that a foot spends on the ground: with the same angles, a smaller duty is a longer
+    stride, most of it in the air.
+    """
 
     table: str
     amplitude: float
@@ -104,20 +108,37 @@ class Gait:
     elbow: float
     lean: float
     bounce: float
+    duty: float
     lift: float = 1.0
     still_arm: float | None = None
 
-    @property
-    def duty(self) -> float:
-        """The part of the cycle that a foot spends on the ground."""
-        return _DUTY[self.table]
 
-
-# mean, standard deviation: amplitude, cadence, arm swing, elbow, lean, bounce, knee lift
+# mean, standard deviation: amplitude, cadence, arm swing, elbow, lean, bounce, duty factor, knee lift
+# Jogging and running share most of their poses; what tells them apart is the time on the ground and so the stride.
 _GAITS = {
-    "walking": ("walk", (1.16, 0.08), (0.98, 0.06), (18, 7), (20, 9), (2, 2.0), (0.0, 0.0), (1.0, 0.06)),
-    "jogging": ("run", (0.67, 0.06), (1.30, 0.06), (22, 7), (78, 14), (4, 2.5), (0.035, 0.010), (0.78, 0.09)),
-    "running": ("run", (0.86, 0.08), (1.41, 0.08), (36, 9), (92, 12), (8, 3.0), (0.050, 0.012), (1.06, 0.10)),
+    "walking": ("walk", (1.16, 0.08), (0.98, 0.06), (18, 7), (20, 9), (2, 2.0), (0.0, 0.0), (0.60, 0.0), (1.0, 0.06)),
+    "jogging": (
+        "run",
+        (0.77, 0.07),
+        (1.30, 0.06),
+        (25, 7),
+        (80, 14),
+        (4, 2.5),
+        (0.035, 0.010),
+        (0.43, 0.02),
+        (0.84, 0.09),
+    ),
+    "running": (
+        "run",
+        (0.81, 0.07),
+        (1.41, 0.08),
+        (33, 9),
+        (90, 13),
+        (6, 2.8),
+        (0.050, 0.012),
+        (0.34, 0.02),
+        (1.02, 0.10),
+    ),
 }
 
 
@@ -125,7 +146,7 @@ def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float
     """How this person walks, jogs or runs this time; joggers and runners overlap."""
     table, *ranges = _GAITS[action]
     values = [mean + sd * spread * float(np.clip(rng.normal(), -2.2, 2.2)) for mean, sd in ranges]
-    amplitude, cadence, swing, elbow, lean, bounce, lift = values
+    amplitude, cadence, swing, elbow, lean, bounce, duty, lift = values
     still = None
     if action == "walking" and rng.random() < 0.10 * spread:  # hands in the pockets, a bag, a telephone
         swing, still = swing * 0.2, float(rng.choice([35.0, 60.0, 125.0]))
@@ -137,6 +158,7 @@ def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float
         max(elbow + habit.elbow, 5.0),
         lean + habit.lean,
         max(bounce, 0.0),
+        float(np.clip(duty, 0.25, 0.7)),
         max(lift, 0.5),
         still,
     )
@@ -144,15 +166,18 @@ def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float
 
 def leg_angles(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
     """Hip, knee and ankle flexion (F,) in radians at `phase` cycles after heel strike."""
-    table = _GAIT_TABLES[gait.table]
-    hip = periodic(table["hip"], phase) * gait.amplitude
-    knee = 6 + (periodic(table["knee"], phase) - 6) * (0.4 + 0.6 * gait.amplitude)
-    swing = bump(((phase - gait.duty) % 1.0) / (1 - gait.duty))
-    knee = np.clip(knee * (1 + (gait.lift - 1) * swing), 2, 135)
-    return {
-        name: np.radians(angle)
-        for name, angle in (("hip", hip), ("knee", knee), ("ankle", periodic(table["ankle"], phase)))
+    table, toe_off = _GAIT_TABLES[gait.table], _TABLE_DUTY[gait.table]
+    phase = phase % 1.0
+    on_ground = phase < gait.duty  # the table is stretched so that its toe-off falls on this gait's
+    place = np.where(on_ground, phase * toe_off / gait.duty, 1 - (1 - phase) * (1 - toe_off) / (1 - gait.duty))
+    knee = 6 + (periodic(table["knee"], place) - 6) * (0.4 + 0.6 * gait.amplitude)
+    knee = np.clip(knee * (1 + (gait.lift - 1) * bump((phase - gait.duty) / (1 - gait.duty))), 2, 135)
+    angles = {
+        "hip": periodic(table["hip"], place) * gait.amplitude,
+        "knee": knee,
+        "ankle": periodic(table["ankle"], place),
     }
+    return {name: np.radians(angle) for name, angle in angles.items()}
 
 
 def ground_speed(gait: Gait, build: Build) -> float:
@@ -213,9 +238,23 @@ def stand(
     return joints
 
 
-def shoulder_frame(joints: np.ndarray, side: str, offset: np.ndarray) -> np.ndarray:
-    """Points (F, 3) at `offset` (F, 3) from a shoulder, in the directions of the body."""
-    return joints[:, JOINT[f"{side}_shoulder"]] + offset
+def pauses(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How far the arms have sunk (F,), 0 to 1: now and then somebody lets them hang for a moment."""
+    sunk, start = np.zeros(len(seconds)), rng.uniform(0.0, 5.0)
+    while start < seconds[-1]:
+        length = rng.uniform(0.5, 1.3)
+        x = (seconds - start) / length
+        sunk = np.maximum(sunk, np.clip(3 * bump(x), 0, 1))
+        start += length + rng.uniform(2.0, 6.0)
+    return sunk
+
+
+def hold(joints: np.ndarray, build: Build, side: str, offset: np.ndarray, sunk: np.ndarray, hint: np.ndarray) -> None:
+    """Reach for points (F, 3) given from the shoulder, or let the arm hang where it has sunk."""
+    sign = dict(SIDES)[side]
+    hanging = np.array([0.06, sign * 0.10, -0.97 * (build.upper_arm + build.forearm)])
+    target = joints[:, JOINT[f"{side}_shoulder"]] + offset + sunk[:, None] * (hanging - offset)
+    reach(joints, build, side, target=target, hint=hint)
 
 
 def punches(seconds: np.ndarray, habit: Habit, rng: np.random.Generator, spread: float) -> np.ndarray:
@@ -235,7 +274,8 @@ def punches(seconds: np.ndarray, habit: Habit, rng: np.random.Generator, spread:
 
 def box(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
     """Upright, fists before the chest or the chin, straight punches with a turn of the shoulders."""
-    out = punches(seconds, habit, rng, spread)
+    sunk = pauses(seconds, rng)
+    out = punches(seconds, habit, rng, spread) * (1 - sunk[:, None])
     turn = np.radians(rng.normal(22, 6 * spread))
     lean = np.radians(rng.normal(4, 3 * spread) + 4 * out.max(axis=1)) + np.radians(habit.lean)
     crouch, stagger = max(rng.normal(10, 6 * spread), 2), rng.normal(5, 6 * spread)
@@ -249,8 +289,8 @@ def box(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generato
         wobble = 0.015 * drift(rng, seconds, period=0.8)
         guard = np.stack([guard_x + wobble, np.full_like(e, -sign * 0.1 * narrow), guard_z + wobble], axis=-1)
         hit = np.array([(build.upper_arm + build.forearm) * 0.99 / scale, -sign * 0.12, hit_z])
-        target = shoulder_frame(joints, side, scale * (guard + e[:, None] * (hit - guard)))
-        reach(joints, build, side, target=target, hint=np.array([-0.2, sign * rng.uniform(0.1, 0.9), -1.0]))
+        elbow = np.array([-0.2, sign * rng.uniform(0.1, 0.9), -1.0])
+        hold(joints, build, side, scale * (guard + e[:, None] * (hit - guard)), sunk, elbow)
     return joints
 
 
@@ -259,6 +299,7 @@ def clap(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     rate = float(np.clip(rng.normal(1.25, 0.2 * spread), 0.7, 2.4)) * habit.tempo
     cycles = rng.uniform() + rate * (seconds + 0.03 * drift(rng, seconds, period=2.0))
     opened = (0.5 - 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(0.7, 1.3)
+    sunk = pauses(seconds, rng)
     joints = stand(
         build,
         seconds,
@@ -270,15 +311,15 @@ def clap(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
         apart=np.radians(rng.normal(5, 2)),
     )
     arm = build.upper_arm + build.forearm
-    lift = np.radians(np.clip(rng.normal(-20 + habit.clap_lift, 16 * spread), -70, 25))
-    wide = float(np.clip(rng.normal(0.80, 0.13 * spread), 0.35, 0.98)) * arm
-    height = np.clip(rng.normal(-0.20 + habit.clap_height, 0.07 * spread), -0.45, 0.05)
+    lift = np.radians(np.clip(rng.normal(-12 + habit.clap_lift, 22 * spread), -75, 45))
+    wide = float(np.clip(rng.normal(0.76, 0.16 * spread), 0.30, 0.98)) * arm
+    height = np.clip(rng.normal(-0.18 + habit.clap_height, 0.09 * spread), -0.45, 0.10)
     forward = rng.uniform(0.22, 0.36)
     for side, sign in SIDES:
         closed = np.array([forward, -sign * (build.half_shoulders - 0.03), height])
         away = np.array([0.12, sign * wide * np.cos(lift), wide * np.sin(lift)])
-        target = shoulder_frame(joints, side, closed + opened[:, None] * (away - closed))
-        reach(joints, build, side, target=target, hint=np.array([-0.3, sign * 0.5, -1.0]))
+        offset = closed + opened[:, None] * (away - closed)
+        hold(joints, build, side, offset, sunk, np.array([-0.3, sign * 0.5, -1.0]))
     return joints
 
 
@@ -287,8 +328,9 @@ def wave(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     rate = float(np.clip(rng.normal(0.68, 0.11 * spread), 0.35, 1.4)) * habit.tempo
     cycles = rng.uniform() + rate * (seconds + 0.04 * drift(rng, seconds, period=2.0))
     raised = 0.5 - 0.5 * np.cos(2 * np.pi * cycles)
-    bottom = np.clip(rng.normal(-62, 14 * spread), -80, 5)
-    top = np.clip(rng.normal(96 + habit.wave_top, 9 * spread), 50, 114)
+    sunk = pauses(seconds, rng)
+    bottom = np.clip(rng.normal(-52, 20 * spread), -80, 20)
+    top = np.clip(rng.normal(90 + habit.wave_top, 14 * spread), 40, 114)
     joints = stand(
         build,
         seconds,
@@ -305,9 +347,8 @@ def wave(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     for side, sign in SIDES:
         angle = np.radians(bottom + (top - bottom) * np.clip(raised + sign * late, 0, 1))
         length = arm * (0.97 - (0.97 - bent) * raised**2)
-        target = np.stack([np.full_like(angle, 0.08), sign * length * np.cos(angle), length * np.sin(angle)], axis=-1)
-        hint = np.array([-0.2, sign * 1.0, -0.2])
-        reach(joints, build, side, target=shoulder_frame(joints, side, target), hint=hint)
+        offset = np.stack([np.full_like(angle, 0.08), sign * length * np.cos(angle), length * np.sin(angle)], axis=-1)
+        hold(joints, build, side, offset, sunk, np.array([-0.2, sign * 1.0, -0.2]))
     return joints
 
 

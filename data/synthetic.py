@@ -190,7 +190,7 @@ def _stand_there(person, action, scenario, camera, rng, segments, spread):
         np.clip(mean * np.exp(rng.normal(-0.03, 0.25, size=segments)), 0.45 * mean, 2.2 * mean).round().astype(int)
     )
     facing = np.pi * int(rng.integers(2)) if action == "boxing" else -np.pi / 2
-    facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (14 if action == "boxing" else 9) * spread)
+    facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (22 if action == "boxing" else 14) * spread)
     motion = perform(
         action, person.build, person.habit, rng, seconds=lengths.sum() / FPS, heading=facing, spread=spread
     )

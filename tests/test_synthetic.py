@@ -100,7 +100,7 @@ def test_speeds_are_those_of_people(action, low, high):
 
 
 def test_the_foot_on_the_ground_stands_still():
-    gait = motion.Gait("walk", 1.1, 1.0, 15, 20, 2, 0.0)
+    gait = motion.Gait("walk", 1.1, 1.0, 15, 20, 2, 0.0, 0.6)
     seconds = np.arange(0, 1.0, 0.01)
     build, speed = Build(), motion.ground_speed(gait, Build())
     joints = motion.stride(gait, build, seconds, np.random.default_rng(0))
@@ -138,7 +138,8 @@ def test_boxers_stretch_their_arms_forward_in_turn():
 
 @pytest.mark.parametrize("action", kth.ACTIONS)
 def test_segments_are_as_long_as_in_kth(action):
-    lengths = [stop - start for person in range(1, 26, 2) for start, stop in shot_of(action, person=person).segments]
+    lengths = [stop - start for person in range(1, 26, 2) for scenario in kth.SCENARIOS
+               for start, stop in shot_of(action, person=person, scenario=scenario).segments]
     assert np.mean(lengths) == pytest.approx(KTH_LENGTHS[action], rel=0.2)
 
 
