@@ -60,7 +60,7 @@ def describe(shot: Shot, frame: int, action: str) -> Target:
     camera, joints = shot.scene.camera, shot.joints[frame]
     zoom = 1.0 if shot.scene.zoom is None else float(shot.scene.zoom[frame])
     pixels = camera.project(joints, zoom)[0] / (WIDTH / 2, HEIGHT / 2) - 1  # (J, 2)
-    visible = (np.abs(pixels) < 1).all(axis=-1)
+    visible = np.asarray((np.abs(pixels) < 1).all(axis=-1))
     offset = (joints - joints[0]) / shot.scene.build.stature
     cos, sin = np.cos(camera.pitch), np.sin(camera.pitch)
     up, away = offset[:, 1] * sin + offset[:, 2] * cos, offset[:, 1] * cos - offset[:, 2] * sin
@@ -168,9 +168,8 @@ def pretrain(
     torch.manual_seed(seed)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     transform = ClipTransform(size=size)
-    backbone = EfficientNetBackbone(weights=init, channels=1, frozen=False).to(
-        device, memory_format=torch.channels_last
-    )
+    backbone = EfficientNetBackbone(weights=init, channels=1, frozen=False).to(device)
+    backbone.to(memory_format=torch.channels_last)
     heads = PoseHeads(in_dim=backbone.feature_dim).to(device)
     source = init if init in (None, "imagenet") else Path(init).name
     started = time.time()
@@ -194,7 +193,10 @@ def pretrain(
     return card
 
 
-def _fit(backbone, heads, batches, *, steps, lr, size, device, progress):
+def _fit(
+    backbone: EfficientNetBackbone, heads: PoseHeads, batches: Iterator, *,
+    steps: int, lr: float, size: tuple[int, int], device: str, progress: bool,
+) -> None:
     parameters = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=0.15)
@@ -207,7 +209,7 @@ def _fit(backbone, heads, batches, *, steps, lr, size, device, progress):
         with torch.autocast(device, torch.bfloat16, enabled=half):
             features = backbone(pictures.to(device, memory_format=torch.channels_last))
         parts = losses(heads(features.float()), target)
-        total = sum(LOSS_WEIGHTS[name] * loss for name, loss in parts.items())
+        total = torch.stack([LOSS_WEIGHTS[name] * loss for name, loss in parts.items()]).sum()
         if not torch.isfinite(total):
             raise RuntimeError(f"pre-training diverged at batch {step} (loss {total.item()}); lower lr from {lr:g}")
         optimizer.zero_grad(set_to_none=True)

@@ -59,17 +59,6 @@ class Habit:
         return Habit(*values.tolist())
 
 
-@dataclass(frozen=True)
-class Motion:
-    """Joints (F, J, 3) in metres: x to the right of the picture, y away from the camera, z up from the ground."""
-
-    joints: np.ndarray
-    fps: float = FPS
-
-    def __len__(self) -> int:
-        return len(self.joints)
-
-
 def drift(rng: np.random.Generator, seconds: np.ndarray, *, period: float) -> np.ndarray:
     """A smooth random curve of unit variance that wanders once in about `period` seconds."""
     rates = rng.uniform(0.5, 1.5, size=3) / period
@@ -364,10 +353,10 @@ def perform(
     seconds: float,
     heading: float,
     spread: float = 1.0,
-) -> Motion:
+) -> np.ndarray:
     """One person doing one of the standing actions for `seconds`, facing `heading` radians (0 is to the right)."""
     times = np.arange(round(seconds * FPS)) / FPS
-    return Motion(rotate_about_z(_STANDING[action](build, habit, times, rng, spread), heading))
+    return rotate_about_z(_STANDING[action](build, habit, times, rng, spread), heading)
 
 
 def cross(
@@ -379,7 +368,7 @@ def cross(
     width: float,
     heading: float,
     spread: float = 1.0,
-) -> Motion:
+) -> np.ndarray:
     """One crossing of `width` metres of a picture, centred on the origin, at the speed that the gait itself makes."""
     gait = draw_gait(action, habit, rng, spread)
     speed = ground_speed(gait, build)
@@ -387,4 +376,4 @@ def cross(
     times = np.arange(max(round(length / speed * FPS), 16)) / FPS
     joints = stride(gait, build, times, rng)
     joints[..., 0] += (speed * times - length / 2)[:, None]
-    return Motion(rotate_about_z(joints, heading))
+    return rotate_about_z(joints, heading)

@@ -295,13 +295,13 @@ class Renderer:
         towards = np.array(scene.light.towards)
         up = towards[1] * np.sin(scene.camera.pitch) + towards[2] * np.cos(scene.camera.pitch)
         self.lit = np.array([towards[0], -up])  # light in the picture plane, rows grow downwards
-        self.bank = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
-        self.bank = (0.6 * self.bank + 0.8 * cloud(rng, (0.7, 0.7), self.bank.shape)) * scene.noise
+        grain: np.ndarray = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
+        self.bank = (0.6 * grain + 0.8 * cloud(rng, (0.7, 0.7), grain.shape)) * scene.noise
         self.rolls = rng.integers(0, 40, size=(frames, 2))
         self.gains = 1 + scene.gain * rng.standard_normal(frames)
         self.shadow_points = self._cast() if scene.light.shadow > 0 else None
 
-    def _spheres(self, joints, heading):
+    def _spheres(self, joints: np.ndarray, heading: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = [(s, index) for index, part in enumerate(self.scene.parts) for s in part.spheres]
         first, second, share, offset, radius = (np.array(column) for column in zip(*(s for s, _ in rows), strict=True))
         points = (
@@ -311,7 +311,7 @@ class Renderer:
         )
         return points, radius, np.array([index for _, index in rows])
 
-    def _cast(self):
+    def _cast(self) -> np.ndarray:
         """Pixels (F, S, 2) of the spheres' shadows on the ground or on the wall."""
         light, points = self.scene.light, self.points
         toward = np.array(light.towards)
@@ -326,7 +326,7 @@ class Renderer:
         picture = self._background(f)
         if self._visible(f):
             if self.shadow_points is not None:
-                picture = self._shadow(picture, f)
+                picture = self._shadow(picture, self.shadow_points[f], f)
             self._figure(picture, f)
         return self.finish(picture, f)
 
@@ -339,15 +339,14 @@ class Renderer:
         picture = np.clip(picture, 0, 255).astype(np.uint8)
         if scene.quality >= 100:
             return picture
-        return cv2.imdecode(
-            cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1], cv2.IMREAD_GRAYSCALE
-        )
+        coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1]
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
     def empty(self, f: int) -> np.ndarray:
         """Frame f without the person."""
         return self.finish(self._background(f), f)
 
-    def _background(self, f):
+    def _background(self, f: int) -> np.ndarray:
         if self.zoom[f] == 1.0:
             return self.scene.background.copy()
         z = self.zoom[f]
@@ -356,19 +355,19 @@ class Renderer:
             self.scene.background, matrix, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
         )
 
-    def _visible(self, f):
+    def _visible(self, f: int) -> bool:
         x, r = self.pixels[f, :, 0], self.radii * self.scale[f]
         return bool(((x + r > 0) & (x - r < WIDTH)).any())
 
-    def _shadow(self, picture, f):
+    def _shadow(self, picture: np.ndarray, pixels: np.ndarray, f: int) -> np.ndarray:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        pixels, radii = self.shadow_points[f], self.radii * self.scale[f]
+        radii = self.radii * self.scale[f]
         for part in self.slices:
             _fill(mask, pixels[part], radii[part], 255)
-        mask = cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur)
-        return picture * (1 - np.float32(self.scene.light.shadow / 255) * mask)
+        soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur))
+        return picture * (1 - np.float32(self.scene.light.shadow / 255) * soft)
 
-    def _figure(self, picture, f):
+    def _figure(self, picture: np.ndarray, f: int) -> None:
         pixels, radii = self.pixels[f], self.radii * self.scale[f]
         low = np.floor((pixels - radii[:, None]).min(axis=0) - 3).astype(int).clip(0)
         high = np.minimum(np.ceil((pixels + radii[:, None]).max(axis=0) + 3).astype(int), (WIDTH, HEIGHT))

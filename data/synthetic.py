@@ -20,7 +20,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from data.body import JOINTS, Build
-from data.kth import ACTIONS, write_segments
+from data.kth import ACTIONS, Ranges, write_segments
 from data.motion import FPS, LOCOMOTION, Habit, cross, perform
 from data.render import HEIGHT, WIDTH, Camera, Clothes, Light, Renderer, Scene, dress, folds_texture, ground, room
 
@@ -61,7 +61,7 @@ class Shot:
     scene: Scene
     joints: np.ndarray
     heading: np.ndarray
-    segments: tuple[tuple[int, int], ...]
+    segments: Ranges
     rng: np.random.Generator = field(repr=False)
 
     def __len__(self) -> int:
@@ -83,13 +83,12 @@ def make_shot(
     """Put a person into a scenario and let him act, `segments` times."""
     if action not in ACTIONS:
         raise ValueError(f"unknown action {action!r}; KTH has {', '.join(ACTIONS)}")
-    camera = _camera(action, scenario, rng, spread)
-    act = _walk_by if action in LOCOMOTION else _stand_there
-    joints, heading, ranges = act(person, action, scenario, camera, rng, segments, spread)
-    scene = _scene(person, scenario, camera, rng, spread)
+    take = _Take(person, action, scenario, _camera(action, scenario, rng, spread), segments, spread)
+    joints, heading, ranges = (_walk_by if action in LOCOMOTION else _stand_there)(take, rng)
+    scene = _scene(person, scenario, take.camera, rng, spread)
     if scenario == 2 and action not in LOCOMOTION:
         scene = replace(scene, zoom=_zoom(len(joints), rng))
-    return Shot(scene, joints, heading, tuple(ranges), rng)
+    return Shot(scene, joints, heading, ranges, rng)
 
 
 def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
@@ -148,59 +147,60 @@ def _zoom(frames: int, rng: np.random.Generator) -> np.ndarray:
     return low + (1 - low) * (0.5 + 0.5 * np.sin(2 * np.pi * (seconds / period + rng.uniform())))
 
 
-def _walk_by(person, action, scenario, camera, rng, segments, spread):
-    """Crossings to and fro with an empty scene between them."""
-    slant = 16 if scenario == 2 else 5
+@dataclass(frozen=True)
+class _Take:
+    """Who does what where, how often, and how far the ranges are widened."""
+
+    person: Person
+    action: str
+    scenario: int
+    camera: Camera
+    segments: int
+    spread: float
+
+    def move(self, rng: np.random.Generator, **where: float) -> np.ndarray:
+        """One crossing or one performance of this take's person as joints (F, J, 3)."""
+        act = cross if self.action in LOCOMOTION else perform
+        return act(self.action, self.person.build, self.person.habit, rng, spread=self.spread, **where)
+
+
+def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
+    """Crossings to and fro with an empty scene between them: joints, headings, annotated ranges."""
+    slant = 16 if take.scenario == 2 else 5
     direction = int(rng.integers(2))
-    joints, heading, ranges = [_nobody(int(rng.integers(2, 14)))], [0.0] * 0, []
-    for number in range(segments):
-        facing = np.pi * ((direction + number) % 2) + np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * spread)
-        margin = person.build.stature * 0.35
-        motion = cross(
-            action,
-            person.build,
-            person.habit,
-            rng,
-            width=WIDTH / camera.scale + 2 * margin,
-            heading=facing,
-            spread=spread,
-        )
+    joints, headings, ranges = [_nobody(int(rng.integers(2, 14)))], [], []
+    for number in range(take.segments):
+        facing = np.pi * ((direction + number) % 2)
+        facing += np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * take.spread)
+        margin = take.person.build.stature * 0.35
+        passing = take.move(rng, width=WIDTH / take.camera.scale + 2 * margin, heading=facing)
         start = sum(map(len, joints))
-        inside = np.flatnonzero(
-            np.abs(camera.project(motion.joints[:, 0])[0][:, 0] - WIDTH / 2) < WIDTH / 2 + rng.uniform(-2, 7)
-        )
+        columns = take.camera.project(passing[:, 0])[0][:, 0]
+        inside = np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + rng.uniform(-2, 7))
         ranges.append((start + int(inside[0]), start + int(inside[-1]) + 1))
-        joints += [motion.joints, _nobody(int(rng.integers(20, 46) if number + 1 < segments else rng.integers(2, 60)))]
-        heading += [facing]
+        last = number + 1 == take.segments
+        joints += [passing, _nobody(int(rng.integers(2, 60) if last else rng.integers(20, 46)))]
+        headings += [facing] * 2
     lengths = list(map(len, joints))
-    headings = np.concatenate(
-        [np.full(n, heading[min(max(i - 1, 0) // 2, segments - 1)]) for i, n in enumerate(lengths)]
-    )
-    return np.concatenate(joints), headings, ranges
+    return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)
 
 
 def _nobody(frames: int) -> np.ndarray:
     return np.full((frames, len(JOINTS), 3), [_FAR_AWAY, 0.0, 0.0])
 
 
-def _stand_there(person, action, scenario, camera, rng, segments, spread):
+def _stand_there(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
     """One performance on the spot, cut into contiguous segments as KTH's annotators did."""
-    mean = SEGMENT_FRAMES[action]
-    lengths = (
-        np.clip(mean * np.exp(rng.normal(-0.03, 0.25, size=segments)), 0.45 * mean, 2.2 * mean).round().astype(int)
-    )
-    facing = np.pi * int(rng.integers(2)) if action == "boxing" else -np.pi / 2
-    facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (22 if action == "boxing" else 14) * spread)
-    motion = perform(
-        action, person.build, person.habit, rng, seconds=lengths.sum() / FPS, heading=facing, spread=spread
-    )
-    motion.joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
+    mean, boxing = SEGMENT_FRAMES[take.action], take.action == "boxing"
+    lengths = mean * np.exp(rng.normal(-0.03, 0.25, size=take.segments))
+    lengths = np.clip(lengths, 0.45 * mean, 2.2 * mean).round().astype(int)
+    facing = np.pi * int(rng.integers(2)) if boxing else -np.pi / 2
+    facing += np.radians(float(np.clip(rng.normal(), -2.2, 2.2)) * (22 if boxing else 14) * take.spread)
+    joints = take.move(rng, seconds=lengths.sum() / FPS, heading=facing)
+    joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
     ends = np.cumsum(lengths)
-    return (
-        motion.joints,
-        np.full(len(motion), facing),
-        [(int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True)],
-    )
+    ranges = tuple((int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True))
+    return joints, np.full(len(joints), facing), ranges
 
 
 # the data set on disk
@@ -296,7 +296,7 @@ def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
     """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, under another name until it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial.avi")
-    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter_fourcc(*"XVID"), FPS, (WIDTH, HEIGHT), isColor=False)
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*"XVID"), FPS, (WIDTH, HEIGHT), isColor=False)
     if not writer.isOpened():
         raise OSError(
             f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there space on the disk?"

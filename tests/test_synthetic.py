@@ -72,9 +72,9 @@ def test_bones_keep_their_lengths_and_feet_stay_over_the_ground(action):
     build = Build(1.8)
     rng = np.random.default_rng(3)
     if action in motion.LOCOMOTION:
-        joints = motion.cross(action, build, Habit(), rng, width=5, heading=0.0).joints
+        joints = motion.cross(action, build, Habit(), rng, width=5, heading=0.0)
     else:
-        joints = motion.perform(action, build, Habit(), rng, seconds=4, heading=0.3).joints
+        joints = motion.perform(action, build, Habit(), rng, seconds=4, heading=0.3)
     for side, _ in SIDES:
         assert bone(joints, f"{side}_hip", f"{side}_knee") == pytest.approx(build.thigh)
         assert bone(joints, f"{side}_knee", f"{side}_ankle") == pytest.approx(build.shank)
@@ -84,8 +84,8 @@ def test_bones_keep_their_lengths_and_feet_stay_over_the_ground(action):
 
 def test_a_walker_always_touches_the_ground_and_a_runner_flies():
     rng = np.random.default_rng(0)
-    walker = motion.cross("walking", Build(), Habit(), rng, width=6, heading=0.0).joints
-    runner = motion.cross("running", Build(), Habit(), rng, width=6, heading=0.0).joints
+    walker = motion.cross("walking", Build(), Habit(), rng, width=6, heading=0.0)
+    runner = motion.cross("running", Build(), Habit(), rng, width=6, heading=0.0)
     assert clearance(walker).max() < 1e-9
     assert (clearance(runner) > 0.01).mean() > 0.15
 
@@ -121,16 +121,16 @@ def test_joggers_and_runners_overlap_in_speed_and_in_knee_lift():
 
 def test_hands_meet_in_clapping_and_go_over_the_head_in_waving():
     rng = np.random.default_rng(2)
-    clap = motion.perform("handclapping", Build(), Habit(), rng, seconds=4, heading=0.0).joints
+    clap = motion.perform("handclapping", Build(), Habit(), rng, seconds=4, heading=0.0)
     apart = bone(clap, "left_wrist", "right_wrist")
     assert apart.min() < 0.15 and apart.max() > 0.5
-    wave = motion.perform("handwaving", Build(), Habit(), rng, seconds=6, heading=0.0).joints
+    wave = motion.perform("handwaving", Build(), Habit(), rng, seconds=6, heading=0.0)
     hands, head = joint(wave, "left_hand")[:, 2], joint(wave, "head")[:, 2]
     assert (hands > head + 0.1).any() and (hands < joint(wave, "left_shoulder")[:, 2] - 0.3).any()
 
 
 def test_boxers_stretch_their_arms_forward_in_turn():
-    box = motion.perform("boxing", Build(), Habit(), np.random.default_rng(4), seconds=8, heading=0.0).joints
+    box = motion.perform("boxing", Build(), Habit(), np.random.default_rng(4), seconds=8, heading=0.0)
     out = [joint(box, f"{side}_wrist")[:, 0] - joint(box, f"{side}_shoulder")[:, 0] for side, _ in SIDES]
     assert min(o.max() for o in out) > 0.4
     assert np.corrcoef(*out)[0, 1] < 0.3
