@@ -374,7 +374,8 @@ def export_recogniser(which: str | Path, *, runs_dir: str | Path = "runs", out: 
     model = build_model(extra, pretrained=True)
     restore_weights(model, checkpoint)
     path = Path(out) if out is not None else _recogniser_path(extra["experiment"])
-    save_checkpoint(path, model=model.head, epoch=checkpoint["epoch"], best=checkpoint["best"], extra=extra)
+    head = model.head.half()  # half the file; loading brings it back to single precision
+    save_checkpoint(path, model=head, epoch=checkpoint["epoch"], best=checkpoint["best"], extra=extra)
     return path
 
 
@@ -479,7 +480,7 @@ def _extra(
     backbone: EfficientNetBackbone, transform: ClipTransform, head: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """What a checkpoint must remember, in plain values."""
-    span = None if experiment.whole_file else round(float(np.median([len(segment) for segment in train])))
+    span = None if experiment.whole_file else _span(experiment.sampler, train)
     return {
         "classes": list(ACTIONS), "sampler": sampler_config(experiment.sampler), "transform": transform.to_config(),
         "backbone": {
@@ -489,6 +490,13 @@ def _extra(
         "data": data_name, "whole_file": experiment.whole_file, "span": span, "seed": recipe.seed,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }  # fmt: skip
+
+
+def _span(sampler: Sampler, train: Sequence[Segment]) -> int:
+    """How many frames one look takes in: a window's reach, else the median length of the training segments."""
+    if isinstance(sampler, Window):
+        return (sampler.frames - 1) * sampler.stride + 1
+    return round(float(np.median([len(segment) for segment in train])))
 
 
 def _save_whole(

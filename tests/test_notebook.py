@@ -1,39 +1,73 @@
-"""A notebook is executed in place; what was finished when a cell fails is in the file."""
+"""The notebook: every cell runs in fast mode, and the committed file is one clean run without residue."""
 
-import nbformat
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
-from utils import notebook
+from data.synthetic import render_dataset
+from utils.notebook import execute
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "HAR_Human_Action_Recognition.ipynb"
 
 
-def write(path, *sources):
-    cells = [nbformat.v4.new_markdown_cell("# Chapter one")]
-    old = nbformat.v4.new_output("stream", text="old")
-    cells += [nbformat.v4.new_code_cell(source, outputs=[old], execution_count=9) for source in sources]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    return path
+@pytest.fixture(scope="module")
+def cells():
+    return json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 
 
-def outputs(path):
-    cells = nbformat.read(path, as_version=4).cells
-    return [("".join(o.get("text", o.get("ename", "")) for o in c.outputs), c.execution_count) for c in cells[1:]]
+def sources(cells, kind):
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
 
 
-def test_cells_run_in_order_in_the_notebooks_folder(tmp_path):
-    path = write(tmp_path / "a.ipynb", "x = 2", "print(x + 1)", "import os; print(os.path.basename(os.getcwd()))")
-    assert notebook.execute(path, progress=False) == 3
-    assert outputs(path) == [("", 1), ("3\n", 2), (f"{tmp_path.name}\n", 3)]
-    assert "execution" not in nbformat.read(path, as_version=4).cells[2].metadata
-    assert list(tmp_path.glob("*.part")) == []
+def test_every_cell_runs_in_fast_mode(tmp_path, monkeypatch):
+    """A copy in a folder of its own: its runs and caches must not meet the reader's."""
+    synth = render_dataset(tmp_path / "Data" / "KTH-Synth", persons=(11, 12, 19, 20, 22, 2), scenarios=(1,),
+                           progress=False, workers=1)  # fmt: skip
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    copy = Path(shutil.copy(NOTEBOOK, tmp_path))
+    monkeypatch.setenv("HAR_FAST", "1")
+    monkeypatch.setenv("HAR_SYNTH_ROOT", str(synth))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    ran = execute(copy, timeout=240, progress=False)
+    assert ran == len(sources(json.loads(copy.read_text(encoding="utf-8"))["cells"], "code")) > 20
+    assert any((tmp_path / "runs" / "fast").glob("gru-*/result.json"))
+
+
+def test_it_was_committed_after_one_clean_run(cells):
+    counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            assert output["output_type"] != "error" and output.get("name") != "stderr", output
+            assert "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
+
+
+def test_it_is_an_article(cells):
+    assert NOTEBOOK.stat().st_size < 5e6
+    code = sources(cells, "code")
+    assert len(sources(cells, "markdown")) >= 0.8 * len(code)
+    assert all(len(text.splitlines()) <= 16 for text in code)
+    assert not any(word in text for text in code for word in ("!pip", "%%writefile", "\nclass "))
+
+
+def test_the_ideas_come_in_order_and_each_is_predicted_before_it_runs(cells):
+    story = "\n".join("".join(cell["source"]) for cell in cells)
+    places = [story.index(f'run("{name}", seed)') for name in ("ghost", "middle", "average", "gru_uniform", "gru")]
+    assert places == sorted(places)
+    for start, end in zip([0, *places], places, strict=False):
+        assert "**Prediction.**" in story[start:end]
 
 
 def test_a_failing_cell_is_named_and_what_came_before_is_kept(tmp_path):
-    path = write(tmp_path / "a.ipynb", "print('done')", "1 / 0", "print('never')")
-    with pytest.raises(RuntimeError, match=r"(?s)code cell 2 of 3 failed.*ZeroDivisionError"):
-        notebook.execute(path, progress=False)
-    assert outputs(path) == [("done\n", 1), ("ZeroDivisionError", 2), ("", None)]
+    import nbformat
 
-
-def test_a_missing_notebook_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"b\.ipynb"):
-        notebook.execute(tmp_path / "b.ipynb")
+    path = tmp_path / "broken.ipynb"
+    code = [nbformat.v4.new_code_cell(source) for source in ("print('first')", "1 / 0")]
+    notebook = nbformat.v4.new_notebook(cells=code)
+    nbformat.write(notebook, path)
+    with pytest.raises(RuntimeError, match="code cell 2 of 2.*ZeroDivisionError"):
+        execute(path, progress=False)
+    assert "first" in json.dumps(nbformat.read(path, 4).cells[0].outputs)

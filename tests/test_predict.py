@@ -11,7 +11,7 @@ from torch import nn
 from data.kth import VideoError
 from models.temporal import FrameAverage, VideoClassifier
 from utils import predict
-from utils.data_setup import ClipTransform, Middle, Uniform
+from utils.data_setup import ClipTransform, Middle, Uniform, Window
 from utils.predict import Recogniser, predict_video, predict_video_with_frame_probs
 
 CLASSES = ("dark", "bright")
@@ -170,3 +170,33 @@ def test_a_recogniser_is_made_of_what_the_checkpoint_says():
 def test_a_codec_that_opencv_reads_is_not_needed_for_arrays(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("a file was opened"))
     assert predict_video(recogniser(), greys(9)).label == "dark"
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "span", "expected"),
+    [
+        (0, 10, None, [(0, 10)]), (3, 11, 8, [(3, 11)]), (0, 5, 8, [(0, 5)]),
+        (0, 12, 8, [(0, 8), (2, 10), (4, 12)]), (0, 13, 8, [(0, 8), (2, 10), (4, 12)]),
+    ],
+)  # fmt: skip
+def test_windows_slide_by_a_quarter(start, stop, span, expected):
+    assert predict.windows(start, stop, span) == expected
+
+
+def test_windows_without_movement_have_no_voice():
+    still = np.full((4, 20, 20), 100, np.uint8)
+    moving = still.copy()
+    for step in range(4):
+        moving[step, :, 4 * step : 4 * step + 4] = 200
+    leaving = moving.copy()
+    leaving[2:] = 100
+    assert predict.lively([still, moving, leaving, moving]) == [1, 3]
+    assert predict.lively([still]) == [0] and predict.lively([still[:1], moving]) == [0, 1]
+
+
+def test_a_recogniser_of_windows_listens_where_something_moves():
+    video = np.full((40, 12, 16), 40, np.uint8)
+    for frame in range(20, 40):
+        video[frame, :, frame % 16] = 250
+    prediction = predict_video(recogniser(Window(4, 2), span=7), video)
+    assert prediction.frames == sorted(set(prediction.frames)) and min(prediction.frames) >= 18
