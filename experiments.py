@@ -27,8 +27,12 @@ from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
 from utils import metrics, tracking
 from utils.data_setup import (
+    Augment,
+    ClipSource,
     ClipTransform,
+    Jittered,
     Middle,
+    RandomWindow,
     Sampler,
     Uniform,
     VideoDataset,
@@ -125,6 +129,8 @@ class Recipe:
         mirrored: Also train on clips mirrored left and right.
         seed: Start of all random numbers.
         fast: A small part of the data and few epochs, to see that everything works; the numbers mean nothing.
+        fine_tune: How many of the backbone's 9 stages, counted from the end, are trained with the head, on augmented
+            clips and at a tenth of the learning rate; 0 keeps it frozen and its features stored.
         batch_size: Clips in a training step.
         epochs, lr, weight_decay, label_smoothing, patience, schedule: See `utils.engine.train_model`.
     """
@@ -134,6 +140,7 @@ class Recipe:
     mirrored: bool = True
     seed: int = 0
     fast: bool = False
+    fine_tune: int = 0
     batch_size: int = 64
     epochs: int = 40
     lr: float = 1e-3
@@ -146,7 +153,8 @@ class Recipe:
         """Return the arguments for `train_model`."""
         names = ("lr", "weight_decay", "label_smoothing", "patience", "schedule", "seed")
         epochs = min(self.epochs, FAST_EPOCHS) if self.fast else self.epochs
-        return {"epochs": epochs, **{name: getattr(self, name) for name in names}}
+        chosen = {name: getattr(self, name) for name in names}
+        return {"epochs": epochs, **chosen, "lr": self.lr / 10 if self.fine_tune else self.lr}
 
 
 @dataclass(frozen=True)
@@ -248,28 +256,65 @@ def _train_and_measure(
     """Fill a run folder: features, head, the checkpoint that validation chose, and the result on the test split."""
     started = time.perf_counter()
     transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels)
-    datasets = {
+    make = _clip_datasets if recipe.fine_tune else _feature_datasets
+    datasets = make(experiment, recipe, splits, backbone, transform, cache_dir=cache_dir, progress=progress)
+    loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
+    set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
+    head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
+    extra = _extra(experiment, recipe, data_name, splits["train"], backbone=backbone, transform=transform, head=head)
+    model: nn.Module = head
+    if recipe.fine_tune:
+        backbone.unfreeze(recipe.fine_tune)
+        model = VideoClassifier(backbone=backbone, head=head)
+    history = train_model(
+        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
+        resume=(run.path / LAST).is_file(), progress=progress, **recipe.training(),
+    )  # fmt: skip
+    run.write_history(history)
+    _save_whole(run.best, backbone, head, history, extra)
+    output = evaluate(model, loaders["test"])
+    about = _about(extra, head, seconds=time.perf_counter() - started)
+    result = measure(output.log_probs, datasets["test"].segments, experiment=experiment.name, data=data_name,
+                     split="test", about=about)
+    run.finish(_record_of(result))
+
+
+def _feature_datasets(
+    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]], backbone: EfficientNetBackbone,
+    transform: ClipTransform, *, cache_dir: str | Path | None, progress: bool,
+) -> dict[str, VideoDataset]:
+    """The frozen way: features computed once, those of mirrored training clips too."""
+    return {
         split: feature_dataset(
             backbone, segments, sampler=experiment.sampler, transform=transform, cache_dir=cache_dir, progress=progress,
             mirrored=recipe.mirrored and split == "train", seed=recipe.seed if split == "train" else None,
         )
         for split, segments in splits.items()
     }  # fmt: skip
-    loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
-    set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
-    head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
-    extra = _extra(experiment, recipe, data_name, splits["train"], backbone=backbone, transform=transform, head=head)
-    history = train_model(
-        head, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
-        resume=(run.path / LAST).is_file(), progress=progress, **recipe.training(),
-    )  # fmt: skip
-    run.write_history(history)
-    _save_whole(run.best, backbone, head, history, extra)
-    output = evaluate(head, loaders["test"])
-    about = _about(extra, head, seconds=time.perf_counter() - started)
-    result = measure(output.log_probs, datasets["test"].segments, experiment=experiment.name, data=data_name,
-                     split="test", about=about)
-    run.finish(_record_of(result))
+
+
+def _clip_datasets(
+    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]], backbone: EfficientNetBackbone,
+    transform: ClipTransform, **_: Any,
+) -> dict[str, VideoDataset]:
+    """The fine-tuning way: clips read anew in every epoch, in training at random moments and augmented."""
+    augment = Augment(flip=0.5 if recipe.mirrored else 0.0)
+    sources = {
+        split: ClipSource(segments, sampler=_jittered(experiment.sampler), transform=transform, augment=augment)
+        if split == "train" else ClipSource(segments, sampler=experiment.sampler, transform=transform)
+        for split, segments in splits.items()
+    }  # fmt: skip
+    return {split: VideoDataset(splits[split], source, seed=recipe.seed if split == "train" else None)
+            for split, source in sources.items()}
+
+
+def _jittered(sampler: Sampler) -> Sampler:
+    """The training counterpart of a sampler: the same number of frames at random moments."""
+    if isinstance(sampler, Uniform):
+        return Jittered(sampler.frames)
+    if isinstance(sampler, Window):
+        return RandomWindow(sampler.frames, sampler.stride)
+    return sampler
 
 
 def feature_dataset(
@@ -484,7 +529,8 @@ def _extra(
     return {
         "classes": list(ACTIONS), "sampler": sampler_config(experiment.sampler), "transform": transform.to_config(),
         "backbone": {
-            **backbone.config, "weights": _weights_name(recipe.weights), "fingerprint": backbone.fingerprint(),
+            **backbone.config, "weights": _weights_name(recipe.weights) + _tuned(recipe),
+            "fingerprint": backbone.fingerprint(),
         },
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "whole_file": experiment.whole_file, "span": span, "seed": recipe.seed,
@@ -525,6 +571,10 @@ def _frames_in_words(sampler: Sampler, transform: ClipTransform) -> str:
 
 def _weights_name(weights: str | Path | None) -> str:
     return "random" if weights is None else weights if weights in ("bundled", "imagenet") else Path(weights).name
+
+
+def _tuned(recipe: Recipe) -> str:
+    return f", {recipe.fine_tune} stages tuned" if recipe.fine_tune else ""
 
 
 def _record_of(result: Result) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import nn
 import experiments
 from data.kth import ACTIONS, SPLITS
 from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recogniser, resolve, run_experiment
+from models.backbone import EfficientNetBackbone, save_backbone
 from models.temporal import HEADS
 from utils import tracking
 from utils.engine import load_checkpoint, save_checkpoint
@@ -96,6 +97,21 @@ def test_the_real_backbone_fits_into_an_experiment(monkeypatch, make_kth, tmp_pa
     checkpoint = load_checkpoint(Path(results[1].run) / "best.pth")
     assert checkpoint["backbone"]["features.0.0.weight"].shape == (32, 1, 3, 3)
     assert load_recogniser(results[1].run).model.backbone.feature_dim == 1280
+
+
+@pytest.mark.parametrize("name", ["ghost", "gru"])
+def test_fine_tuning_changes_the_last_stages_only(monkeypatch, make_kth, tmp_path, name):
+    monkeypatch.undo()
+    root = make_kth(tmp_path / "KTH", actions=("boxing", "running"), segments=1, length=4)
+    start = EfficientNetBackbone(weights=None)
+    save_backbone(start, tmp_path / "start.pth", card={})
+    before = EfficientNetBackbone(weights=tmp_path / "start.pth").features.state_dict()
+    result = Lab(root, tmp_path).run(name, size=(32, 32), weights=str(tmp_path / "start.pth"), epochs=1, fine_tune=2)
+    after = load_checkpoint(Path(result.run) / "best.pth")["backbone"]
+    changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[f"features.{key}"])}
+    assert changed == {"7", "8"} and result.about["weights"] == "start.pth, 2 stages tuned"
+    with pytest.raises(ValueError, match="stages tuned"):
+        experiments.export_recogniser(result.run)
 
 
 def test_what_can_be_told_apart_is_learned(lab):
