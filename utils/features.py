@@ -165,7 +165,7 @@ class _Memory:
     def __init__(self, job: _Job):
         self.job = job
         self.features = np.zeros(job.shape, dtype=np.float16)
-        self.lengths = np.zeros(job.shape[0], dtype=np.int64)  # 0: to be done
+        self.lengths: np.ndarray = np.zeros(job.shape[0], dtype=np.int64)  # 0: to be done
         self.failed: dict[int, str] = {}
 
     def finished(self) -> bool:
