@@ -182,7 +182,7 @@ def _training_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "pretrain", pretrain)
     verb.add_argument("--out", default="models/weights/efficientnet_b0_kth_synth.pth")
     verb.add_argument("--init", default="imagenet", help="imagenet (default), random, or a state dict's file")
-    verb.add_argument("--steps", type=int, default=2000)
+    verb.add_argument("--steps", type=int, default=1500, help="batches (default: %(default)s)")
     verb.add_argument("--seed", type=int, default=0)
 
 

@@ -148,7 +148,7 @@ def pretrain(
     *,
     init: str | Path = "imagenet",
     seed: int = 0,
-    steps: int = 2000,
+    steps: int = 1500,
     batch_size: int = 48,
     lr: float = 1e-3,
     size: tuple[int, int] = (96, 128),
@@ -161,7 +161,7 @@ def pretrain(
     Args:
         out: where the half-precision weights go, see `models.backbone.save_backbone`.
         init: "imagenet", the path of a torchvision state dict, or None for random weights.
-        steps: number of batches; 2000 batches of 48 take about half an hour on two cores with bf16.
+        steps: number of batches; 1500 batches of 48 take about twenty minutes on two cores with bf16.
         size: height and width of the input in pixels.
         held_out: number of batches of 48 other rendered frames on which the result is measured.
     """

@@ -1,0 +1,47 @@
+"""The files that come with the project: small, harmless, and able to do what the README says."""
+
+import pytest
+
+from data.kth import ACTIONS
+from data.synthetic import render_dataset
+from experiments import DEFAULT_RECOGNISER, RECOGNISERS, evaluate_checkpoint, load_recogniser
+from models.backbone import BUNDLED_WEIGHTS, EfficientNetBackbone, read_card
+from utils.engine import load_checkpoint
+from utils.predict import predict_video
+
+RECOGNISER = RECOGNISERS / f"recogniser_{DEFAULT_RECOGNISER}.pth"
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory):
+    """People of another seed: neither the crowd of the pre-training nor the 25 persons of the default set."""
+    root = tmp_path_factory.mktemp("strangers")
+    return render_dataset(root, seed=7, persons=(2, 3), scenarios=(1,), progress=False, workers=1)
+
+
+def test_they_are_small():
+    assert BUNDLED_WEIGHTS.stat().st_size < 9e6
+    assert BUNDLED_WEIGHTS.stat().st_size + RECOGNISER.stat().st_size < 12e6
+
+
+def test_the_cards_say_on_what_they_were_trained():
+    card = read_card()
+    assert card["real_footage"] == "none" and card["seed"] == 0 and card["steps"] > 0
+    assert card["action_right"] <= card["action_n"] <= card["held_out_frames"]
+    extra = load_checkpoint(RECOGNISER)["extra"]
+    assert extra["data"] == "KTH-Synth" and extra["classes"] == list(ACTIONS)
+
+
+def test_the_recogniser_was_trained_on_these_very_weights():
+    assert load_checkpoint(RECOGNISER)["extra"]["backbone"]["fingerprint"] == EfficientNetBackbone().fingerprint()
+
+
+def test_it_recognises_rendered_strangers(strangers):
+    result = evaluate_checkpoint("bundled", strangers, split="all", cache_dir=None, progress=False)
+    assert result.segment["n"] == 24 and result.segment["accuracy"] >= 0.75
+
+
+@pytest.mark.parametrize("action", ["boxing", "handclapping", "handwaving"])
+def test_it_names_the_action_of_a_whole_file(strangers, action):
+    file = strangers / action / f"person02_{action}_d1.avi"
+    assert predict_video(load_recogniser("bundled"), file).label == action
