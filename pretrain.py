@@ -26,7 +26,8 @@ from data.synthetic import Person, Shot, make_shot
 from models.backbone import EfficientNetBackbone, save_backbone
 from utils.data_setup import ClipTransform
 
-CROWD_STREAM = 3  # first word of the random streams; KTH-Synth uses 1 for persons and 2 for clips
+# First word of the crowd's random streams. KTH-Synth's streams begin with its own seed, which is 0 by default.
+CROWD_STREAM = 3
 FRAMES_PER_SHOT = 5
 EMPTY_SHARE = 0.06
 # scales that bring the four losses to one order of magnitude at the start

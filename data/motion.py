@@ -209,12 +209,12 @@ def stand(
     seconds: np.ndarray,
     rng: np.random.Generator,
     *,
-    lean,
-    twist,
+    lean: np.ndarray,
+    twist: np.ndarray,
     crouch: float,
     stagger: float,
     apart: float,
-):
+) -> np.ndarray:
     """Joints (F, J, 3) of a body that stands with knees bent by `crouch` degrees, one foot `stagger` degrees ahead."""
     sway = np.radians(1.2) * drift(rng, seconds, period=2.5)
     joints = trunk(build, lean=lean + 0.4 * sway, twist=twist, nod=np.radians(3) * drift(rng, seconds, period=3.0))
@@ -225,6 +225,13 @@ def stand(
     joints[..., 2] -= clearance(joints)[:, None]
     joints[..., 1] += (0.02 * drift(rng, seconds, period=3.0))[:, None]
     return joints
+
+
+def stand_at_ease(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Joints (F, J, 3) of a body that stands straight, feet side by side, as clapping and waving are done."""
+    lean, twist = np.full(len(seconds), np.radians(habit.lean)), np.zeros(len(seconds))
+    apart = np.radians(rng.normal(5, 2))
+    return stand(build, seconds, rng, lean=lean, twist=twist, crouch=3, stagger=0.0, apart=apart)
 
 
 def pauses(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -289,16 +296,7 @@ def clap(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     cycles = rng.uniform() + rate * (seconds + 0.03 * drift(rng, seconds, period=2.0))
     opened = (0.5 - 0.5 * np.cos(2 * np.pi * cycles)) ** rng.uniform(0.7, 1.3)
     sunk = pauses(seconds, rng)
-    joints = stand(
-        build,
-        seconds,
-        rng,
-        lean=np.full(len(seconds), np.radians(habit.lean)),
-        twist=np.zeros(len(seconds)),
-        crouch=3,
-        stagger=0.0,
-        apart=np.radians(rng.normal(5, 2)),
-    )
+    joints = stand_at_ease(build, habit, seconds, rng)
     arm = build.upper_arm + build.forearm
     lift = np.radians(np.clip(rng.normal(-12 + habit.clap_lift, 22 * spread), -75, 45))
     wide = float(np.clip(rng.normal(0.76, 0.16 * spread), 0.30, 0.98)) * arm
@@ -320,16 +318,7 @@ def wave(build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generat
     sunk = pauses(seconds, rng)
     bottom = np.clip(rng.normal(-52, 20 * spread), -80, 20)
     top = np.clip(rng.normal(90 + habit.wave_top, 14 * spread), 40, 114)
-    joints = stand(
-        build,
-        seconds,
-        rng,
-        lean=np.full(len(seconds), np.radians(habit.lean)),
-        twist=np.zeros(len(seconds)),
-        crouch=3,
-        stagger=0.0,
-        apart=np.radians(rng.normal(5, 2)),
-    )
+    joints = stand_at_ease(build, habit, seconds, rng)
     arm = build.upper_arm + build.forearm
     bent = rng.uniform(0.82, 0.96)
     late = rng.normal(0, 0.012)

@@ -97,9 +97,8 @@ def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float)
         scale *= rng.uniform(0.55, 1.0)
     scale = float(np.clip(scale, 20, 54))
     pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
-    feet = float(
-        np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4)
-    )  # the head stays in the picture
+    # bounded so that the head stays in the picture
+    feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))
     return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
 
 
