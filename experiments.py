@@ -53,8 +53,9 @@ from utils.engine import (
     set_seed,
     train_model,
 )
-from utils.features import FeatureStore, build_features
+from utils.features import build_features
 from utils.predict import Recogniser
+from utils.store import CACHE, FeatureStore
 
 DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
@@ -210,7 +211,7 @@ class Result:
 
 def run_experiment(
     name: str, *, root: str | Path = DATA_ROOT, data_name: str | None = None, runs_dir: str | Path = "runs",
-    results_dir: str | Path | None = "results", cache_dir: str | Path | None = "Data/cache", force: bool = False,
+    results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE, force: bool = False,
     progress: bool = True, **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
@@ -319,7 +320,7 @@ def _jittered(sampler: Sampler) -> Sampler:
 
 def feature_dataset(
     backbone: EfficientNetBackbone, segments: Sequence[Segment], *, sampler: Sampler, transform: ClipTransform,
-    cache_dir: str | Path | None = "Data/cache", mirrored: bool = False, seed: int | None = None, progress: bool = True,
+    cache_dir: str | Path | None = CACHE, mirrored: bool = False, seed: int | None = None, progress: bool = True,
 ) -> VideoDataset:
     """Compute or fetch the features of segments as a data set; what cannot be read is left out with a warning."""
     store = build_features(backbone, segments, sampler=sampler, transform=transform, cache_dir=cache_dir,
@@ -429,7 +430,7 @@ def export_recogniser(which: str | Path, *, runs_dir: str | Path = "runs", out: 
 
 def evaluate_checkpoint(
     which: str | Path | Recogniser, root: str | Path = DATA_ROOT, *, split: str = "test", data_name: str | None = None,
-    runs_dir: str | Path = "runs", results_dir: str | Path | None = None, cache_dir: str | Path | None = "Data/cache",
+    runs_dir: str | Path = "runs", results_dir: str | Path | None = None, cache_dir: str | Path | None = CACHE,
     progress: bool = True,
 ) -> Result:
     """Measure a trained recogniser on a split of any folder in KTH's layout.

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,8 +26,9 @@ MAY_IMPORT = {
     "data": {"data"},
     "models": {"models"},
     "utils.data_setup": {"data.kth"},
-    "utils.features": {"data.kth", "utils.data_setup"},
-    "utils.predict": {"data.kth", "utils.data_setup"},
+    "utils.store": {"data.kth"},
+    "utils.features": {"data.kth", "utils.data_setup", "utils.store"},
+    "utils.predict": {"data.kth", "utils.data_setup", "utils.features"},
     "utils": set(),  # engine, metrics, notebook, tracking, viz
 }
 
@@ -74,6 +76,17 @@ def _module_level(path):
     return ast.Module([node for node in tree_of(path).body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
 
 
+@pytest.mark.parametrize(("module", "light"), [
+    ("har", {"torch", "torchvision", "torchmetrics", "matplotlib", "mlxtend", "cv2", "numpy"}),
+    ("experiments", {"torchmetrics", "matplotlib", "mlxtend", "scipy", "pandas", "sklearn", "IPython", "nbformat"}),
+])  # fmt: skip
+def test_what_a_verb_does_not_need_is_not_imported(module, light):
+    """Predicting waits for torch and torchvision alone; `har.py --help` for nothing."""
+    program = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not light & set(done.stdout.split())
+
+
 def test_nobody_imports_the_command_line():
     assert not [path for path in CODE if "har" in set(imports(tree_of(path)))]
 
@@ -110,7 +123,7 @@ def test_requirements_are_the_core_with_a_floor_and_a_cap():
 
 def test_nothing_else_is_imported_than_what_is_required():
     allowed = {"torch", "torchvision", "cv2", "matplotlib", "tqdm", "torchmetrics", "mlxtend"}
-    allowed |= {"numpy", "nbformat", "nbclient"}  # numpy comes with all of them, the notebook tools with jupyter
+    allowed |= {"numpy", "filelock", "nbformat", "nbclient"}  # with all of them, with torch, with jupyter
     for path in CODE:
         foreign = {name.split(".")[0] for name in imports(tree_of(path))} - set(sys.stdlib_module_names)
         assert foreign - {*PACKAGES, *TOP} <= allowed, f"{path.name} imports {sorted(foreign - allowed)}"

@@ -2,12 +2,15 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -19,8 +22,10 @@ from torch import nn
 from data.kth import Segment, VideoError, find_segments
 from models.backbone import EfficientNetBackbone
 from utils import features as features_module
+from utils import store as store_module
 from utils.data_setup import ClipSource, ClipTransform, Jittered, Uniform, VideoDataset
-from utils.features import FeatureStore, build_features
+from utils.features import Encoder, build_features, side_by_side
+from utils.store import FeatureStore
 
 HOW = {"sampler": Uniform(frames=4), "transform": ClipTransform(size=(24, 32)), "progress": False}
 
@@ -30,9 +35,9 @@ class Eye(nn.Module):
 
     feature_dim = 8
 
-    def __init__(self, *, stop_after=10**9, tint=0.0):
+    def __init__(self, *, stop_after=10**9, tint=0.0, pause=0.0):
         super().__init__()
-        self.seen, self.stop_after = [], stop_after
+        self.seen, self.stop_after, self.pause = [], stop_after, pause
         self.tint = nn.Parameter(torch.tensor(tint))
 
     def fingerprint(self):
@@ -45,6 +50,7 @@ class Eye(nn.Module):
         if sum(self.seen) >= self.stop_after:
             raise KeyboardInterrupt
         self.seen.append(len(pictures))
+        time.sleep(self.pause)
         columns = pictures.mean((1, 2)).unflatten(-1, (4, -1)).mean(-1)
         rows = pictures.mean((1, 3)).unflatten(-1, (4, -1)).mean(-1)
         return torch.cat([columns, rows], dim=1) + self.tint
@@ -80,7 +86,7 @@ def test_the_second_time_nothing_is_computed(segments, expected, tmp_path):
     assert same(build_features(first, segments, cache_dir=tmp_path, **HOW), expected)
     assert same(build_features(second, segments, cache_dir=tmp_path, **HOW), expected)
     assert sum(first.seen) == 36 * 4 and second.seen == []
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".items", ".json", ".lock", ".npy"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
@@ -127,11 +133,11 @@ def test_a_killed_run_goes_on_where_it_stopped(segments, expected, tmp_path):
         build_features(Eye(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW)
     rest = Eye()
     assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
-    assert 0 < sum(rest.seen) <= 36 * 4 - 60 + 8
+    assert 0 < sum(rest.seen) <= 36 * 4 - 60 + 4 * 8
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_program_that_dies_at_once_loses_only_its_last_batch(tiny_kth, segments, expected, tmp_path):
+def test_a_program_that_dies_at_once_loses_only_its_last_rounds(tiny_kth, segments, expected, tmp_path):
     program = textwrap.dedent("""
         import os, sys
         sys.path[:0] = [".", "tests"]
@@ -148,48 +154,67 @@ def test_a_program_that_dies_at_once_loses_only_its_last_batch(tiny_kth, segment
     assert done.returncode == 9 and list(tmp_path.glob("*.partial"))
     rest = Eye()
     assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
-    assert sum(rest.seen) == 36 * 4 - 40
+    assert 36 * 4 - 40 <= sum(rest.seen) <= 36 * 4 - 40 + 4 * 8
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped byte", "no record", "broken record"])
-def test_a_damaged_cache_is_noticed_and_made_anew(segments, expected, tmp_path, damage):
+@pytest.mark.parametrize(("damage", "remade"), [("cut", 18), ("empty", 36), ("flipped byte", 1), ("no record", 36),
+                                                ("broken record", 36), ("no journal", 36), ("cut journal", 18),
+                                                ("other header", 36)])
+def test_a_damaged_cache_is_noticed_and_what_is_damaged_is_made_anew(segments, expected, tmp_path, damage, remade):
     build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
-    cache, record = next(tmp_path.glob("*.npy")), next(tmp_path.glob("*.json"))
+    cache, record, journal = (next(tmp_path.glob(f"*.{end}")) for end in ("npy", "json", "items"))
     content = bytearray(cache.read_bytes())
     if damage == "cut":
-        cache.write_bytes(content[: len(content) // 2])
+        cache.write_bytes(content[: len(content) - 36 * 4 * 8 * 2 // 2])
     elif damage == "empty":
         cache.write_bytes(b"")
     elif damage == "flipped byte":
         content[-9] ^= 1
         cache.write_bytes(content)
+    elif damage == "other header":
+        cache.write_bytes(b"?" + content[1:])
     elif damage == "no record":
         record.unlink()
-    else:
+    elif damage == "broken record":
         record.write_text('{"lengths": [4')
+    elif damage == "no journal":
+        journal.unlink()
+    else:
+        journal.write_bytes(journal.read_bytes()[: 18 * 12 + 5])
     eye = Eye()
-    with pytest.warns(UserWarning, match="is damaged"):
+    with pytest.warns(UserWarning, match=rf"is damaged \(cut off or changed\): {remade} of 36 items are made anew"):
         assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
-    assert sum(eye.seen) == 36 * 4
+    assert sum(eye.seen) == remade * 4
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
 
 
-@pytest.mark.parametrize("damage", ["cut", "no record", "other record"])
-def test_a_damaged_partial_cache_is_started_again(segments, expected, tmp_path, damage):
+@pytest.mark.parametrize("damage", ["cut", "no record", "other record", "flipped byte", "no journal"])
+def test_what_is_damaged_of_an_unfinished_cache_is_made_anew(segments, expected, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         build_features(Eye(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW)
-    partial, record = next(tmp_path.glob("*.partial")), next(tmp_path.glob("*.json"))
+    partial, record, journal = (next(tmp_path.glob(f"*.{end}")) for end in ("partial", "json", "items"))
+    done, lost = journal.stat().st_size // 12, 1
     if damage == "cut":
-        partial.write_bytes(partial.read_bytes()[:100])
+        partial.write_bytes(partial.read_bytes()[:128])  # the header alone
+        lost = done
+    elif damage == "flipped byte":
+        content = bytearray(partial.read_bytes())
+        content[128] ^= 1
+        partial.write_bytes(content)
     elif damage == "no record":
         record.unlink()
+        lost = done
+    elif damage == "no journal":
+        journal.unlink()
+        lost = done
     else:
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"description": {}}))
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"backbone": "another"}))
+        lost = done
     eye = Eye()
     assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
-    assert sum(eye.seen) == 36 * 4
+    assert sum(eye.seen) == (36 - done + lost) * 4 and done > 5
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
@@ -215,8 +240,10 @@ def test_a_finished_cache_is_read_from_a_read_only_folder(segments, expected, tm
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "read-only")
 
-    monkeypatch.setattr(Path, "write_text", refuse)
+    for name in ("mkdir", "write_bytes", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
     monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(store_module.FileLock, "acquire", refuse)
     assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
 
 
@@ -229,33 +256,126 @@ def test_too_little_space_is_said_before_the_work(segments, tmp_path, monkeypatc
 
 
 def test_a_disk_that_fills_up_keeps_what_was_finished(segments, expected, tmp_path, monkeypatch):
-    real, writes = open, []
+    real, writes = store_module._write_all, []
 
-    def full_after_ten(path, mode="r", **more):
-        if mode == "r+b":
-            writes.append(path)
-            if len(writes) > 10:
-                raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, mode, **more)
+    def full_after_twenty(file, content):
+        writes.append(len(content))
+        if len(writes) > 21:  # the header, then an item and its record each time
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file, content)
 
-    monkeypatch.setattr(features_module, "open", full_after_ten, raising=False)
-    with pytest.raises(OSError, match="No space left on device.*what was finished stays"):
+    monkeypatch.setattr(store_module, "_write_all", full_after_twenty)
+    with pytest.raises(OSError, match=r"No space left on device.*HAR_CACHE\); what was finished stays") as caught:
         build_features(Eye(), segments, cache_dir=tmp_path, batch_size=8, **HOW)
+    assert caught.value.errno == errno.ENOSPC
     monkeypatch.undo()
     rest = Eye()
     assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
     assert sum(rest.seen) == (36 - 10) * 4
 
 
-def test_another_program_that_finishes_first_does_no_harm(segments, expected, tmp_path):
-    class Overtaken(Eye):
-        def forward(self, pictures):
-            if len(self.seen) == 5:
-                build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
-            return super().forward(pictures)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_write_that_takes_only_a_part_is_asked_again():
+    with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError) as caught:
+        store_module._write_all(file, b"x")
+    assert caught.value.errno == errno.ENOSPC
 
-    assert same(build_features(Overtaken(), segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
+    class Slow(io.BytesIO):
+        def write(self, content):
+            return super().write(bytes(content)[:3])
+
+    file = Slow()
+    store_module._write_all(file, b"0123456789")
+    assert file.getvalue() == b"0123456789"
+
+
+BUILD = """
+    import sys
+    sys.path[:0] = [".", "tests"]
+    from test_features import HOW, Eye, build_features, find_segments
+    eye = Eye(pause=0.02)
+    store = build_features(eye, find_segments(sys.argv[1]), cache_dir=sys.argv[2], batch_size=4, **HOW)
+    print(sum(eye.seen), int(store.lengths.sum()), zlib.crc32(store.features.tobytes()))
+"""
+
+
+def test_of_two_programs_at_once_one_works_and_both_have_the_result(tiny_kth, segments, expected, tmp_path):
+    home, program = Path(__file__).parents[1], "import zlib\n" + textwrap.dedent(BUILD)
+    command = [sys.executable, "-c", program, str(tiny_kth), str(tmp_path)]
+    both = [subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    worked = sorted(int(out.split()[0]) for out, _ in said)
+    assert worked == [0, 36 * 4], said
+    assert len({tuple(out.split()[1:]) for out, _ in said}) == 1
     assert same(build_features(Eye(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected)
+
+
+def test_the_second_program_says_that_it_waits_and_goes_on_when_the_first_gives_up(segments, expected, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build_features(Eye(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW)
+    held = threading.Event()
+
+    def first():
+        with store_module.FileLock(next(tmp_path.glob("*.lock"))):
+            held.set()
+            time.sleep(0.3)
+
+    threading.Thread(target=first).start()
+    held.wait()
+    with pytest.warns(UserWarning, match="another program is computing the same features"):
+        assert same(build_features(Eye(), segments, cache_dir=tmp_path, **HOW), expected)
+
+
+def test_the_features_are_mapped_not_loaded(segments, tmp_path):
+    store = build_features(Eye(), segments, cache_dir=tmp_path, **HOW)
+    assert isinstance(store.features.base, np.memmap) and not store.features.flags.writeable
+    assert store.load(0).sum() > 0
+
+
+def test_the_size_is_said_before_the_work(segments, tmp_path, capsys):
+    build_features(Eye(), segments, cache_dir=tmp_path, mirrored=True, **(HOW | {"progress": True}))
+    said = capsys.readouterr().out + capsys.readouterr().err
+    assert f"features of 36 segments, 144 frames, also mirrored: 0 MB in {tmp_path}" in said
+
+
+def test_the_cache_folder_may_come_from_the_environment():
+    done = subprocess.run([sys.executable, "-c", "from utils.store import CACHE; print(CACHE)"], text=True, check=True,
+                          cwd=Path(__file__).parents[1], capture_output=True, env=os.environ | {"HAR_CACHE": "elsewhere"})
+    assert done.stdout.strip() == "elsewhere"
+    assert store_module.CACHE == Path(os.environ.get("HAR_CACHE") or "Data/cache")
+
+
+def test_work_is_done_side_by_side_in_order_and_bounded():
+    running, most = [], []
+
+    def slow(item):
+        running.append(item)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.remove(item)
+        return item, torch.get_num_threads()
+
+    asked = []
+    before = torch.get_num_threads()
+    for result in side_by_side(slow, (asked.append(i) or i for i in range(12)), 3):
+        assert result[1] == 1 and len(asked) <= result[0] + 6
+    assert asked == list(range(12)) and 1 < max(most) <= 3 and torch.get_num_threads() == before
+
+
+def test_the_first_failure_stops_the_work():
+    seen = []
+
+    def fails_at_three(item):
+        seen.append(item)
+        if item == 3:
+            raise ValueError("three")
+        return item
+
+    with pytest.raises(ValueError, match="three"):
+        list(side_by_side(fails_at_three, range(100), 2))
+    assert len(seen) < 12
 
 
 def test_short_segments_are_padded_and_remember_their_length(segments, tmp_path):
@@ -338,10 +458,32 @@ def test_no_segments_is_an_error():
 
 
 def test_the_real_backbone_is_folded_and_left_as_it_was(segments):
-    backbone = EfficientNetBackbone(weights=None, frozen=False)
+    backbone = EfficientNetBackbone(frozen=False)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     store = build_features(backbone, segments[:2], cache_dir=None, **HOW)
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     assert backbone.features[3].training and all(weight.requires_grad for weight in backbone.parameters())
     source = ClipSource(segments, sampler=HOW["sampler"], transform=HOW["transform"])
-    assert torch.allclose(store.load(1), backbone.eval()(source.load(1)), atol=2e-3, rtol=2e-3)
+    direct = backbone.eval()(source.load(1))
+    assert nn.functional.cosine_similarity(store.load(1), direct).mean() >= 0.999
+    exact = Encoder(backbone, dtype=torch.float32)(source.load(1))
+    assert np.allclose(exact, direct.detach(), atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_half_precision_agrees_with_single(segments, dtype):
+    backbone = EfficientNetBackbone()
+    source = ClipSource(segments, sampler=Uniform(2), transform=ClipTransform(size=(48, 64)))
+    pictures = torch.cat([source.load(index) for index in range(0, 36, 4)])
+    encoder = Encoder(backbone, dtype=dtype)
+    found, wanted = torch.from_numpy(encoder(pictures)), backbone(pictures)
+    assert found.dtype == torch.float32 and encoder.dtype == dtype
+    assert nn.functional.cosine_similarity(found, wanted).mean() >= 0.999
+
+
+def test_many_batches_side_by_side_are_those_one_after_another():
+    pictures = torch.rand(40, 1, 24, 32)
+    encoder = Encoder(EfficientNetBackbone(weights=None), batch_size=6, dtype=torch.float32)
+    encoder.workers = 3
+    assert np.allclose(encoder.encode(pictures), encoder(pictures), atol=1e-4)
+    assert encoder.encode(pictures[:3]).shape == (3, 1280)

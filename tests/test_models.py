@@ -119,7 +119,7 @@ def test_unfreezing_stages_that_do_not_exist(grey, stages):
 
 
 def test_folded_copy_gives_the_same_numbers(grey):
-    folded = folded_for_inference(grey)
+    folded = folded_for_inference(grey, torch.float32)
     pictures = torch.rand(4, 1, 48, 64)
     assert (folded(pictures) - grey(pictures)).abs().max() < 1e-3
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -128,7 +128,7 @@ def test_folded_copy_gives_the_same_numbers(grey):
 
 
 def test_folded_copy_cannot_be_trained_or_saved(grey, tmp_path):
-    folded = folded_for_inference(grey)
+    folded = folded_for_inference(grey, torch.float32)
     with pytest.raises(RuntimeError, match="unfreeze the original"):
         folded.unfreeze(1)
     with pytest.raises(ValueError, match="save the original"):

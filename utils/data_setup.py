@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.kth import Segment, VideoError, check_disjoint
+from data.kth import Segment, VideoError, check_disjoint, open_video
 
 Sampler = Callable[..., np.ndarray]  # (num_frames, rng=None) -> int64 indices, ascending
 
@@ -191,7 +191,7 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
     """Decode the wanted frames of a file, skipping over the others without converting them."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no video at {path}")
-    capture = cv2.VideoCapture(str(path))
+    capture = open_video(path)
     try:
         if not capture.isOpened():
             raise VideoError(f"{path} ({path.stat().st_size} bytes) cannot be read as a video; replace or remove it")
@@ -241,11 +241,12 @@ class ClipTransform:
         if frames.ndim != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ValueError(f"the transform got {frames.dtype} of shape {frames.shape}; it takes grey frames "
                              "(T, H, W) uint8")
-        pictures = frames.astype(np.float32) / 255
-        if self.pool == "mean":
-            pictures = pictures.mean(axis=0, keepdims=True)
-        clip = np.stack([self._fitted(picture) for picture in pictures])
-        return torch.from_numpy(clip)[:, None].repeat(1, self.channels, 1, 1)
+        pictures = frames.mean(axis=0, keepdims=True, dtype=np.float32) if self.pool == "mean" else frames
+        clip = np.empty((len(pictures), *self.size), dtype=np.float32)
+        for fitted, picture in zip(clip, pictures, strict=True):
+            fitted[:] = self._fitted(picture.astype(np.float32))
+        clip *= 1 / 255
+        return torch.from_numpy(clip)[:, None].expand(-1, self.channels, -1, -1)
 
     def frames_out(self, frames_in: int) -> int:
         """Return how many frames a clip of `frames_in` sampled frames has."""

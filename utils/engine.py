@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics import SumMetric
 from tqdm import tqdm
 
 CHECKPOINT_FORMAT, CHECKPOINT_VERSION = "har-checkpoint", 1
@@ -188,6 +187,8 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
         """Return the mean loss and the accuracy over the epoch's items, and the learning rate of its last step."""
+        from torchmetrics import SumMetric  # takes a second to import, which only training should wait for
+
         if hasattr(self.train_loader.dataset, "set_epoch"):
             self.train_loader.dataset.set_epoch(epoch)
         self.model.train()

@@ -1,26 +1,29 @@
-"""Features of a frozen backbone, computed once and kept on disk.
+"""Features of a frozen backbone, computed once, as fast as the machine can.
 
-Knows segments, samplers and transforms from `utils.data_setup`, and a backbone as something that maps pictures
-(N, C, H, W) to features (N, D), tells its `feature_dim` and its `fingerprint()`. Builds no model and trains none.
+Knows segments, samplers and transforms from `utils.data_setup`, `utils.store` as the place where features are kept, and
+a backbone as something that maps pictures (N, C, H, W) to features (N, D), tells its `feature_dim` and its
+`fingerprint()`, and may know how to fold itself. Builds no model and trains none.
 
-A cache is two files, <key>.npy with half-precision features (N, V, T, D) (V = 2 when mirrored clips are kept too) and
-<key>.json with the length of every item. While it is being made, the features lie in <key>.partial and the JSON lists
-what is finished, so that a killed run goes on where it stopped. The key names everything the numbers depend on.
+Where the time goes: almost all of it is the backbone's. So it runs folded, in half precision where the hardware computes
+that, and without gradients; on a CPU in as many threads as there are cores, each with whole batches of its own, which
+wait for one another less than the cores do when they share one batch. Each thread reads the files of its next batches
+itself, so that decoding fills the gaps, and no more than two rounds of batches are ever in memory.
 """
 
+from __future__ import annotations
+
 import copy
-import errno
-import hashlib
-import json
-import os
-import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,89 +31,120 @@ from tqdm import tqdm
 
 from data.kth import Segment, VideoError
 from utils.data_setup import ClipTransform, Sampler, read_segments, sampler_config
+from utils.store import CACHE, FeatureStore, Memory, open_cache
 
-CACHE_FORMAT, CACHE_VERSION = "har-features", 1
+# Pictures in one pass of the backbone. On a CPU the feature maps of 16 still fit its caches, and larger blocks of memory
+# than theirs are handed back to the system and fetched anew in every pass; a GPU wants as many as it gets.
+CPU_BATCH, CUDA_BATCH = 16, 256
+ROUNDS = 2  # batches waiting for each thread
 
 
-class FeatureStore:
-    """Features of segments as a source for `VideoDataset`.
+class Encoder:
+    """A frozen copy of a backbone, made as fast as the device allows.
+
+    On a CPU the weights are bfloat16 where the processor multiplies that natively, on CUDA float16, and the features
+    are single precision again; a backbone that has no `folded_for_inference()` is used as it is.
 
     Args:
-        features: Features (N, T, D), any float type.
-        lengths: How many of the T steps of each item are there (N); 0 for an item that could not be read.
-        mirrored: The same for clips mirrored left and right, or None.
-        failed: Why an item could not be read, by its index.
+        backbone: Runs on the device it lies on; it is not changed.
+        batch_size: Pictures in one pass; None takes what suits the device.
+        dtype: Of the folded weights; None takes what the device is fastest with.
     """
 
-    def __init__(self, features: np.ndarray, lengths: np.ndarray, mirrored: np.ndarray | None = None,
-                 failed: dict[int, str] | None = None):
-        lengths = np.asarray(lengths, dtype=np.int64)
-        if features.ndim != 3 or lengths.shape != features.shape[:1] or lengths.max(initial=0) > features.shape[1]:
-            raise ValueError(f"features of shape {features.shape} with lengths of shape {lengths.shape} (longest "
-                             f"{lengths.max(initial=0)}); expected (N, T, D) and (N,), none longer than T")
-        if mirrored is not None and mirrored.shape != features.shape:
-            raise ValueError(f"mirrored features have shape {mirrored.shape}, the others {features.shape}")
-        self.features, self.lengths, self.mirrored = features, lengths, mirrored
-        self.failed = dict(failed or {})
+    def __init__(self, backbone: nn.Module, *, batch_size: int | None = None, dtype: torch.dtype | None = None):
+        self.device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
+        fold = getattr(backbone, "folded_for_inference", None)
+        self.model = fold(dtype) if callable(fold) else copy.deepcopy(backbone).eval()
+        self.dtype = next((weight.dtype for weight in self.model.parameters()), torch.float32)
+        self.on_cuda = self.device.type == "cuda"
+        self.batch_size = batch_size or (CUDA_BATCH if self.on_cuda else CPU_BATCH)
+        self.workers = max(1, torch.get_num_threads())
 
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.features)
+    @torch.inference_mode()
+    def __call__(self, pictures: Tensor) -> np.ndarray:
+        """Encode pictures (N, C, H, W) into float32 features (N, D) in the calling thread."""
+        parts = [self.model(self._moved(part)).float() for part in pictures.split(self.batch_size)]
+        return torch.cat(parts).cpu().numpy()
 
-    def load(self, index: int, rng: np.random.Generator | None = None) -> Tensor:
-        """Return item `index` as (T_i, D) float32; with an rng, mirrored half of the time if it can."""
-        if self.lengths[index] < 1:
-            raise VideoError(f"item {index} has no features: {self.failed.get(index, 'its file could not be read')}")
-        features = self.features
-        if self.mirrored is not None and rng is not None and rng.random() < 0.5:
-            features = self.mirrored
-        return torch.from_numpy(features[index, : self.lengths[index]].astype(np.float32))
+    def encode(self, pictures: Tensor) -> np.ndarray:
+        """Encode pictures (N, C, H, W) into float32 features (N, D), batches side by side in `workers` threads."""
+        parts = pictures.split(self.batch_size)
+        if len(parts) == 1 or self.on_cuda:
+            return self(pictures)
+        return np.concatenate(list(side_by_side(self, parts, self.workers)))
 
-    def subset(self, indices: Sequence[int]) -> "FeatureStore":
-        """Return a store of these items, in this order."""
-        indices = [int(index) for index in indices]
-        failed = {new: self.failed[old] for new, old in enumerate(indices) if old in self.failed}
-        mirrored = None if self.mirrored is None else self.mirrored[indices]
-        return FeatureStore(self.features[indices], self.lengths[indices], mirrored, failed)
+    def _moved(self, pictures: Tensor) -> Tensor:
+        if not self.on_cuda:
+            return pictures
+        return pictures.pin_memory().to(self.device, non_blocking=True)  # the copy runs while others compute
 
-    def readable(self) -> list[int]:
-        """Return the indices of the items that have features: all of them, unless files were skipped."""
-        return [int(index) for index in np.flatnonzero(self.lengths > 0)]
+
+def side_by_side(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Generator[Any]:
+    """Apply a function to items in `workers` threads of one core each, and yield the results in the items' order.
+
+    No more than `ROUNDS` items a thread are under way at a time. When the function fails, or the caller stops asking,
+    what is under way is finished and the rest left undone.
+    """
+    waiting: deque = deque()
+    with _one_core_each(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= ROUNDS * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads keep to themselves: torch's and OpenCV's own threads would fight them for the cores."""
+    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # threads that are started later take the last number that anybody set
+        cv2.setNumThreads(cv_threads)
 
 
 def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler: Sampler, transform: ClipTransform,
-                   cache_dir: str | os.PathLike | None, mirrored: bool = False, batch_size: int = 32,
+                   cache_dir: str | Path | None = CACHE, mirrored: bool = False, batch_size: int | None = None,
                    progress: bool = True, skip_errors: bool = False) -> FeatureStore:
     """Compute the features of segments, or read them from the cache; a run that was killed goes on where it stopped.
 
     Args:
-        backbone: Runs on the device it lies on, in evaluation mode; its faster `folded_for_inference()` is used when
-            it has one.
+        backbone: See `Encoder`.
         segments: The segments, in the order of the store's items.
         sampler: Which frames of a segment; a random one draws the same frames for a segment every time.
         transform: Frames to clip.
         cache_dir: Where to keep the features; None keeps them in memory only. When the folder cannot be written, a
             warning says so and the features stay in memory.
         mirrored: Also keep the features of every clip mirrored left and right.
-        batch_size: Pictures in one pass of the backbone; on a CPU, 32 stay in its cache and 64 take longer each.
-        progress: Show a progress bar.
+        batch_size: Pictures in one pass of the backbone; None takes what suits the device.
+        progress: Show a progress bar, and before it how much is to be computed and kept.
         skip_errors: Warn about files that cannot be read and list them in `store.failed` instead of stopping.
 
     Raises:
         ValueError: There are no segments.
         VideoError: A file cannot be read (unless skip_errors); what was finished stays in the cache.
-        OSError: The disk of the cache is full.
+        OSError: The disk of the cache is full; what was finished stays.
     """
     if not segments:
         raise ValueError("no segments to compute features of; check the data folder and the split's persons")
-    job = _Job.plan(backbone, segments, sampler, transform, mirrored)
-    cache = _open_cache(cache_dir, job)
-    if not cache.finished():
-        _compute(_Encoder(backbone, batch_size), job, cache, progress=progress, skip_errors=skip_errors)
-    if cache.failed:
-        reasons = "; ".join(sorted(set(cache.failed.values())))
-        warnings.warn(f"{len(cache.failed)} of {len(segments)} segments are left out: {reasons}", stacklevel=2)
-    return cache.store()
+    encoder = Encoder(backbone, batch_size=batch_size)
+    job = _Job.plan(backbone, encoder, segments, sampler, transform, mirrored)
+    with open_cache(cache_dir, job.shape, job.description) as cache:
+        if cache.todo():
+            _compute(encoder, job, cache, cache_dir, progress=progress, skip_errors=skip_errors)
+        if cache.failed:
+            reasons = "; ".join(sorted(set(cache.failed.values())))
+            warnings.warn(f"{len(cache.failed)} of {len(segments)} segments are left out: {reasons}", stacklevel=2)
+        return cache.store()
 
 
 @dataclass
@@ -124,8 +158,8 @@ class _Job:
     description: dict[str, Any]
 
     @classmethod
-    def plan(cls, backbone: Any, segments: Sequence[Segment], sampler: Sampler, transform: ClipTransform,
-             mirrored: bool) -> "_Job":
+    def plan(cls, backbone: Any, encoder: Encoder, segments: Sequence[Segment], sampler: Sampler,
+             transform: ClipTransform, mirrored: bool) -> _Job:
         """Choose every frame before any file is opened, so that the shape of the result is known."""
         indices = []
         for segment in segments:
@@ -134,18 +168,37 @@ class _Job:
         longest = max(transform.frames_out(len(chosen)) for chosen in indices)
         shape = (len(segments), 2 if mirrored else 1, longest, int(backbone.feature_dim))
         description = {
-            "format": CACHE_FORMAT, "version": CACHE_VERSION, "backbone": backbone.fingerprint(),
-            "sampler": sampler_config(sampler), "transform": transform.to_config(), "mirrored": mirrored,
+            "backbone": backbone.fingerprint(), "precision": str(encoder.dtype), "sampler": sampler_config(sampler),
+            "transform": transform.to_config(), "mirrored": mirrored,
             "segments": [[segment.name, segment.start, segment.stop] for segment in segments],
             "files": sorted({_file_stamp(segment.video.path) for segment in segments}),
         }
         return cls(segments, transform, indices, shape, description)
 
-    @property
-    def key(self) -> str:
-        """The description as a file name."""
-        text = json.dumps(self.description, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+    def rounds(self, todo: Sequence[int], pictures: int) -> Iterator[dict[Path, list[int]]]:
+        """Cut the items into rounds of at least so many pictures, by file: a file is opened once, in one round."""
+        by_file: dict[Path, list[int]] = {}
+        for number in todo:
+            by_file.setdefault(self.segments[number].video.path, []).append(number)
+        together: dict[Path, list[int]] = {}
+        count = 0
+        for path, numbers in by_file.items():
+            together[path] = numbers
+            count += sum(self.transform.frames_out(len(self.indices[number])) for number in numbers) * self.shape[1]
+            if count >= pictures:
+                yield together
+                together, count = {}, 0
+        if together:
+            yield together
+
+
+@dataclass
+class _Encoded:
+    """What came of a round: features (V, T_i, D) by item, why items could not be read, what stopped the round."""
+
+    features: dict[int, np.ndarray] = field(default_factory=dict)
+    failed: dict[int, str] = field(default_factory=dict)
+    stopped_by: Exception | None = None
 
 
 def _file_stamp(path: Path) -> tuple[str, int, int]:
@@ -156,222 +209,66 @@ def _file_stamp(path: Path) -> tuple[str, int, int]:
     return path.name, stat.st_size, stat.st_mtime_ns
 
 
-# where the features go
+def _compute(encoder: Encoder, job: _Job, cache: Memory, cache_dir: str | Path | None, *, progress: bool,
+             skip_errors: bool) -> None:
+    """Fill the cache round by round; whatever stops it, the rounds before stay written."""
+    todo = cache.todo()
+    if progress:
+        tqdm.write(f"features of {len(todo)} segments, {sum(map(len, job.indices)):,} frames"
+                   f"{', also mirrored' if job.shape[1] == 2 else ''}: {cache.nbytes / 1e6:.0f} MB in "
+                   f"{cache_dir if cache_dir is not None else 'memory'}")
+
+    def encoded(together: dict[Path, list[int]]) -> _Encoded:
+        clips, result = _read(job, together, skip_errors=skip_errors)
+        _encode(encoder, clips, job.shape[1], result)
+        return result
+
+    bar = tqdm(total=len(job.segments), initial=len(job.segments) - len(todo), desc="features", unit="segment",
+               disable=not progress, leave=False)
+    results = side_by_side(encoded, job.rounds(todo, encoder.batch_size), encoder.workers)
+    with bar, closing(results):  # closing: threads end with the first error, not when somebody forgets the traceback
+        for result in results:
+            for number, features in result.features.items():
+                cache.write(number, features)
+            cache.failed.update(result.failed)
+            bar.update(len(result.features) + len(result.failed))
+            if result.stopped_by is not None:
+                raise result.stopped_by
 
 
-class _Memory:
-    """Features that live as long as the program."""
-
-    def __init__(self, job: _Job):
-        self.job = job
-        self.features = np.zeros(job.shape, dtype=np.float16)
-        self.lengths: np.ndarray = np.zeros(job.shape[0], dtype=np.int64)  # 0: to be done
-        self.failed: dict[int, str] = {}
-
-    def finished(self) -> bool:
-        """Tell whether every item is there."""
-        return bool((self.lengths > 0).all())
-
-    def write(self, index: int, features: np.ndarray) -> None:
-        """Take the features (V, T_i, D) of an item."""
-        self.features[index, :, : features.shape[1]] = features
-        self.lengths[index] = features.shape[1]
-
-    def commit(self) -> None:
-        """Make sure that what was written outlives the program; nothing to do in memory."""
-
-    def store(self) -> FeatureStore:
-        """Return the features as they are now."""
-        mirrored = self.features[:, 1] if self.job.shape[1] == 2 else None
-        return FeatureStore(self.features[:, 0], self.lengths, mirrored, self.failed)
-
-
-class _Disk(_Memory):
-    """Features that outlive the program: written to the disk as they come, and read back from it."""
-
-    def __init__(self, job: _Job, folder: Path):
-        self.path, self.partial, self.record = (folder / f"{job.key}{end}" for end in (".npy", ".partial", ".json"))
-        super().__init__(job)
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (self._read_finished() or self._read_partial()):
-            self._start()
-
-    def write(self, index: int, features: np.ndarray) -> None:
-        """Take the features (V, T_i, D) of an item and put them into the partial file."""
-        super().write(index, features)
-        row = self.features[index]
-        try:
-            with open(self.partial, "r+b") as file:
-                file.seek(index * row.nbytes)
-                file.write(row.tobytes())
-        except FileNotFoundError:
-            pass  # another program made the same features and has finished; ours are in memory, and saved at the end
-        except OSError as error:
-            raise self._explained(error) from error
-
-    def commit(self) -> None:
-        """Record which items are done, or turn the partial file into the cache when all are."""
-        if self.finished():
-            self._finish()
-        else:
-            self._write_record()
-
-    def _read_finished(self) -> bool:
-        """Take over a finished cache; warn about one that is damaged, which is then made anew."""
-        if not self.path.is_file():
-            return False
-        record = self._read_record()
-        try:
-            features = np.load(self.path, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            features = np.zeros(0)
-        if features.shape == self.job.shape and record and record.get("crc32") == zlib.crc32(features.data):
-            self.features, self.lengths = features, np.array(record["lengths"], dtype=np.int64)
-            return True
-        warnings.warn(f"the feature cache {self.path} is damaged (cut off or changed) and is made anew", stacklevel=2)
-        return False
-
-    def _read_partial(self) -> bool:
-        record = self._read_record()
-        size = self.features.nbytes
-        if not record or not self.partial.is_file() or self.partial.stat().st_size != size:
-            return False
-        self.features = np.fromfile(self.partial, dtype=np.float16).reshape(self.job.shape)
-        self.lengths = np.array(record["lengths"], dtype=np.int64)
-        return True
-
-    def _read_record(self) -> dict[str, Any] | None:
-        try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            fits = record["description"] == json.loads(json.dumps(self.job.description))
-            return record if fits and len(record["lengths"]) == self.job.shape[0] else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _start(self) -> None:
-        needed, free = 2 * self.features.nbytes, shutil.disk_usage(self.partial.parent).free  # 2: partial and final
-        if needed > free:
-            raise self._explained(OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free"))
-        self.path.unlink(missing_ok=True)
-        self.record.unlink(missing_ok=True)  # before the file it describes, so that it never vouches for an empty one
-        with open(self.partial, "wb") as file:
-            file.truncate(self.features.nbytes)
-        self._write_record()
-
-    def _finish(self) -> None:
-        """Write the record, then the whole cache under its name by one rename, which makes it valid."""
-        self._write_record(crc32=zlib.crc32(self.features.data))
-        ready = self.path.with_suffix(f".{os.getpid()}.ready")
-        try:
-            with open(ready, "wb") as file:
-                np.save(file, self.features)
-            os.replace(ready, self.path)
-            self.partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._explained(error) from error
-        finally:
-            ready.unlink(missing_ok=True)
-
-    def _write_record(self, **more: Any) -> None:
-        record = {"description": self.job.description, "lengths": self.lengths.tolist(), **more}
-        fresh = self.record.with_suffix(f".{os.getpid()}.fresh")
-        try:
-            fresh.write_text(json.dumps(record), encoding="utf-8")
-            os.replace(fresh, self.record)
-        except OSError as error:
-            raise self._explained(error) from error
-        finally:
-            fresh.unlink(missing_ok=True)
-
-    def _explained(self, error: OSError) -> OSError:
-        needed = 2 * self.features.nbytes / 1e6
-        return OSError(error.errno, f"cannot keep features in {self.partial.parent}, {needed:.0f} MB are needed "
-                       f"({error.strerror}): free space there or choose another cache folder; what was finished stays")
-
-
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-
-
-def _open_cache(cache_dir: str | os.PathLike | None, job: _Job) -> _Memory:
-    if cache_dir is None:
-        return _Memory(job)
-    try:
-        return _Disk(job, Path(cache_dir))
-    except OSError as error:
-        if error.errno not in READ_ONLY:
-            raise
-        warnings.warn(f"the feature cache folder {cache_dir} cannot be written ({error.strerror}); features are "
-                      "computed again in every run until it can, or another folder is chosen", stacklevel=3)
-        return _Memory(job)
-
-
-# computing
-
-
-def _compute(encode: "_Encoder", job: _Job, cache: _Memory, *, progress: bool, skip_errors: bool) -> None:
-    todo = np.flatnonzero(cache.lengths == 0)
+def _read(job: _Job, together: dict[Path, list[int]], *, skip_errors: bool) -> tuple[dict[int, Tensor], _Encoded]:
+    """Read the clips of a round, each file in one pass; stop at the first file that fails unless those are skipped."""
     clips: dict[int, Tensor] = {}
-    with tqdm(total=len(job.segments), initial=len(job.segments) - len(todo), desc="features", unit="segment",
-              disable=not progress, leave=False) as bar:
-        for number, frames in _read_by_file(job, todo, cache, skip_errors):
-            clips[number] = job.transform(frames)
-            if sum(map(len, clips.values())) >= encode.batch_size:
-                _keep(encode, clips, cache)
-                clips = {}
-            bar.update()
-        _keep(encode, clips, cache)
-
-
-def _read_by_file(job: _Job, todo: np.ndarray, cache: _Memory, skip_errors: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the frames of segments file by file, each file read in one pass."""
-    by_file: dict[Path, list[int]] = {}
-    for number in todo:
-        by_file.setdefault(job.segments[number].video.path, []).append(int(number))
-    for path, numbers in by_file.items():
+    result = _Encoded()
+    for path, numbers in together.items():
         try:
             frames = read_segments(path, [job.indices[number] for number in numbers])
-        except (VideoError, FileNotFoundError):
+            clips.update((number, job.transform(part)) for number, part in zip(numbers, frames, strict=True))
+        except (VideoError, FileNotFoundError) as error:
             if not skip_errors:
-                raise
-            yield from _read_singly(path, numbers, job, cache)
-        else:
-            yield from zip(numbers, frames, strict=True)
+                result.stopped_by = error
+                break
+            _read_singly(job, path, numbers, clips, result)
+    return clips, result
 
 
-def _read_singly(path: Path, numbers: list[int], job: _Job, cache: _Memory) -> Iterator[tuple[int, np.ndarray]]:
+def _read_singly(job: _Job, path: Path, numbers: Sequence[int], clips: dict[int, Tensor], result: _Encoded) -> None:
     """Save what can be saved of a file that fails: its earlier segments may lie before the damage."""
     for number in numbers:
         try:
-            frames = read_segments(path, [job.indices[number]])[0]
+            clips[number] = job.transform(read_segments(path, [job.indices[number]])[0])
         except (VideoError, FileNotFoundError) as error:
-            cache.failed[number] = str(error)
-        else:
-            yield number, frames
+            result.failed[number] = str(error)
 
 
-def _keep(encode: "_Encoder", clips: dict[int, Tensor], cache: _Memory) -> None:
-    """Encode clips, mirrored too when the cache has a place for them, and write them down."""
-    if clips:
-        pictures = torch.cat(list(clips.values()))
-        variants = [pictures, pictures.flip(-1)][: cache.job.shape[1]]
-        encoded = np.stack([encode(variant) for variant in variants])  # (V, sum of T, D)
-        start = 0
-        for number, clip in clips.items():
-            cache.write(number, encoded[:, start : start + len(clip)])
-            start += len(clip)
-    cache.commit()
-
-
-class _Encoder:
-    """A frozen copy of the backbone, folded when it knows how to, applied to pictures batch by batch."""
-
-    def __init__(self, backbone: nn.Module, batch_size: int):
-        fold = getattr(backbone, "folded_for_inference", None)
-        self.model = fold() if callable(fold) else copy.deepcopy(backbone).eval()
-        self.batch_size = max(1, batch_size)
-        self.device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
-
-    @torch.inference_mode()
-    def __call__(self, pictures: Tensor) -> np.ndarray:
-        parts = [self.model(part.to(self.device)).float().cpu() for part in pictures.split(self.batch_size)]
-        return torch.cat(parts).half().numpy()
+def _encode(encoder: Encoder, clips: dict[int, Tensor], variants: int, result: _Encoded) -> None:
+    """Encode the clips of a round together, mirrored too when two variants are kept."""
+    if not clips:
+        return
+    pictures = torch.cat(list(clips.values()))  # (sum of T_i, C, H, W)
+    views = [pictures, pictures.flip(-1)][:variants]
+    encoded = np.stack([encoder(view) for view in views])  # (V, sum of T_i, D)
+    start = 0
+    for number, clip in clips.items():
+        result.features[number] = encoded[:, start : start + len(clip)].astype(np.float16)
+        start += len(clip)

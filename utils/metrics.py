@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 
 def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -71,6 +70,8 @@ def per_class(log_probs: np.ndarray, labels: np.ndarray, classes: Sequence[str])
 
 def confusion(log_probs: np.ndarray, labels: np.ndarray, num_classes: int | None = None) -> np.ndarray:
     """Return the confusion matrix (K, K) of counts: row = true label, column = predicted label."""
+    from torchmetrics.functional.classification import multiclass_confusion_matrix  # a second to import
+
     log_probs = _checked(log_probs, labels)
     num_classes = num_classes or log_probs.shape[1]
     predicted, true = torch.from_numpy(log_probs.argmax(1)), torch.as_tensor(np.asarray(labels), dtype=torch.int64)

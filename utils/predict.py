@@ -6,8 +6,9 @@ experiment: whoever calls brings the model, restored, and what its checkpoint sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from data.kth import SHORT_FILES, Video, probe
-from utils.data_setup import ClipTransform, Sampler, Window, collate, make_sampler, make_transform, read_segments
+from utils.data_setup import ClipTransform, Sampler, Window, collate, make_sampler, make_transform, read_frames
+from utils.features import Encoder
 
-PARTS_AT_ONCE = 4  # clips in one pass of the model: bounds the memory that a long video takes
 # A window has a voice when in each of its steps the liveliest pixels change at least this much of what they change in
 # the liveliest window. Between a walker's passes the field is empty, while he enters or leaves only a part of him is
 # there, and a recogniser of actions has no name for either. Chosen on KTH-Synth's validation persons, whole files.
 LIVELY_SHARE = 0.8
-
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Recogniser:
     """A trained model together with everything that decides what it is shown.
 
     Args:
-        model: A network with `encode(clips (B, T, C, H, W), masks (B, T))` giving features, and a `head` that makes
-            logits (B, K) of them, and by `frame_log_probs` (B, T, K).
+        model: A network with a frozen `backbone` from pictures to features, see `utils.features.Encoder`, and a `head`
+            that makes logits (B, K) of features (B, T, D) and masks (B, T), and by `frame_log_probs` (B, T, K).
         sampler: Which frames of a part of the video.
         transform: Frames to clip.
         classes: The K names, in the order of the logits.
@@ -59,6 +59,11 @@ class Recogniser:
             raise ValueError(f"the checkpoint does not say its {', '.join(missing)}; it cannot be used for predicting")
         sampler, transform = make_sampler(extra["sampler"]), make_transform(extra["transform"])
         return cls(model.eval(), sampler, transform, tuple(extra["classes"]), extra.get("span"), extra)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The backbone as features are computed with everywhere, made on first use."""
+        return Encoder(self.model.backbone)
 
 
 @dataclass(frozen=True)
@@ -119,17 +124,22 @@ def windows(start: int, stop: int, span: int | None) -> list[tuple[int, int]]:
     return [(a, a + span) for a in range(start, stop - span + 1, max(1, span // 4))]
 
 
-def lively(pictures: Sequence[np.ndarray]) -> list[int]:
+def lively(pictures: Iterable[np.ndarray]) -> list[int]:
     """Return which windows (T, H, W) of a video show somebody throughout, measured against the liveliest one.
 
     The camera rests, so an empty scene changes by its noise only. Movement is the 99th percentile of the change from
     one frame to the next (a figure covers more than a hundredth of the picture); the stillest step of a window counts.
+    A window of one picture has no movement to measure: then all have a voice.
     """
-    if any(len(part) < 2 for part in pictures):
-        return list(range(len(pictures)))
-    changes = [np.abs(np.diff(part.astype(np.int16), axis=0)) for part in pictures]
-    movement = np.array([np.quantile(change, 0.99, axis=(1, 2)).min() for change in changes])
-    return [int(part) for part in np.flatnonzero(movement >= LIVELY_SHARE * movement.max())]
+    movement = np.array([_movement(part) for part in pictures])
+    return [int(part) for part in np.flatnonzero(~(movement < LIVELY_SHARE * movement.max()))]
+
+
+def _movement(pictures: np.ndarray) -> float:
+    if len(pictures) < 2:
+        return np.nan
+    changes = np.abs(np.diff(pictures.astype(np.int16), axis=0))
+    return float(np.quantile(changes, 0.99, axis=(1, 2)).min())
 
 
 def _predict(
@@ -141,11 +151,13 @@ def _predict(
         raise ValueError(f"{name} has {length} frames, not {start}..{end}; give 0 <= start < stop <= {length}")
     cut = windows if isinstance(recogniser.sampler, Window) else parts
     looks = [a + recogniser.sampler(b - a) for a, b in cut(start, end, recogniser.span)]
-    pictures = [_grey(video)[c] for c in looks] if isinstance(video, np.ndarray) else read_segments(video, looks)
-    voices = lively(pictures) if cut is windows else range(len(pictures))
+    frames = np.unique(np.concatenate(looks))  # each is read once, and encoded once, however many windows share it
+    pictures = _grey(video)[frames] if isinstance(video, np.ndarray) else read_frames(video, frames)
+    places = [np.searchsorted(frames, look) for look in looks]
+    voices = lively(pictures[place] for place in places) if cut is windows else range(len(places))
+    features = _features(recogniser, pictures, [places[part] for part in voices])
+    log_probs, frame_probs = _run(recogniser.model, features, with_frames=with_frames)
     chosen = [looks[part] for part in voices]
-    clips = [recogniser.transform(pictures[part]) for part in voices]
-    log_probs, frame_probs = _run(recogniser.model, clips, with_frames=with_frames)
     probs = log_probs.exp().mean(0)  # parts count alike, as a video's segments do
     answer = {k: float(p) for k, p in zip(recogniser.classes, probs / probs.sum(), strict=True)}
     return Prediction(
@@ -155,21 +167,28 @@ def _predict(
     )  # fmt: skip
 
 
+def _features(recogniser: Recogniser, pictures: np.ndarray, places: Sequence[np.ndarray]) -> list[Tensor]:
+    """Encode the parts of a video, given as places among its pictures (U, H, W), into features (T_i, D) each."""
+    transform, encode = recogniser.transform, recogniser.encoder.encode
+    if transform.pool == "none":
+        used = np.unique(np.concatenate(places))
+        features = torch.from_numpy(encode(transform(pictures[used])))
+        return [features[torch.from_numpy(np.searchsorted(used, place))] for place in places]
+    clips = [transform(pictures[place]) for place in places]
+    return list(torch.from_numpy(encode(torch.cat(clips))).split([len(clip) for clip in clips]))
+
+
 @torch.inference_mode()
-def _run(model: Any, clips: Sequence[Tensor], *, with_frames: bool) -> tuple[Tensor, list[np.ndarray]]:
+def _run(model: Any, features: Sequence[Tensor], *, with_frames: bool) -> tuple[Tensor, list[np.ndarray]]:
     """Return log-probabilities (P, K) of the parts and, when asked for, frame probabilities (T, K) of each part."""
     device = next(model.parameters()).device
-    log_probs, frame_probs = [], []
-    for first in range(0, len(clips), PARTS_AT_ONCE):
-        some = clips[first : first + PARTS_AT_ONCE]
-        batch = collate([{"input": clip, "label": 0, "index": 0} for clip in some])
-        features = model.encode(batch["input"].to(device), batch["mask"].to(device))  # once for both readings
-        mask = batch["mask"].to(device)
-        log_probs.append(model.head(features, mask).float().log_softmax(-1).cpu())
-        if with_frames:
-            steps = model.head.frame_log_probs(features, mask).float().exp().cpu().numpy()
-            frame_probs += [steps[row, : len(clip)] for row, clip in enumerate(some)]
-    return torch.cat(log_probs), frame_probs
+    batch = collate([{"input": part, "label": 0, "index": 0} for part in features])
+    inputs, mask = batch["input"].to(device), batch["mask"].to(device)
+    log_probs = model.head(inputs, mask).float().log_softmax(-1).cpu()
+    if not with_frames:
+        return log_probs, []
+    steps = model.head.frame_log_probs(inputs, mask).float().exp().cpu().numpy()
+    return log_probs, [steps[row, : len(part)] for row, part in enumerate(features)]
 
 
 def _aligned(frame_probs: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> np.ndarray:
