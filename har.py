@@ -118,6 +118,17 @@ def export(arguments: argparse.Namespace) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+def bench(arguments: argparse.Namespace) -> None:
+    """Measure how fast things are, against others and against the bound."""
+    from benchmarks.suite import PARTS, as_text, run_part
+
+    for name in arguments.parts or PARTS:
+        rows = run_part(name, arguments.root, real=arguments.real, quick=arguments.quick,
+                        results_dir=None if arguments.no_record else RESULTS)
+        print(f"{name}: {PARTS[name]}\n{as_text(rows)}\n", flush=True)
+    _refresh_tables()
+
+
 def results(arguments: argparse.Namespace) -> int:
     """Make the tables of the README anew, or check them."""
     from experiments import EXPERIMENTS
@@ -201,6 +212,14 @@ def _using_arguments(verbs: Any) -> None:
 
 
 def _article_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "bench", bench)
+    verb.add_argument("parts", nargs="*", metavar="PART",
+                      help="whole, decoding, embedding, growth, cost, predicting (default: all, about an hour)")
+    verb.add_argument("--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)")
+    verb.add_argument("--real", metavar="DIR", default=os.environ.get("HAR_REAL_CLIPS"),
+                      help="real clips to decode too (default: what HAR_REAL_CLIPS says)")
+    verb.add_argument("--quick", action="store_true", help="a sliver of each, to see that it works")
+    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
     verb = _verb(verbs, "results", results)
     verb.add_argument("--check", action="store_true", help="change nothing; exit 1 when a table is stale")
     verb = _verb(verbs, "notebook", notebook)

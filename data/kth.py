@@ -145,8 +145,8 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
 def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
     """Open a video for reading in one thread; `isOpened()` tells whether it could be.
 
-    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever reads many files reads
-    them side by side.
+    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever reads many files
+    reads them side by side.
     """
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
     return capture if capture.isOpened() else cv2.VideoCapture(str(path))  # other backends know no such setting

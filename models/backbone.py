@@ -201,7 +201,7 @@ def folded_for_inference(backbone: EfficientNetBackbone, dtype: torch.dtype | No
     folded.folded_fingerprint = fingerprint
     folded.requires_grad_(False)
     dtype = dtype or inference_dtype(folded.features[0][0].weight.device)
-    return folded.eval().to(dtype=dtype, memory_format=torch.channels_last)
+    return folded.eval().to(dtype=dtype).to(memory_format=torch.channels_last)
 
 
 def _fold_pairs(block: nn.Sequential) -> None:

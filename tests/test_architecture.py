@@ -13,9 +13,11 @@ from utils.tracking import check_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("data", "models", "utils")
+BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.name != "__init__.py")
 TOP = ("experiments", "har", "pretrain")
 IN_PACKAGES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 CODE = [path for path in IN_PACKAGES if path.name != "__init__.py"] + [ROOT / f"{name}.py" for name in TOP]
+HELD_TO_STYLE = [*CODE, *BENCHMARKS]
 CORE = {"torch", "torchvision", "opencv-python", "matplotlib", "tqdm", "torchmetrics", "mlxtend", "jupyter"}
 LONGEST, MOST_PARAMETERS = 50, 6  # a private helper may take one more
 
@@ -91,12 +93,17 @@ def test_nobody_imports_the_command_line():
     assert not [path for path in CODE if "har" in set(imports(tree_of(path)))]
 
 
-@pytest.mark.parametrize("path", CODE, ids=name_of)
+def test_nobody_but_the_command_line_knows_the_benchmarks():
+    knowing = {name_of(path) for path in CODE if any(n.startswith("benchmarks") for n in imports(tree_of(path)))}
+    assert knowing <= {"har"}
+
+
+@pytest.mark.parametrize("path", HELD_TO_STYLE, ids=name_of)
 def test_a_module_says_what_it_knows(path):
     assert len(ast.get_docstring(tree_of(path)) or "") > 60
 
 
-@pytest.mark.parametrize("path", CODE, ids=name_of)
+@pytest.mark.parametrize("path", HELD_TO_STYLE, ids=name_of)
 def test_functions_are_short_and_take_few_things(path):
     for node in functions(tree_of(path)):
         body = node.body[1:] if ast.get_docstring(node) else node.body
@@ -126,7 +133,7 @@ def test_nothing_else_is_imported_than_what_is_required():
     allowed |= {"numpy", "filelock", "nbformat", "nbclient"}  # with all of them, with torch, with jupyter
     for path in CODE:
         foreign = {name.split(".")[0] for name in imports(tree_of(path))} - set(sys.stdlib_module_names)
-        assert foreign - {*PACKAGES, *TOP} <= allowed, f"{path.name} imports {sorted(foreign - allowed)}"
+        assert foreign - {*PACKAGES, *TOP, "benchmarks"} <= allowed, f"{path.name} imports {sorted(foreign - allowed)}"
 
 
 def test_the_readme_has_its_sections():
@@ -141,7 +148,8 @@ def test_the_readme_has_its_sections():
 
 def test_the_readme_names_only_files_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:data|models|utils|tests|experiments|har|pretrain)(?:/[\w./]+)?(?:\.py)?)`", text))
+    places = "|".join((*PACKAGES, *TOP, "tests", "benchmarks"))
+    named = set(re.findall(rf"`((?:{places})(?:/[\w./]+)?(?:\.py)?)`", text))
     missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()]
     assert not missing
 

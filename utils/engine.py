@@ -196,7 +196,7 @@ class Trainer:
         lr = self.settings.lr
         for number, batch in enumerate(self.train_loader, start=1):
             lr = self.scheduler.lr
-            inputs, mask, labels = (batch[key].to(self.device) for key in ("input", "mask", "label"))
+            inputs, mask, labels = (batch[key].to(self.device, non_blocking=True) for key in ("input", "mask", "label"))
             with torch.autocast(self.device.type, enabled=self.amp):
                 logits = self.model(inputs, mask)
             loss = self.loss(logits.float(), labels)

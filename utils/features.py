@@ -4,10 +4,10 @@ Knows segments, samplers and transforms from `utils.data_setup`, `utils.store` a
 a backbone as something that maps pictures (N, C, H, W) to features (N, D), tells its `feature_dim` and its
 `fingerprint()`, and may know how to fold itself. Builds no model and trains none.
 
-Where the time goes: almost all of it is the backbone's. So it runs folded, in half precision where the hardware computes
-that, and without gradients; on a CPU in as many threads as there are cores, each with whole batches of its own, which
-wait for one another less than the cores do when they share one batch. Each thread reads the files of its next batches
-itself, so that decoding fills the gaps, and no more than two rounds of batches are ever in memory.
+Where the time goes: almost all of it is the backbone's. So it runs folded, in half precision where the hardware
+computes that, and without gradients; on a CPU in as many threads as there are cores, each with whole batches of its
+own, which wait for one another less than the cores do when they share one batch. Each thread reads the files of its
+next batches itself, so that decoding fills the gaps, and no more than two rounds of batches are ever in memory.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from data.kth import Segment, VideoError
 from utils.data_setup import ClipTransform, Sampler, read_segments, sampler_config
 from utils.store import CACHE, FeatureStore, Memory, open_cache
 
-# Pictures in one pass of the backbone. On a CPU the feature maps of 16 still fit its caches, and larger blocks of memory
-# than theirs are handed back to the system and fetched anew in every pass; a GPU wants as many as it gets.
+# Pictures in one pass of the backbone. On a CPU the feature maps of 16 still fit its caches, and larger blocks of
+# memory than theirs are handed back to the system and fetched anew in every pass; a GPU wants as many as it gets.
 CPU_BATCH, CUDA_BATCH = 16, 256
 ROUNDS = 2  # batches waiting for each thread
 

@@ -3,11 +3,11 @@
 Knows arrays, files and locks. Does not know videos' contents, backbones or how features are computed: a job tells the
 shape of the result and describes, in plain values, everything that its numbers depend on.
 
-A store is three files named after a hash of the description. <key>.npy holds half-precision features (N, V, T, D), V = 2
-when clips are kept mirrored too, and is read through a memory map; it is called <key>.partial until the last item is
-there. <key>.json holds the description. <key>.items is a journal: one record (index, length, CRC-32 of the item's bytes)
-appended after each item, so that an item is believed when its bytes match its record and made anew when they do not,
-whether the program was killed, the power failed or the disk forgot.
+A store is three files named after a hash of the description. <key>.npy holds half-precision features (N, V, T, D), V
+is 2 when clips are kept mirrored too, and is read through a memory map; it is called <key>.partial until the last item
+is there. <key>.json holds the description. <key>.items is a journal: one record (index, length, CRC-32 of the item's
+bytes) appended after each item, so that an item is believed when its bytes match its record and made anew when they do
+not, whether the program was killed, the power failed or the disk forgot. <key>.lock is held by whoever writes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch import Tensor
 from data.kth import VideoError
 
 CACHE_FORMAT, CACHE_VERSION = "har-features", 2
-CACHE = Path(os.environ.get("HAR_CACHE") or "Data/cache")  # where features are kept unless a caller says otherwise
+CACHE = Path(os.environ.get("HAR_CACHE") or "Data/cache")  # unless a caller says otherwise
 JOURNAL = np.dtype([("index", "<u4"), ("length", "<u4"), ("crc32", "<u4")])
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 ROWS_AT_ONCE = 64  # items checked in one read: a few megabytes
@@ -290,8 +290,8 @@ class Disk(Memory):
         _write_atomically(self.record, json.dumps(self.description).encode())
         self.partial.touch()
         # unbuffered: what write() has returned from survives a kill, and a full disk is noticed at the item it hits
-        data, journal = open(self.partial, "r+b", buffering=0), open(self.journal, "ab", buffering=0)
-        self._files = [data, journal]
+        self._files = [io.FileIO(self.partial, "r+"), io.FileIO(self.journal, "a")]
+        data = self._files[0]
         _write_all(data, self._header)
         data.truncate(len(self._header) + self.nbytes)
 
@@ -309,9 +309,11 @@ class Disk(Memory):
 
     def _explained(self, error: OSError) -> OSError:
         """Say what a full disk means here; who may not write is told by `open_cache`."""
-        return error if error.errno in READ_ONLY else OSError(error.errno, f"cannot keep features in {self.folder}, {self.nbytes / 1e6:.0f} MB are needed "
-                       f"({error.strerror}): free space there or choose another cache folder (HAR_CACHE); what "
-                       "was finished stays")
+        if error.errno in READ_ONLY:
+            return error
+        return OSError(error.errno, f"cannot keep features in {self.folder}, {self.nbytes / 1e6:.0f} MB are needed "
+                       f"({error.strerror}): free space there or choose another cache folder (HAR_CACHE); what was "
+                       "finished stays")
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:

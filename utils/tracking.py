@@ -160,6 +160,24 @@ def results_table(rows: Iterable[Mapping[str, str]], order: Sequence[str] = ()) 
     return "\n".join([*lines, *(_table_line(groups[place]) for place in places)]) + "\n"
 
 
+def bench_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Render rows of a benchmark as a Markdown table and the machine they were measured on below it.
+
+    A ratio says how many times the value of ours a method took. Raises ValueError when there are no rows.
+    """
+    if not rows:
+        raise ValueError("there are no rows to make a table of; run `python har.py bench` first")
+    lines = ["| task | method | median | times ours | note |", "|---|---|---:|---:|---|"]
+    task = ""
+    for row in rows:
+        ratio = f"{float(row['ratio']):.3g}" if row["ratio"] else ""
+        value = f"{float(row['value']):,.4g} {row['unit']}".strip()
+        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['method']} | {value} | {ratio} | "
+                     f"{row['note']} |")
+        task = row["task"]
+    return "\n".join([*lines, "", f"Measured on {rows[0]['date']}: {rows[0]['machine']}."]) + "\n"
+
+
 def render_tables(text: str, results_dir: str | os.PathLike = "results", order: Sequence[str] = ()) -> str:
     """Return a README's text with the table between each pair of results markers made anew from results_dir/NAME.csv.
 
@@ -171,7 +189,8 @@ def render_tables(text: str, results_dir: str | os.PathLike = "results", order: 
         rows = read_results(source)
         if not rows:
             raise ValueError(f"table {match['name']!r} has no rows: {source} is missing or empty; run an experiment")
-        return f"<!-- results:{match['name']} -->\n{results_table(rows, order)}<!-- /results:{match['name']} -->"
+        table = bench_table(rows) if match["name"].startswith("bench_") else results_table(rows, order)
+        return f"<!-- results:{match['name']} -->\n{table}<!-- /results:{match['name']} -->"
 
     opened, closed = text.count("<!-- results:"), len(MARKER.findall(text))
     if opened != closed:

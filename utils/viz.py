@@ -244,6 +244,38 @@ def accuracy_intervals(rows: Mapping[str, tuple[float, float, float]], *, title:
     return figure
 
 
+def cost_curves(
+    curves: Mapping[str, Sequence[tuple[float, float, float, float]]], *, chosen: tuple[str, int] | None = None,
+    title: str = "", labels: tuple[str, str] = ("", ""),
+) -> Figure:
+    """Show what more computing buys: one line a curve, points of (cost, value, low, high), cost on a log axis.
+
+    Args:
+        curves: Label -> points in the order of the line.
+        chosen: Curve and place of the point to be ringed, such as the default.
+        title: The finding that the figure shows.
+        labels: Of the two axes.
+    """
+    if not curves:
+        raise ValueError("cost_curves got no curves; give it at least one")
+    figure = _figure(7.5, 4.2, title)
+    axis = figure.subplots()
+    for number, (label, points) in enumerate(curves.items()):
+        cost, value, low, high = np.array(points, dtype=float).T
+        axis.errorbar(cost, value, (value - low, high - value), color=_shade(number, len(curves)), capsize=2,
+                      linestyle=LINES[number % len(LINES)], marker=MARKERS[number % len(MARKERS)], label=label,
+                      linewidth=1.2, markersize=5, elinewidth=0.7)
+    if chosen is not None:
+        cost, value, *_ = curves[chosen[0]][chosen[1]]
+        axis.plot(cost, value, "o", markersize=15, markerfacecolor="none", markeredgecolor="black", label="the default")
+    axis.set_xscale("log")
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    axis.legend(fontsize=8, frameon=False)
+    _quiet(axis)
+    return figure
+
+
 # helpers
 
 

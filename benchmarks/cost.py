@@ -1,0 +1,111 @@
+"""Accuracy against cost: what size and number of frames buy on the validation persons, and what a clip then takes.
+
+The frames of one window of real time (1.3 seconds) are encoded once at each size; fewer frames are every second, fourth
+or eighth of them, so all settings see the same moments. Heads are trained on the training persons and judged on the
+validation persons; the test persons play no part, for from this table the defaults are chosen. Knows features, heads
+and clocks.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.measure import Row, interleaved
+from data.kth import ACTIONS, Segment
+from experiments import Recipe, load_splits
+from models.backbone import EfficientNetBackbone
+from models.temporal import build_head
+from utils.data_setup import ClipTransform, VideoDataset, Window, create_dataloaders
+from utils.engine import set_seed, train_model
+from utils.features import build_features
+from utils.store import CACHE, FeatureStore
+
+HEIGHTS, FRAMES = (64, 96, 112, 128, 160, 224), (4, 8, 16, 32)
+ACCURACY, TIME = "accuracy, validation segments", "time a clip, file to features"
+TIMED = 24  # segments that the time of a clip is measured on
+
+
+def run(root: str | Path, *, heights: Sequence[int] = HEIGHTS, frames: Sequence[int] = FRAMES,
+        seeds: Sequence[int] = (0, 1, 2), repeats: int = 3, cache_dir: str | Path | None = CACHE,
+        recipe: Recipe | None = None) -> list[Row]:
+    """Measure every pair of a height (the width is 4/3 of it) and a number of frames; two rows each."""
+    recipe = recipe or Recipe(mirrored=False)
+    splits = load_splits(root, fast=recipe.fast)
+    times = _times(splits["train"][:: max(1, len(splits["train"]) // TIMED)], heights, frames, repeats)
+    rows = []
+    for height in tqdm(heights, desc="sizes", leave=False):
+        stores = _all_frames(splits, height, max(frames), cache_dir)
+        for count in frames:
+            accuracies = [_accuracy(splits, stores, max(frames) // count, recipe, seed) for seed in seeds]
+            name = setting(height, count)
+            rows.append(Row(ACCURACY, name, 100 * statistics.mean(accuracies), "%", None, 100 * min(accuracies),
+                            100 * max(accuracies), len(seeds), f"seeds {' '.join(map(str, seeds))}, n = "
+                            f"{len(splits['validation'])}"))
+            clips = [1e3 * seconds for seconds in times[name]]
+            rows.append(Row(TIME, name, statistics.median(clips), "ms a clip", None, min(clips), max(clips), repeats))
+    return rows
+
+
+def setting(height: int, frames: int) -> str:
+    """Name a setting; `parsed` reads the name."""
+    return f"{height} x {width_of(height)}, {frames} frames"
+
+
+def parsed(name: str) -> tuple[int, int]:
+    """Return height and number of frames of a setting's name."""
+    size, frames = name.split(", ")
+    return int(size.split(" x ")[0]), int(frames.split()[0])
+
+
+def width_of(height: int) -> int:
+    """The width that keeps KTH's proportions."""
+    return round(height * 4 / 3)
+
+
+def _transform(height: int) -> ClipTransform:
+    return ClipTransform(size=(height, width_of(height)))
+
+
+def _times(segments: Sequence[Segment], heights: Sequence[int], frames: Sequence[int],
+           repeats: int) -> dict[str, list[float]]:
+    """Seconds a clip of computing features from the files, by setting."""
+    backbone = EfficientNetBackbone()
+
+    def job(height: int, count: int) -> None:
+        build_features(backbone, segments, sampler=Window(count, 32 // count), transform=_transform(height),
+                       cache_dir=None, progress=False)
+
+    jobs = {setting(h, c): lambda h=h, c=c: job(h, c) for h in heights for c in frames}
+    seconds = interleaved(jobs, repeats=repeats, warm_up=False)
+    return {name: [value / len(segments) for value in values] for name, values in seconds.items()}
+
+
+def _all_frames(splits: Mapping[str, Sequence[Segment]], height: int, frames: int,
+                cache_dir: str | Path | None) -> dict[str, FeatureStore]:
+    """The features of every frame of the window at one size, of training and validation persons."""
+    backbone = EfficientNetBackbone()
+    return {split: build_features(backbone, splits[split], sampler=Window(frames, max(1, 32 // frames)),
+                                  transform=_transform(height), cache_dir=cache_dir)
+            for split in ("train", "validation")}
+
+
+def _accuracy(splits: Mapping[str, Sequence[Segment]], stores: Mapping[str, FeatureStore], step: int, recipe: Recipe,
+              seed: int) -> float:
+    """Accuracy on the validation segments of a GRU that sees every `step`-th frame."""
+    datasets = {split: VideoDataset(splits[split], _thinned(store, step), seed=seed if split == "train" else None)
+                for split, store in stores.items()}
+    loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=seed)
+    set_seed(seed)
+    head = build_head("gru", in_dim=EfficientNetBackbone.feature_dim, num_classes=len(ACTIONS))
+    history = train_model(head, loaders["train"], loaders["validation"], progress=False,
+                          **{**recipe.training(), "seed": seed})
+    return min(history, key=lambda row: row["val_loss"])["val_accuracy"]
+
+
+def _thinned(store: FeatureStore, step: int) -> FeatureStore:
+    return FeatureStore(np.asarray(store.features[:, ::step]), -(-store.lengths // step))

@@ -1,0 +1,85 @@
+"""The usual way to do this project, written plainly, to be compared with.
+
+Every frame is fetched by a seek of its own and resized by PIL; the frozen network runs again over every clip in every
+epoch; a batch is loaded, then computed, then the next is loaded. Nothing in here is slow on purpose: it is what a first
+notebook does. Knows the segments, the samplers and the network. Does not know how this project does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import to_tensor
+
+from data.kth import Segment
+
+
+class SeekingDataset(Dataset):
+    """Clips (T, 1, H, W) in [0, 1] and labels, read from the files each time.
+
+    Args:
+        segments: The segments.
+        sampler: Which frames of a segment.
+        size: Height and width; the picture is squeezed to it, as `transforms.Resize((H, W))` does.
+        ghost: Average the frames of a clip into one.
+    """
+
+    def __init__(self, segments: Sequence[Segment], *, sampler: Any, size: tuple[int, int], ghost: bool = False):
+        self.segments, self.sampler, self.size, self.ghost = list(segments), sampler, size, ghost
+
+    def __len__(self) -> int:
+        """Return the number of segments."""
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Open the file, seek to each frame, convert, resize, and let the file go."""
+        segment = self.segments[index]
+        capture = cv2.VideoCapture(str(segment.video.path))
+        frames = [self._frame(capture, segment.start + int(number)) for number in self.sampler(len(segment))]
+        capture.release()
+        clip = torch.stack(frames)  # (T, 1, H, W)
+        return (clip.mean(0, keepdim=True) if self.ghost else clip), segment.label
+
+    def _frame(self, capture: cv2.VideoCapture, number: int) -> Tensor:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+        there, picture = capture.read()
+        if not there:
+            picture = np.zeros((120, 160, 3), np.uint8)
+        image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+        return to_tensor(image.resize(self.size[::-1]))
+
+
+def padded(batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Stack clips of unequal length: clips (B, T, 1, H, W), masks (B, T), labels (B)."""
+    longest = max(len(clip) for clip, _ in batch)
+    clips = torch.zeros(len(batch), longest, *batch[0][0].shape[1:])
+    masks = torch.zeros(len(batch), longest, dtype=torch.bool)
+    for row, (clip, _) in enumerate(batch):
+        clips[row, : len(clip)], masks[row, : len(clip)] = clip, True
+    return clips, masks, torch.tensor([label for _, label in batch])
+
+
+def train_step(model: Any, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor]) -> float:
+    """One step of the head on top of the frozen network; returns the loss."""
+    clips, masks, labels = batch
+    with torch.no_grad():
+        features = model.encode(clips, masks)
+    loss = nn.functional.cross_entropy(model.head(features, masks), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def evaluation_step(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> int:
+    """How many clips of a batch are recognised."""
+    clips, masks, labels = batch
+    return int((model(clips, masks).argmax(1) == labels).sum())
