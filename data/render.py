@@ -361,9 +361,9 @@ class Renderer:
 
     def _shadow(self, picture: np.ndarray, pixels: np.ndarray, f: int) -> np.ndarray:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        radii = self.radii * self.scale[f]
+        outlines = _outlines(pixels, self.radii * self.scale[f])
         for part in self.slices:
-            _fill(mask, pixels[part], radii[part], 255)
+            _fill(mask, outlines[part], 255)
         soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur))
         return picture * (1 - np.float32(self.scene.light.shadow / 255) * soft)
 
@@ -376,12 +376,15 @@ class Renderer:
         box = picture[low[1] : high[1], low[0] : high[0]]
         canvas = cv2.resize(box, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
         behind = canvas.copy()
-        light, places, sizes = self.scene.light, (pixels - low) * _SCALE, radii * _SCALE
+        places, sizes, hardness = (pixels - low) * _SCALE, radii * _SCALE, self.scene.light.hardness
+        # from the dark rim to the bright spot, each smaller than the last and nearer to the light
+        layers = [
+            (_outlines(places + shift * sizes[:, None] * self.lit, sizes * grown), brightness)
+            for shift, grown, brightness in ((0, 1, 1 - hardness), (0.22, 0.74, 1), (0.42, 0.42, 1 + 0.4 * hardness))
+        ]
         for part in np.argsort(-self.depth[f], kind="stable"):
-            at, size, shade = places[self.slices[part]], sizes[self.slices[part]], float(self.shade[part])
-            _fill(canvas, at, size, shade * (1 - light.hardness))
-            _fill(canvas, at + 0.22 * size[:, None] * self.lit, size * 0.74, shade)
-            _fill(canvas, at + 0.42 * size[:, None] * self.lit, size * 0.42, shade * (1 + 0.4 * light.hardness))
+            for outlines, brightness in layers:
+                _fill(canvas, outlines[self.slices[part]], float(self.shade[part]) * brightness)
         top = np.round(places[0]).astype(int) % 16  # folds move with the body
         folds = self.scene.folds[top[1] : top[1] + canvas.shape[0], top[0] : top[0] + canvas.shape[1]]
         # where the drawing changed the picture there is a body: no second mask has to be drawn
@@ -389,11 +392,16 @@ class Renderer:
         box[:] = cv2.resize(canvas, (box.shape[1], box.shape[0]), interpolation=cv2.INTER_AREA)
 
 
-def _fill(canvas: np.ndarray, centres: np.ndarray, radii: np.ndarray, value: float) -> None:
-    """Fill the convex hull of circles (pixels) with one grey value."""
-    points = (centres[:, None] + radii[:, None, None] * _CIRCLE).reshape(-1, 2)
-    points = np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
-    cv2.fillConvexPoly(canvas, cv2.convexHull(points), value, cv2.LINE_8, _SUBPIXEL)
+def _outlines(centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Points (S, P, 2) on circles (pixels), in the fractions of a pixel that OpenCV draws with; all circles at once."""
+    points = centres[:, None] + radii[:, None, None] * _CIRCLE
+    return np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
+
+
+def _fill(canvas: np.ndarray, outlines: np.ndarray, value: float) -> None:
+    """Fill the convex hull of circles' outlines (S, P, 2) with one grey value."""
+    hull = cv2.convexHull(outlines.reshape(-1, 2))
+    cv2.fillConvexPoly(canvas, hull, value, cv2.LINE_8, _SUBPIXEL)
 
 
 def folds_texture(rng: np.random.Generator, strength: float) -> np.ndarray:

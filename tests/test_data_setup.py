@@ -130,7 +130,7 @@ def test_frames_come_in_the_order_asked_for(numbered_video):
 def test_segments_of_a_file_share_one_pass(numbered_video, monkeypatch):
     opened = []
     real = cv2.VideoCapture
-    monkeypatch.setattr(data_setup.cv2, "VideoCapture", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(data_setup.cv2, "VideoCapture", lambda *how: opened.append(how) or real(*how))
     parts = read_segments(numbered_video, [[0, 10], [5, 39], np.array([10])])
     assert [indices_seen(part) for part in parts] == [[0, 10], [5, 39], [10]]
     assert len(opened) == 1

@@ -219,8 +219,8 @@ def test_probe_takes_boxes_of_special_size(tmp_path, size):
 
 def test_probe_counts_where_the_container_does_not_say(tmp_path, monkeypatch):
     class Silent:
-        def __init__(self, path):
-            self._capture = capture(path)
+        def __init__(self, *how):
+            self._capture = capture(*how)
 
         def __getattr__(self, name):
             return getattr(self._capture, name)
