@@ -27,7 +27,7 @@ SIZES = (150, 600, 2400)
 TASK = "features of N segments, 16 frames, original and mirrored"
 
 
-def run(root: str | Path, *, sizes: Sequence[int] = SIZES, repeats: int = 3) -> list[Row]:
+def run(root: str | Path, *, sizes: Sequence[int] = SIZES, repeats: int = 2) -> list[Row]:
     """Measure each size `repeats` times in turn; the last rows are the exponent of time and the growth of memory."""
     measured: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
     with tqdm(total=len(sizes) * repeats, desc="growth", unit="run", leave=False) as bar:

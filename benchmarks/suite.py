@@ -28,7 +28,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "decoding": {"files": 2, "repeats": 1},
     "embedding": {"heights": (32,), "repeats": 1, "files": 2, "runtimes": ("ours", "eager fp32")},
     "growth": {"sizes": (4, 8), "repeats": 1},
-    "cost": {"heights": (32,), "frames": (4, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
+    "cost": {"heights": (32,), "frames": (4, 8), "default": (32, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
     "predicting": {"files": 1, "repeats": 1, "modules": ("har", "experiments")},
 }
 

@@ -201,7 +201,7 @@ class TestResults:
         rows = tracking.read_results(lab.base / "results" / "discs.csv")
         assert [row["level"] for row in rows] == ["segment", "video"]
         assert rows[0]["correct"] == str(result.segment["correct"]) and rows[0]["n"] == "24"
-        assert rows[0]["seed"] == "3" and rows[0]["trained_on"] == "Discs" and rows[0]["frames"] == "window 16 2"
+        assert rows[0]["seed"] == "3" and rows[0]["trained_on"] == "Discs" and rows[0]["frames"] == "window 8 4"
         assert float(rows[1]["low"]) == pytest.approx(result.video["interval"][0], abs=1e-5)
         assert rows[0]["parameters"] == str(sum(p.numel() for p in load_recogniser(result.run).model.head.parameters()))
 
@@ -293,7 +293,7 @@ class TestCheckpoints:
     def test_a_checkpoint_carries_what_predicting_needs(self, lab):
         result = lab.run("ghost", seed=2)
         extra = load_checkpoint(Path(result.run) / "best.pth")["extra"]
-        assert extra["classes"] == list(ACTIONS) and extra["sampler"] == {"name": "uniform", "frames": 16}
+        assert extra["classes"] == list(ACTIONS) and extra["sampler"] == {"name": "uniform", "frames": 8}
         assert extra["transform"] == {"size": [24, 32], "pool": "mean", "channels": 1}
         assert extra["head"]["name"] == "average" and extra["seed"] == 2 and extra["span"] == 8
         assert extra["versions"]["torch"] == str(torch.__version__)
