@@ -57,14 +57,8 @@ def run(root: str | Path, *, heights: Sequence[int] = HEIGHTS, frames: Sequence[
 
 
 def setting(height: int, frames: int) -> str:
-    """Name a setting; `parsed` reads the name."""
+    """Name a setting."""
     return f"{height} x {width_of(height)}, {frames} frames"
-
-
-def parsed(name: str) -> tuple[int, int]:
-    """Return height and number of frames of a setting's name."""
-    size, frames = name.split(", ")
-    return int(size.split(" x ")[0]), int(frames.split()[0])
 
 
 def width_of(height: int) -> int:
@@ -109,7 +103,7 @@ def _accuracy_row(name: str, splits: Mapping[str, Sequence[Segment]], stores: Ma
 
 def _accuracy(splits: Mapping[str, Sequence[Segment]], stores: Mapping[str, FeatureStore], seed: int) -> float:
     """Accuracy on the validation segments of a GRU trained on the training segments."""
-    recipe = Recipe(seed=seed)
+    recipe = Recipe(seed=seed, patience=5)
     datasets = {split: VideoDataset(splits[split], store, seed=seed if split == "train" else None)
                 for split, store in stores.items()}
     loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=seed)

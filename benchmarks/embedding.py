@@ -8,6 +8,7 @@ storing cost. Knows networks and runtimes. Does not know training.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import statistics
@@ -31,11 +32,11 @@ from utils.features import Encoder, build_features
 
 Method = Callable[[Tensor], np.ndarray]
 HEIGHTS = (112, 160, 224)
-PICTURES = 128
+PICTURES = 64
 END_TO_END, BOUND = "file to stored feature, 96 x 128", "ours, pictures in memory (the bound)"
 
 
-def run(root: str | Path, *, heights: Sequence[int] = HEIGHTS, repeats: int = 5, files: int = 80,
+def run(root: str | Path, *, heights: Sequence[int] = HEIGHTS, repeats: int = 5, files: int = 48,
         runtimes: Sequence[str] | None = None) -> list[Row]:
     """Compare the runtimes that are installed at each height (width 4/3 of it), then ours with its bound.
 
@@ -88,9 +89,10 @@ def _methods(backbone: EfficientNetBackbone, pictures: Tensor,
 # runtimes: (backbone, pictures) -> (method, what to know about it)
 
 
-def _ours(backbone: EfficientNetBackbone, _: Tensor) -> tuple[Method, str]:
+def _ours(backbone: EfficientNetBackbone, pictures: Tensor) -> tuple[Method, str]:
     encoder = Encoder(backbone)
-    return encoder.encode, f"{str(encoder.dtype)[6:]}, {encoder.workers} batches of {encoder.batch_size} side by side"
+    batch = encoder.batch_of(*pictures.shape[-2:])
+    return encoder.encode, f"{str(encoder.dtype)[6:]}, {encoder.workers} batches of {batch} side by side"
 
 
 def _eager(backbone: EfficientNetBackbone, _: Tensor) -> tuple[Method, str]:
@@ -114,7 +116,7 @@ def _onnxruntime(backbone: EfficientNetBackbone, pictures: Tensor) -> tuple[Meth
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "backbone.onnx")
-        torch.onnx.export(backbone.cpu(), (pictures[:32],), path, input_names=["pictures"], dynamo=False)
+        torch.onnx.export(copy.deepcopy(backbone).cpu(), (pictures[:32],), path, input_names=["pictures"], dynamo=False)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return _joined(lambda part: session.run(None, {"pictures": part.numpy()})[0]), "batches of 32"
 
@@ -122,7 +124,7 @@ def _onnxruntime(backbone: EfficientNetBackbone, pictures: Tensor) -> tuple[Meth
 def _openvino(backbone: EfficientNetBackbone, pictures: Tensor) -> tuple[Method, str]:
     import openvino
 
-    model = openvino.convert_model(backbone.cpu(), example_input=pictures[:32])
+    model = openvino.convert_model(copy.deepcopy(backbone).cpu(), example_input=pictures[:32])
     compiled: Any = openvino.Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
     queue = openvino.AsyncInferQueue(compiled)
 
@@ -163,7 +165,7 @@ def _joined(one: Callable[[Tensor], np.ndarray]) -> Method:
 def _end_to_end(backbone: EfficientNetBackbone, segments: Sequence[Segment], repeats: int) -> list[Row]:
     """Compare building features with encoding as many pictures that lie in memory, batch for batch."""
     encoder = Encoder(backbone)
-    resident = torch.rand(encoder.batch_size * encoder.workers, 1, 96, 128)
+    resident = torch.rand(encoder.batch_of(96, 128) * encoder.workers, 1, 96, 128)
     frames = sum(min(16, len(segment)) for segment in segments)
 
     def bound() -> None:

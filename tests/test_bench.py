@@ -79,8 +79,8 @@ def test_fewer_frames_are_every_so_many_of_all():
     assert thin.lengths.tolist() == [2, 2] and thin.load(1).tolist() == features[1, [0, 4]].tolist()
 
 
-def test_a_settings_name_can_be_read_back():
-    assert cost.parsed(cost.setting(112, 8)) == (112, 8) and cost.setting(96, 16) == "96 x 128, 16 frames"
+def test_a_setting_is_named_by_size_and_frames():
+    assert cost.setting(96, 16) == "96 x 128, 16 frames" and cost.setting(112, 8) == "112 x 149, 8 frames"
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """The files that come with the project: small, harmless, and able to do what the README says."""
 
 import pytest
+import torch
 
-from data.kth import ACTIONS
+from data.kth import ACTIONS, find_segments
 from data.synthetic import render_dataset
 from experiments import DEFAULT_RECOGNISER, RECOGNISERS, evaluate_checkpoint, load_recogniser
 from models.backbone import BUNDLED_WEIGHTS, EfficientNetBackbone, read_card
+from utils.data_setup import ClipSource
 from utils.engine import load_checkpoint
+from utils.features import Encoder
 from utils.predict import predict_video
 
 RECOGNISER = RECOGNISERS / f"recogniser_{DEFAULT_RECOGNISER}.pth"
@@ -45,3 +48,19 @@ def test_it_recognises_rendered_strangers(strangers):
 def test_it_names_the_action_of_a_whole_file(strangers, action):
     file = strangers / action / f"person02_{action}_d1.avi"
     assert predict_video(load_recogniser("bundled"), file).label == action
+
+
+def test_half_precision_answers_as_single_does(strangers):
+    """Features rounded to bfloat16's eight bits, from file to answer: no segment changes its name."""
+    recogniser = load_recogniser("bundled")
+    source = ClipSource(find_segments(strangers), sampler=recogniser.sampler, transform=recogniser.transform)
+    clips = [source.load(index) for index in range(len(source))]
+    answers = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        encode = Encoder(recogniser.model.backbone, dtype=dtype)
+        with torch.inference_mode():
+            logits = [recogniser.model.head(torch.from_numpy(encode(clip))[None]) for clip in clips]
+        answers[dtype] = torch.cat(logits).softmax(1)
+    single, half = answers.values()
+    assert torch.equal(single.argmax(1), half.argmax(1))
+    assert 0 < (single - half).abs().max() < 0.05

@@ -487,3 +487,10 @@ def test_many_batches_side_by_side_are_those_one_after_another():
     encoder.workers = 3
     assert np.allclose(encoder.encode(pictures), encoder(pictures), atol=1e-4)
     assert encoder.encode(pictures[:3]).shape == (3, 1280)
+
+
+def test_a_batch_holds_about_as_many_pixels_whatever_their_size():
+    encoder = Encoder(Eye())
+    sizes = ((24, 32), (96, 128), (112, 149), (224, 299), (480, 640))
+    assert [encoder.batch_of(*size) for size in sizes] == [32, 16, 11, 4, 4]
+    assert Encoder(Eye(), batch_size=7).batch_of(96, 128) == 7

@@ -33,9 +33,10 @@ from data.kth import Segment, VideoError
 from utils.data_setup import ClipTransform, Sampler, read_segments, sampler_config
 from utils.store import CACHE, FeatureStore, Memory, open_cache
 
-# Pictures in one pass of the backbone. On a CPU the feature maps of 16 still fit its caches, and larger blocks of
-# memory than theirs are handed back to the system and fetched anew in every pass; a GPU wants as many as it gets.
-CPU_BATCH, CUDA_BATCH = 16, 256
+# Pixels in one pass of the backbone. On a CPU the feature maps of sixteen pictures of 96 x 128 still fit its caches;
+# larger blocks of memory than theirs are handed back to the system and fetched anew in every pass. A GPU wants as many
+# pictures as it gets.
+CPU_PIXELS, CPU_FEWEST, CPU_MOST, CUDA_BATCH = 16 * 96 * 128, 4, 32, 256
 ROUNDS = 2  # batches waiting for each thread
 
 
@@ -57,21 +58,30 @@ class Encoder:
         self.model = fold(dtype) if callable(fold) else copy.deepcopy(backbone).eval()
         self.dtype = next((weight.dtype for weight in self.model.parameters()), torch.float32)
         self.on_cuda = self.device.type == "cuda"
-        self.batch_size = batch_size or (CUDA_BATCH if self.on_cuda else CPU_BATCH)
+        self.batch_size = batch_size
         self.workers = max(1, torch.get_num_threads())
+
+    def batch_of(self, height: int, width: int) -> int:
+        """Return how many pictures of a size go through the backbone at once."""
+        if self.batch_size is not None or self.on_cuda:
+            return self.batch_size or CUDA_BATCH
+        return min(CPU_MOST, max(CPU_FEWEST, CPU_PIXELS // (height * width)))
 
     @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> np.ndarray:
         """Encode pictures (N, C, H, W) into float32 features (N, D) in the calling thread."""
-        parts = [self.model(self._moved(part)).float() for part in pictures.split(self.batch_size)]
+        parts = [self.model(self._moved(part)).float() for part in self._batches(pictures)]
         return torch.cat(parts).cpu().numpy()
 
     def encode(self, pictures: Tensor) -> np.ndarray:
         """Encode pictures (N, C, H, W) into float32 features (N, D), batches side by side in `workers` threads."""
-        parts = pictures.split(self.batch_size)
+        parts = self._batches(pictures)
         if len(parts) == 1 or self.on_cuda:
             return self(pictures)
         return np.concatenate(list(side_by_side(self, parts, self.workers)))
+
+    def _batches(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        return pictures.split(self.batch_of(*pictures.shape[-2:]))
 
     def _moved(self, pictures: Tensor) -> Tensor:
         if not self.on_cuda:
@@ -225,7 +235,7 @@ def _compute(encoder: Encoder, job: _Job, cache: Memory, cache_dir: str | Path |
 
     bar = tqdm(total=len(job.segments), initial=len(job.segments) - len(todo), desc="features", unit="segment",
                disable=not progress, leave=False)
-    results = side_by_side(encoded, job.rounds(todo, encoder.batch_size), encoder.workers)
+    results = side_by_side(encoded, job.rounds(todo, encoder.batch_of(*job.transform.size)), encoder.workers)
     with bar, closing(results):  # closing: threads end with the first error, not when somebody forgets the traceback
         for result in results:
             for number, features in result.features.items():
