@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from mlxtend.plotting import plot_confusion_matrix
 
 # Told apart without colour: a class or a run is a line style and a marker first, a shade of cividis second.
@@ -269,6 +269,9 @@ def cost_curves(
         cost, value, *_ = curves[chosen[0]][chosen[1]]
         axis.plot(cost, value, "o", markersize=15, markerfacecolor="none", markeredgecolor="black", label="the default")
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel(labels[0])
     axis.set_ylabel(labels[1])
     axis.legend(fontsize=8, frameon=False)
