@@ -93,7 +93,7 @@ class Experiment:
                 "whole_file": self.whole_file}
 
 
-# Eight frames: on the validation persons sixteen are no better and cost nearly twice as much (see `python har.py bench
+# Eight frames: on the validation persons sixteen are no better and cost half as much again (see `python har.py bench
 # cost`). Spread evenly over a crossing, they move a person by an eighth of the picture a step whether he walks or runs;
 # at a fixed step, here 1.2 seconds in all, a runner moves farther than a walker.
 FRAMES = 8
@@ -129,8 +129,8 @@ class Recipe:
     Args:
         weights: Of the backbone: "bundled", "imagenet", a path, or None for random ones.
         size: Height and width of a frame in pixels.
-        mirrored: Also train on clips mirrored left and right: half as many frames more to encode, and on the
-            validation persons a gain, the larger the fewer the training clips (`python har.py bench cost`).
+        mirrored: Also train on clips mirrored left and right: twice as many of them to encode, and on the validation
+            persons a gain when training clips are few (`python har.py bench cost`).
         seed: Start of all random numbers.
         fast: A small part of the data and few epochs, to see that everything works; the numbers mean nothing.
         fine_tune: How many of the backbone's 9 stages, counted from the end, are trained with the head, on augmented
