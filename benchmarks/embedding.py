@@ -3,7 +3,7 @@
 All get the same network, the same pictures in memory and as many cores as there are, each in the configuration its own
 documentation recommends; how close their features are to the plain network's in single precision stands in the note.
 The bound is our own network on pictures that lie in memory already: what is missing to it is what reading, resizing and
-storing cost. Knows networks and runtimes. Does not know training.
+storing cost. Last, what half precision does to the answers. Knows networks and runtimes. Does not know training.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.measure import Row, interleaved, rows_of
-from data.kth import Segment, find_segments
-from models.backbone import EfficientNetBackbone
+from data.kth import Segment, find_segments, select
+from experiments import load_recogniser
+from models.backbone import EfficientNetBackbone, inference_dtype
 from utils.data_setup import ClipSource, ClipTransform, Uniform
 from utils.engine import pick_device
-from utils.features import Encoder, build_features
+from utils.features import Encoder, build_features, side_by_side
 
 Method = Callable[[Tensor], np.ndarray]
 HEIGHTS = (112, 160, 224)
 PICTURES = 64
+ANSWERS = "accuracy of the bundled recogniser, validation segments"
 END_TO_END, BOUND = "file to stored feature, 96 x 128", "ours, pictures in memory (the bound)"
 
 
@@ -59,7 +61,8 @@ def run(root: str | Path, *, heights: Sequence[int] = HEIGHTS, repeats: int = 5,
                         count=len(pictures), unit="ms a frame", notes=notes)
     by_file = list(dict.fromkeys(segment.video for segment in segments))
     chosen = set(by_file[:: max(1, len(by_file) // files)][:files])
-    return rows + _end_to_end(backbone, [s for s in segments if s.video in chosen], repeats)
+    rows += _end_to_end(backbone, [s for s in segments if s.video in chosen], repeats)
+    return rows + _answers(select(segments, "validation"))
 
 
 def _pictures(segments: Sequence[Segment], size: tuple[int, int]) -> Tensor:
@@ -180,3 +183,31 @@ def _end_to_end(backbone: EfficientNetBackbone, segments: Sequence[Segment], rep
     share = statistics.median(a / b for a, b in zip(seconds[BOUND], seconds["ours"], strict=True))
     notes = {"ours": f"{share:.2f} of the bound's speed, {os.cpu_count()} cores"}
     return rows_of(END_TO_END, seconds, ours="ours", count=frames, unit="ms a frame", notes=notes)
+
+
+# what it does to the answers
+
+
+def _answers(segments: Sequence[Segment]) -> list[Row]:
+    """Compare a recogniser's answers on features in single and in half precision, where need be computed slowly."""
+    recogniser = load_recogniser("bundled")
+    source = ClipSource(segments, sampler=recogniser.sampler, transform=recogniser.transform)
+    backbone, truth = recogniser.model.backbone, np.array([segment.label for segment in segments])
+    fastest = inference_dtype(next(backbone.parameters()).device)
+    dtypes = (torch.float32, torch.bfloat16 if fastest == torch.float32 else fastest)
+    found = {dtype: _answers_with(recogniser.model, Encoder(backbone, dtype=dtype), source) for dtype in dtypes}
+    changed = int((found[dtypes[0]] != found[dtypes[1]]).sum())
+    return [Row(ANSWERS, f"{str(dtype)[6:]} features", 100 * float((answers == truth).mean()), "%",
+                note=f"{int((answers == truth).sum())} of {len(truth)}"
+                     + (f"; {changed} answers changed" if dtype == dtypes[1] else ""))
+            for dtype, answers in found.items()]
+
+
+def _answers_with(model: Any, encoder: Encoder, source: ClipSource) -> np.ndarray:
+    """Return the class (N) that a model names for each clip of a source."""
+    clips = (source.load(index) for index in range(len(source)))
+    answers = []
+    for features in tqdm(side_by_side(encoder, clips, encoder.workers), total=len(source), desc="answers", leave=False):
+        with torch.inference_mode():
+            answers.append(int(model.head(torch.from_numpy(features)[None].to(encoder.device)).argmax()))
+    return np.array(answers)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from benchmarks import embedding, suite
+from data.kth import find_segments, select
 from models.backbone import EfficientNetBackbone
 
 
@@ -45,3 +46,8 @@ def test_the_way_from_the_file_is_compared_with_its_bound(tiny_kth):
     assert ours.ratio == 1 and bound.ratio == pytest.approx(bound.value / ours.value)
     assert f"{bound.ratio:.2f} of the bound's speed" in ours.note
     assert rows["pictures to features, 32 x 43", "ours"].ratio == 1
+    single, half = (rows[embedding.ANSWERS, f"{dtype} features"] for dtype in ("float32", "bfloat16"))
+    n = len(select(find_segments(tiny_kth), "validation"))
+    changed = int(half.note.split("; ")[1].split()[0])
+    assert single.note == f"{single.value * n / 100:.0f} of {n}"
+    assert abs(single.value - half.value) <= 100 * changed / n + 1e-9

@@ -57,6 +57,14 @@ class TestTrain:
         assert sorted(Path("runs").rglob("*")) == before
         assert "gru on Tiny (test): segments" in capsys.readouterr().out
 
+    def test_what_is_asked_for_is_in_the_runs_configuration(self, in_trained, monkeypatch):
+        monkeypatch.setattr("experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0)
+        asked = []
+        for more in ([], ["--mirrored"]):
+            with pytest.raises(ZeroDivisionError):
+                har.main(["train", "gru", "--root", "Tiny", *more])
+        assert "mirrored" not in asked[0] and asked[1]["mirrored"] is True
+
     def test_without_data_says_which_command_helps(self, here, capsys):
         said = fails(capsys, "train", "gru", "--root", "Nowhere")
         assert "no videos under Nowhere" in said and "python har.py data synth" in said
