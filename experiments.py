@@ -73,6 +73,7 @@ class Experiment:
         sampler: Which frames of a segment.
         head: Name of the head, see `models.temporal.HEADS`.
         pool: "mean" averages the sampled frames into one picture before the model sees them.
+        gap: Above 0, motion as colour: the frames so far before and after each sampled one are its other two channels.
         whole_file: Take whole files for segments, as if nobody had annotated them.
         averaged: Where time is averaged.
         question: What the experiment asks.
@@ -83,14 +84,20 @@ class Experiment:
     sampler: Sampler
     head: str
     pool: str = "none"
+    gap: int = 0
     whole_file: bool = False
     averaged: str = ""
     question: str = ""
 
+    @property
+    def channels(self) -> int:
+        """How many channels the backbone takes: three for motion as colour, else one."""
+        return 3 if self.gap else 1
+
     def to_config(self) -> dict[str, Any]:
         """Return everything that changes the outcome, in plain values."""
         return {"name": self.name, "sampler": sampler_config(self.sampler), "head": self.head, "pool": self.pool,
-                "whole_file": self.whole_file}
+                "gap": self.gap, "whole_file": self.whole_file}
 
 
 # Eight frames: on the validation persons sixteen are no better and cost half as much again (see `python har.py bench
@@ -114,6 +121,10 @@ _ALL = (
                question="Was it the order, or were these simply better frames?"),
     Experiment("tcn", "EfficientNet-B0 + temporal convolution", REAL_TIME, "tcn", averaged="nowhere: it is learned",
                question="Does it take a memory, or is a look at neighbouring frames enough?"),
+    Experiment("motion", "Motion as colour, averaged", REAL_TIME, "average", gap=2, averaged="in the decisions",
+               question="What does a vote know when each voter sees a sixth of a second?"),
+    Experiment("motion_gru", "Motion as colour + Bi-GRU", REAL_TIME, "gru", gap=2, averaged="nowhere: it is learned",
+               question="Does the order still add something when every look shows movement?"),
     Experiment("ghost_whole", "Ghost frame of the whole file", Uniform(FRAMES), "average", pool="mean", whole_file=True,
                averaged="in the pixels", question="What does the ghost lose when the empty field is averaged in?"),
     Experiment("middle_whole", "Middle frame of the whole file", Middle(), "average", whole_file=True,
@@ -131,6 +142,8 @@ class Recipe:
         size: Height and width of a frame in pixels.
         mirrored: Also train on clips mirrored left and right: twice as many of them to encode, and on the validation
             persons a gain when training clips are few (`python har.py bench cost`).
+        extra_root: Another folder in KTH's layout, all of whose segments are trained on too, such as a rendered
+            crowd's; its persons must be others than those of the data set.
         seed: Start of all random numbers.
         fast: A small part of the data and few epochs, to see that everything works; the numbers mean nothing.
         fine_tune: How many of the backbone's 9 stages, counted from the end, are trained with the head, on augmented
@@ -142,6 +155,7 @@ class Recipe:
     weights: str | None = "bundled"
     size: tuple[int, int] = (96, 128)
     mirrored: bool = False
+    extra_root: str | None = None
     seed: int = 0
     fast: bool = False
     fine_tune: int = 0
@@ -238,8 +252,10 @@ def run_experiment(
     experiment, chosen = _experiment(name), Recipe(**recipe)
     data_name = data_name or name_of(root)
     splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
+    if chosen.extra_root is not None:
+        splits["train"] += find_segments(chosen.extra_root, whole_files=experiment.whole_file)
     set_seed(chosen.seed)  # random weights are then the same ones every time
-    backbone = EfficientNetBackbone(weights=chosen.weights).to(pick_device())
+    backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
     config = _run_config(experiment, chosen, data_name, splits, backbone)
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
     run = None if force else tracking.matching_run(folder, name, config)
@@ -259,7 +275,7 @@ def _train_and_measure(
 ) -> None:
     """Fill a run folder: features, head, the checkpoint that validation chose, and the result on the test split."""
     started = time.perf_counter()
-    transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels)
+    transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels, gap=experiment.gap)
     make = _clip_datasets if recipe.fine_tune else _feature_datasets
     datasets = make(experiment, recipe, splits, backbone, transform, cache_dir=cache_dir, progress=progress)
     loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
@@ -434,7 +450,7 @@ def export_recogniser(which: str | Path, *, runs_dir: str | Path = "runs", out: 
 def evaluate_checkpoint(
     which: str | Path | Recogniser, root: str | Path = DATA_ROOT, *, split: str = "test", data_name: str | None = None,
     runs_dir: str | Path = "runs", results_dir: str | Path | None = None, cache_dir: str | Path | None = CACHE,
-    progress: bool = True,
+    every_window: bool = False, progress: bool = True,
 ) -> Result:
     """Measure a trained recogniser on a split of any folder in KTH's layout.
 
@@ -446,6 +462,8 @@ def evaluate_checkpoint(
         runs_dir: Where run folders are.
         results_dir: Where rows of results go; None writes none.
         cache_dir: Where features are kept; None keeps none.
+        every_window: Where the sampler is a Window, average the probabilities of windows all over a segment, half a
+            window apart, instead of asking the one in its middle.
         progress: Show progress bars.
 
     Raises:
@@ -458,15 +476,30 @@ def evaluate_checkpoint(
     if not segments:
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
     _warn_of_training_persons(segments, extra, data_name or name_of(root))
+    if every_window and isinstance(recogniser.sampler, Window):
+        segments = _windows_of(segments, recogniser.sampler)
     dataset = feature_dataset(model.backbone, segments, sampler=recogniser.sampler, transform=recogniser.transform,
                               cache_dir=cache_dir, progress=progress)
     output = evaluate(model.head, create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"])
     about = _about(extra, model.head, seconds=time.perf_counter() - started)
-    result = measure(output.log_probs, dataset.segments, experiment=extra["experiment"],
+    keys = [f"{segment.video.path} {segment.index}" for segment in dataset.segments]
+    log_probs, first = metrics.to_video_level(output.log_probs, keys)
+    result = measure(log_probs, [dataset.segments[index] for index in first], experiment=extra["experiment"],
                      data=data_name or name_of(root), split=split, about=about)
     if results_dir is not None:
         record(result, results_dir)
     return result
+
+
+def _windows_of(segments: Sequence[Segment], sampler: Window) -> list[Segment]:
+    """Cut each segment into stretches of a window's reach, half of it apart and evenly spread; they keep its index."""
+    reach = _span(sampler, segments)
+    pieces = []
+    for segment in segments:
+        room = max(len(segment) - reach, 0)
+        starts = segment.start + np.linspace(0, room, 1 + -(-room // (reach // 2))).round().astype(int)
+        pieces += [dataclasses.replace(segment, start=int(a), stop=min(int(a) + reach, segment.stop)) for a in starts]
+    return pieces
 
 
 def measure(
@@ -520,7 +553,8 @@ def _run_config(
     stamps = sorted((path.name, path.stat().st_size) for path in files)
     ranges = [[s.name, s.start, s.stop] for split in SPLITS for s in splits[split]]
     data = {"name": data_name, "files": len(stamps), "hash": tracking.config_hash({"files": stamps, "ranges": ranges})}
-    plain = {**dataclasses.asdict(recipe), "weights": _weights_name(recipe.weights), "size": list(recipe.size)}
+    plain = {**dataclasses.asdict(recipe), "weights": _weights_name(recipe.weights), "size": list(recipe.size),
+             "extra_root": _name_or_none(recipe.extra_root)}  # fmt: skip
     return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint()}
 
 
@@ -537,7 +571,8 @@ def _extra(
             "fingerprint": backbone.fingerprint(),
         },
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
-        "data": data_name, "whole_file": experiment.whole_file, "span": span, "seed": recipe.seed,
+        "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
+        "span": span, "seed": recipe.seed,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }  # fmt: skip
 
@@ -561,7 +596,8 @@ def _about(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict
     """The columns of a row of results that are not the numbers themselves."""
     transform = make_transform(extra["transform"])
     return {
-        "trained_on": extra["data"], "seed": extra["seed"], "parameters": sum(p.numel() for p in head.parameters()),
+        "trained_on": " + ".join(filter(None, (extra["data"], extra.get("extra_data")))), "seed": extra["seed"],
+        "parameters": sum(p.numel() for p in head.parameters()),
         "frames": _frames_in_words(make_sampler(extra["sampler"]), transform),
         "size": "x".join(map(str, transform.size)), "weights": extra["backbone"]["weights"],
         "seconds": round(seconds, 1), "date": date.today().isoformat(),
@@ -570,7 +606,12 @@ def _about(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict
 
 def _frames_in_words(sampler: Sampler, transform: ClipTransform) -> str:
     words = " ".join(str(value) for value in sampler_config(sampler).values())
+    words += f", gap {transform.gap}" if transform.gap else ""
     return f"mean of {words}" if transform.pool == "mean" else words
+
+
+def _name_or_none(root: str | Path | None) -> str | None:
+    return None if root is None else name_of(root)
 
 
 def _weights_name(weights: str | Path | None) -> str:

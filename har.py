@@ -57,12 +57,20 @@ def data_synth(arguments: argparse.Namespace) -> None:
     print(f"{root}: KTH-Synth, {sum(1 for _ in root.glob('*/*.avi'))} files")
 
 
+def data_crowd(arguments: argparse.Namespace) -> None:
+    """Render the crowd: many persons of wider variety, one scenario each, to train on and nothing else."""
+    from data.synthetic import render_crowd
+
+    root = render_crowd(arguments.root, seed=arguments.seed, persons=arguments.persons, workers=arguments.workers)
+    print(f"{root}: the crowd, {sum(1 for _ in root.glob('*/*.avi'))} files")
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Train experiments and measure them on the test persons."""
     from experiments import EXPERIMENTS, run_experiment
 
     names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
-    told = ("weights", "epochs", "fast", "fine_tune", "mirrored")
+    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root")
     recipe = {name: getattr(arguments, name) for name in told if getattr(arguments, name)}
     if arguments.weights == "random":
         recipe["weights"] = None
@@ -167,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data_arguments(verbs: Any) -> None:
     data = verbs.add_parser("data", help="fetch KTH or render KTH-Synth")
-    kinds = data.add_subparsers(title="data sets", required=True, metavar="kth|synth")
+    kinds = data.add_subparsers(title="data sets", required=True, metavar="kth|synth|crowd")
     kth = _verb(kinds, "kth", data_kth)
     kth.add_argument("--root", default="Data/KTH", help="where the videos go (default: %(default)s)")
     kth.add_argument("--url", default="https://www.csc.kth.se/cvap/actions/", help="folder of the zips, for a mirror")
@@ -177,6 +185,11 @@ def _data_arguments(verbs: Any) -> None:
     synth.add_argument("--seed", type=int, default=0)
     synth.add_argument("--segments", type=int, default=2, help="segments a file (default: %(default)s)")
     synth.add_argument("--workers", type=int, help="processes (default: one a core)")
+    crowd = _verb(kinds, "crowd", data_crowd)
+    crowd.add_argument("--root", default="Data/KTH-Synth-Crowd", help="where the videos go (default: %(default)s)")
+    crowd.add_argument("--seed", type=int, default=0)
+    crowd.add_argument("--persons", type=int, default=400, help="each does all six actions (default: %(default)s)")
+    crowd.add_argument("--workers", type=int, help="processes (default: one a core)")
 
 
 def _training_arguments(verbs: Any) -> None:
@@ -188,6 +201,7 @@ def _training_arguments(verbs: Any) -> None:
     verb.add_argument("--epochs", type=int, help="largest number of epochs")
     verb.add_argument("--fine-tune", type=int, metavar="STAGES", help="train that many stages of the backbone too")
     verb.add_argument("--mirrored", action="store_true", help="train on mirrored clips too")
+    verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
     verb.add_argument("--fast", action="store_true", help="a small part of everything, to see that it works")
     verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")
     verb.add_argument("--no-record", action="store_true", help="write no rows into results/")

@@ -20,7 +20,11 @@ PARTS = {
     "growth": "time and memory as the data set grows",
     "cost": "accuracy against input size and number of frames",
     "predicting": "one prediction warm and cold, and what importing takes",
+    "transfer": "what makes recognisers of rendered people read real ones, row by row",
+    "fewshot": "how many real persons it takes, with a bundled head and with a fresh one",
+    "realism": "rendered and real footage in numbers",
 }
+TAKES_REAL = ("decoding", "transfer", "fewshot", "realism")
 # settings that show that a part works, in seconds; the numbers mean nothing
 QUICK: dict[str, dict[str, Any]] = {
     "whole": {"sizes": ((32, 32),), "batches": 1, "rendering": {"persons": (1,), "scenarios": (1,), "segments": 1},
@@ -30,6 +34,9 @@ QUICK: dict[str, dict[str, Any]] = {
     "growth": {"sizes": (4, 8), "repeats": 1},
     "cost": {"heights": (32,), "frames": (4, 8), "default": (32, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
     "predicting": {"files": 1, "repeats": 1, "modules": ("har", "experiments")},
+    "transfer": {"crowd": None, "seeds": (0,), "fast": True, "log": None},
+    "fewshot": {"counts": (1,), "draws": 1, "epochs": 2},
+    "realism": {"every": 40},
 }
 
 
@@ -50,7 +57,7 @@ def run_part(name: str, root: str | Path, *, real: str | Path | None = None, qui
     if name not in PARTS:
         raise ValueError(f"there is no benchmark {name!r}; the benchmarks are {', '.join(PARTS)}")
     settings = dict(QUICK[name]) if quick else {}
-    if real is not None and name == "decoding":
+    if real is not None and name in TAKES_REAL:
         settings["real"] = real
     rows = importlib.import_module(f"benchmarks.{name}").run(root, **settings)
     if results_dir is not None and not quick:

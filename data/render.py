@@ -233,6 +233,7 @@ class Scene:
     build: Build
     folds: np.ndarray
     blur: float = 0.55
+    crisp: float = 0.0  # how much the camera raises edges: an unsharp mask, as video cameras of the time have it
     noise: float = 2.0
     gain: float = 0.006
     quality: int = 85
@@ -243,7 +244,7 @@ class Scene:
 def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
     """A lawn or a square seen from above: grain stretched sideways, a slow gradient, sometimes a strip at the top."""
     rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
-    grain = cloud(rng, (rng.uniform(0.4, 0.9), rng.uniform(0.8, 2.5))) * rng.uniform(2.0, 6.0) * (0.5 + 0.9 * rows)
+    grain = cloud(rng, (rng.uniform(0.3, 0.9), rng.uniform(0.5, 2.5))) * rng.uniform(2.0, 9.0) * (0.5 + 0.9 * rows)
     patches = cloud(rng, (rng.uniform(1, 4), rng.uniform(8, 40))) * rng.uniform(0.8, 3.5)
     level = rng.normal(131, 9 * spread) + rng.normal(0, 10 * spread) * (rows - 0.5)
     band = rng.uniform(0, 12) * np.exp(-(((rows - rng.uniform(0.3, 0.7)) / rng.uniform(0.05, 0.2)) ** 2))
@@ -331,9 +332,11 @@ class Renderer:
         return self.finish(picture, f)
 
     def finish(self, picture: np.ndarray, f: int) -> np.ndarray:
-        """Blur of the lens, noise, gain and compression."""
+        """Blur of the lens, raised edges, noise, gain and compression."""
         scene = self.scene
         picture = cv2.GaussianBlur(picture, (0, 0), scene.blur) if scene.blur > 0.2 else picture
+        if scene.crisp:
+            picture = picture + np.float32(scene.crisp) * (picture - cv2.GaussianBlur(picture, (0, 0), 1.0))
         y, x = self.rolls[f]
         picture = picture * np.float32(self.gains[f]) + self.bank[y : y + HEIGHT, x : x + WIDTH]
         picture = np.clip(picture, 0, 255).astype(np.uint8)

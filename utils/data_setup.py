@@ -221,11 +221,14 @@ class ClipTransform:
         size: Height and width of the clip in pixels.
         pool: "none" keeps the frames; "mean" averages them into one, the ghost frame.
         channels: 1, or 3 to repeat the grey picture for a three-channel network.
+        gap: Motion as colour: above 0, the three channels are the frames `gap` before, at and `gap` after a moment
+            instead of one picture three times, and frames come in such threes; see `with_neighbours`.
     """
 
     size: tuple[int, int] = (96, 128)
     pool: str = "none"
     channels: int = 1
+    gap: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "size", tuple(int(side) for side in self.size))
@@ -235,26 +238,43 @@ class ClipTransform:
             raise ValueError(f'pool is {self.pool!r}; it takes "none" or "mean"')
         if self.channels not in (1, 3):
             raise ValueError(f"channels is {self.channels}; it takes 1 or 3")
+        if self.gap < 0 or (self.gap and (self.channels, self.pool) != (3, "none")):
+            raise ValueError(f"gap is {self.gap} with channels {self.channels} and pool {self.pool!r}; it takes 0, "
+                             'or a number of frames with 3 channels and pool "none"')
+
+    def with_neighbours(self, indices: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """Return the frames to read for the moments `indices`: themselves, or threes that stay inside start..stop."""
+        if not self.gap:
+            return indices
+        threes = indices[:, None] + np.array([-self.gap, 0, self.gap])  # (T, 3)
+        return threes.clip(start, stop - 1).ravel()
 
     def __call__(self, frames: np.ndarray) -> Tensor:
-        """Turn frames (T0, H0, W0) uint8 into a clip (T, C, H, W) float32 in [0, 1]; T is 1 when pooling."""
+        """Turn frames (T0, H0, W0) uint8 into a clip (T, C, H, W) float32 in [0, 1].
+
+        T is 1 when pooling, T0 / 3 with a gap, else T0.
+        """
         if frames.ndim != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
             raise ValueError(f"the transform got {frames.dtype} of shape {frames.shape}; it takes grey frames "
                              "(T, H, W) uint8")
+        if self.gap and len(frames) % 3:
+            raise ValueError(f"the transform got {len(frames)} frames; with gap {self.gap} they come in threes")
         pictures = frames.mean(axis=0, keepdims=True, dtype=np.float32) if self.pool == "mean" else frames
         clip = np.empty((len(pictures), *self.size), dtype=np.float32)
         for fitted, picture in zip(clip, pictures, strict=True):
             fitted[:] = self._fitted(picture.astype(np.float32))
         clip *= 1 / 255
+        if self.gap:
+            return torch.from_numpy(clip).unflatten(0, (-1, 3))  # (T, 3, H, W)
         return torch.from_numpy(clip)[:, None].expand(-1, self.channels, -1, -1)
 
     def frames_out(self, frames_in: int) -> int:
-        """Return how many frames a clip of `frames_in` sampled frames has."""
-        return 1 if self.pool == "mean" else frames_in
+        """Return how many pictures a clip of `frames_in` frames has."""
+        return 1 if self.pool == "mean" else frames_in // 3 if self.gap else frames_in
 
     def to_config(self) -> dict[str, Any]:
         """Describe the transform in plain values, from which `make_transform` builds it again."""
-        return {"size": list(self.size), "pool": self.pool, "channels": self.channels}
+        return {"size": list(self.size), "pool": self.pool, "channels": self.channels, "gap": self.gap}
 
     def _fitted(self, picture: np.ndarray) -> np.ndarray:
         picture = self._padded(picture)
@@ -355,8 +375,9 @@ class ClipSource:
     def load(self, index: int, rng: np.random.Generator | None = None) -> Tensor:
         """Read segment `index` as a clip (T, C, H, W); VideoError when its file cannot give the frames."""
         segment = self.segments[index]
-        frames = read_frames(segment.video.path, segment.start + self.sampler(len(segment), rng))
-        clip = self.transform(frames)
+        chosen = segment.start + self.sampler(len(segment), rng)
+        wanted = self.transform.with_neighbours(chosen, segment.start, segment.stop)
+        clip = self.transform(read_frames(segment.video.path, wanted))
         return clip if rng is None or self.augment is None else self.augment(clip, rng)
 
 

@@ -174,7 +174,8 @@ class _Job:
         indices = []
         for segment in segments:
             rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
-            indices.append(segment.start + sampler(len(segment), rng))
+            chosen = segment.start + sampler(len(segment), rng)
+            indices.append(transform.with_neighbours(chosen, segment.start, segment.stop))
         longest = max(transform.frames_out(len(chosen)) for chosen in indices)
         shape = (len(segments), 2 if mirrored else 1, longest, int(backbone.feature_dim))
         description = {

@@ -61,6 +61,18 @@ def score(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
             "interval": list(wilson_interval(correct, n))}
 
 
+def calibration_error(probs: np.ndarray, labels: np.ndarray, *, bins: int = 10) -> float:
+    """Return the expected calibration error of probabilities (N, K): how far confidence is from being right, 0 to 1.
+
+    Answers are sorted into `bins` equal ranges of confidence; it is the mean distance between confidence and accuracy,
+    weighted by the number of answers (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, eq. 3).
+    """
+    from torchmetrics.functional.classification import multiclass_calibration_error  # a second to import
+
+    predicted, true = torch.from_numpy(np.asarray(probs, np.float32)), torch.as_tensor(np.asarray(labels))
+    return float(multiclass_calibration_error(predicted, true, num_classes=predicted.shape[1], n_bins=bins))
+
+
 def per_class(log_probs: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return {class: {"correct", "n"}} in the order of `classes`, whose positions are the labels."""
     counts = confusion(log_probs, labels, len(classes))

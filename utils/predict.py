@@ -117,11 +117,15 @@ def parts(start: int, stop: int, span: int | None) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
-def windows(start: int, stop: int, span: int | None) -> list[tuple[int, int]]:
-    """Slide a window of `span` frames over start..stop, a quarter of it a step; all of it when it is no longer."""
+def windows(start: int, stop: int, span: int | None, stride: int = 1) -> list[tuple[int, int]]:
+    """Slide a window of `span` frames over start..stop; all of it when it is no longer.
+
+    It moves by about a quarter of itself, in whole strides: windows then share their frames, which are encoded once.
+    """
     if span is None or stop - start <= span:
         return [(start, stop)]
-    return [(a, a + span) for a in range(start, stop - span + 1, max(1, span // 4))]
+    step = max(1, round(span / 4 / stride)) * stride
+    return [(a, a + span) for a in range(start, stop - span + 1, step)]
 
 
 def lively(pictures: Iterable[np.ndarray]) -> list[int]:
@@ -149,15 +153,15 @@ def _predict(
     end = length if stop is None else stop
     if not 0 <= start < end <= length:
         raise ValueError(f"{name} has {length} frames, not {start}..{end}; give 0 <= start < stop <= {length}")
-    cut = windows if isinstance(recogniser.sampler, Window) else parts
-    looks = [a + recogniser.sampler(b - a) for a, b in cut(start, end, recogniser.span)]
-    frames = np.unique(np.concatenate(looks))  # each is read once, and encoded once, however many windows share it
+    looks = _looks(recogniser, start, end)
+    frames = np.unique(recogniser.transform.with_neighbours(np.concatenate(looks), start, end))  # each is read once
     pictures = _grey(video)[frames] if isinstance(video, np.ndarray) else read_frames(video, frames)
     places = [np.searchsorted(frames, look) for look in looks]
-    voices = lively(pictures[place] for place in places) if cut is windows else range(len(places))
-    features = _features(recogniser, pictures, [places[part] for part in voices])
-    log_probs, frame_probs = _run(recogniser.model, features, with_frames=with_frames)
+    sliding = isinstance(recogniser.sampler, Window)
+    voices = lively(pictures[place] for place in places) if sliding else range(len(places))
     chosen = [looks[part] for part in voices]
+    features = _features(recogniser, pictures, frames, chosen, start, end)
+    log_probs, frame_probs = _run(recogniser.model, features, with_frames=with_frames)
     probs = log_probs.exp().mean(0)  # parts count alike, as a video's segments do
     answer = {k: float(p) for k, p in zip(recogniser.classes, probs / probs.sum(), strict=True)}
     return Prediction(
@@ -167,14 +171,27 @@ def _predict(
     )  # fmt: skip
 
 
-def _features(recogniser: Recogniser, pictures: np.ndarray, places: Sequence[np.ndarray]) -> list[Tensor]:
-    """Encode the parts of a video, given as places among its pictures (U, H, W), into features (T_i, D) each."""
+def _looks(recogniser: Recogniser, start: int, stop: int) -> list[np.ndarray]:
+    """Choose the frames of each part of start..stop: of a sliding window when the sampler is one."""
+    sampler, span = recogniser.sampler, recogniser.span
+    cut = windows(start, stop, span, sampler.stride) if isinstance(sampler, Window) else parts(start, stop, span)
+    return [a + sampler(b - a) for a, b in cut]
+
+
+def _features(
+    recogniser: Recogniser, pictures: np.ndarray, frames: np.ndarray, looks: Sequence[np.ndarray], start: int, stop: int
+) -> list[Tensor]:
+    """Encode looks (T_i,) at a video, whose pictures (U, H, W) of the frames (U,) are there, into (T_i, D) each."""
     transform, encode = recogniser.transform, recogniser.encoder.encode
+
+    def clip(moments: np.ndarray) -> Tensor:
+        return transform(pictures[np.searchsorted(frames, transform.with_neighbours(moments, start, stop))])
+
     if transform.pool == "none":
-        used = np.unique(np.concatenate(places))
-        features = torch.from_numpy(encode(transform(pictures[used])))
-        return [features[torch.from_numpy(np.searchsorted(used, place))] for place in places]
-    clips = [transform(pictures[place]) for place in places]
+        used = np.unique(np.concatenate(looks))  # encoded once, however many windows share it
+        features = torch.from_numpy(encode(clip(used)))
+        return [features[torch.from_numpy(np.searchsorted(used, look))] for look in looks]
+    clips = [clip(look) for look in looks]
     return list(torch.from_numpy(encode(torch.cat(clips))).split([len(clip) for clip in clips]))
 
 

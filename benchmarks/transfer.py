@@ -1,0 +1,128 @@
+"""Does it carry over? Recognisers trained on rendered people only, asked about rendered strangers and about real ones.
+
+Knows the ablation: which experiment, trained on what, read how. The rendered validation persons are there to choose by;
+real clips are a thermometer that nothing is chosen, trained or calibrated on, and every reading of it is written down.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.measure import Row
+from experiments import Result, evaluate_checkpoint, name_of, run_experiment
+from utils.metrics import calibration_error
+from utils.store import CACHE
+
+CROWD = "Data/KTH-Synth-Crowd"
+READINGS = "real_clips.csv"
+READING_COLUMNS = ("date", "recogniser", "weights", "seed", "segments_right", "segments", "files_right", "files",
+                   "calibration_error")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the ablation: an experiment, how it is trained, how it is read."""
+
+    experiment: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    every_window: bool = False
+
+
+def variants(crowd: str | Path | None) -> dict[str, Variant]:
+    """Return the rows by name; each differs in one thing from a row above it. Without a crowd, its rows are missing."""
+    rows = {
+        "grey, average": Variant("average_window"),
+        "grey, GRU": Variant("gru"),
+        "motion as colour, average": Variant("motion"),
+        "motion as colour, GRU": Variant("motion_gru"),
+        "motion as colour, GRU, every window": Variant("motion_gru", every_window=True),
+    }
+    if crowd is not None:
+        more = {"extra_root": str(crowd)}
+        rows |= {
+            "grey, GRU, crowd": Variant("gru", more),
+            "motion as colour, average, crowd": Variant("motion", more),
+            "motion as colour, GRU, crowd": Variant("motion_gru", more),
+            "motion as colour, GRU, crowd, every window": Variant("motion_gru", more, every_window=True),
+            "motion as colour, GRU, crowd, mirrored": Variant("motion_gru", {**more, "mirrored": True}),
+            "motion as colour, GRU, crowd, mirrored, every window": Variant(
+                "motion_gru", {**more, "mirrored": True}, every_window=True),
+        }
+    return rows
+
+
+def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path | None = CROWD,
+        seeds: Sequence[int] = (0, 1, 2), fast: bool = False, runs_dir: str | Path = "runs",
+        cache_dir: str | Path | None = CACHE, log: str | Path | None = "results") -> list[Row]:
+    """Train what is not trained yet, and read every row on rendered validation persons and on real clips.
+
+    Args:
+        root: KTH-Synth.
+        real: Real clips in KTH's layout; None reads none.
+        crowd: The rendered crowd; its rows are left out when it is None or not there.
+        seeds: Of the heads.
+        fast: Train a sliver, to see that it works.
+        runs_dir: Where runs are kept and found again.
+        cache_dir: Where features are kept.
+        log: Folder of the list of readings of the real clips; None writes none.
+    """
+    there = crowd if crowd is not None and (Path(crowd) / "segments.csv").is_file() else None
+    rows = []
+    for name, variant in variants(there).items():
+        results: dict[str, list[Result]] = {}
+        for seed in seeds:
+            trained = run_experiment(variant.experiment, root=root, seed=seed, fast=fast, results_dir=None,
+                                     runs_dir=runs_dir, cache_dir=cache_dir, progress=False, **variant.recipe)
+            for task, folder, split in _asked(root, real):
+                result = evaluate_checkpoint(trained.run, folder, split=split, runs_dir=runs_dir, cache_dir=cache_dir,
+                                             every_window=variant.every_window, progress=False)
+                results.setdefault(task, []).append(result)
+                if log is not None and folder == real:
+                    write_reading(Path(log) / READINGS, result, name)
+        rows += [row for task, found in results.items() for row in _rows(task, name, found)]
+    return sorted(rows, key=lambda row: row.task)
+
+
+def _asked(root: str | Path, real: str | Path | None) -> list[tuple[str, str | Path, str]]:
+    asked: list[tuple[str, str | Path, str]] = [(f"{name_of(root)}, validation persons", root, "validation")]
+    return asked if real is None else [*asked, ("real KTH clips, nothing trained on them", real, "all")]
+
+
+def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
+    rows = []
+    for level in ("segment", "video"):
+        scores = [getattr(result, level) for result in results]
+        percent = [100 * score["accuracy"] for score in scores]
+        note = f"{' '.join(str(score['correct']) for score in scores)} of {scores[0]['n']}"
+        if level == "segment":
+            note += f"; calibration error {statistics.mean(map(error_of, results)):.3f}"
+        rows.append(Row(f"{task}, {level}s", name, statistics.mean(percent), "%", None, min(percent), max(percent),
+                        len(results), note))
+    return rows
+
+
+def error_of(result: Result) -> float:
+    """Return the expected calibration error of a result's segments."""
+    probs = np.array([[item["probs"][action] for action in result.classes] for item in result.items])
+    return calibration_error(probs, np.array([result.classes.index(item["label"]) for item in result.items]))
+
+
+def write_reading(path: Path, result: Result, name: str) -> None:
+    """Add a dated line to the list of readings; the file is made when it is not there."""
+    new = not path.is_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(READING_COLUMNS)
+        writer.writerow((date.today().isoformat(), name, result.about["weights"], result.about["seed"],
+                         result.segment["correct"], result.segment["n"], result.video["correct"], result.video["n"],
+                         f"{error_of(result):.3f}"))
