@@ -253,7 +253,8 @@ def run_experiment(
     data_name = data_name or name_of(root)
     splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
     if chosen.extra_root is not None:
-        splits["train"] += find_segments(chosen.extra_root, whole_files=experiment.whole_file)
+        more = find_segments(chosen.extra_root, whole_files=experiment.whole_file)
+        splits["train"] += more[:: FAST_STEP if chosen.fast else 1]
     set_seed(chosen.seed)  # random weights are then the same ones every time
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
     config = _run_config(experiment, chosen, data_name, splits, backbone)
@@ -476,23 +477,24 @@ def evaluate_checkpoint(
     if not segments:
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
     _warn_of_training_persons(segments, extra, data_name or name_of(root))
-    if every_window and isinstance(recogniser.sampler, Window):
-        segments = _windows_of(segments, recogniser.sampler)
-    dataset = feature_dataset(model.backbone, segments, sampler=recogniser.sampler, transform=recogniser.transform,
+    asked = _windows_of(segments, recogniser.sampler) if every_window else segments
+    dataset = feature_dataset(model.backbone, asked, sampler=recogniser.sampler, transform=recogniser.transform,
                               cache_dir=cache_dir, progress=progress)
     output = evaluate(model.head, create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"])
     about = _about(extra, model.head, seconds=time.perf_counter() - started)
-    keys = [f"{segment.video.path} {segment.index}" for segment in dataset.segments]
-    log_probs, first = metrics.to_video_level(output.log_probs, keys)
-    result = measure(log_probs, [dataset.segments[index] for index in first], experiment=extra["experiment"],
-                     data=data_name or name_of(root), split=split, about=about)
+    log_probs, segments = _by_segment(output.log_probs, dataset.segments) if every_window else (
+        output.log_probs, dataset.segments)
+    result = measure(log_probs, segments, experiment=extra["experiment"], data=data_name or name_of(root), split=split,
+                     about=about)
     if results_dir is not None:
         record(result, results_dir)
     return result
 
 
-def _windows_of(segments: Sequence[Segment], sampler: Window) -> list[Segment]:
+def _windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
     """Cut each segment into stretches of a window's reach, half of it apart and evenly spread; they keep its index."""
+    if not isinstance(sampler, Window):
+        return list(segments)
     reach = _span(sampler, segments)
     pieces = []
     for segment in segments:
@@ -500,6 +502,12 @@ def _windows_of(segments: Sequence[Segment], sampler: Window) -> list[Segment]:
         starts = segment.start + np.linspace(0, room, 1 + -(-room // (reach // 2))).round().astype(int)
         pieces += [dataclasses.replace(segment, start=int(a), stop=min(int(a) + reach, segment.stop)) for a in starts]
     return pieces
+
+
+def _by_segment(log_probs: np.ndarray, pieces: Sequence[Segment]) -> tuple[np.ndarray, list[Segment]]:
+    """Average the probabilities of each segment's pieces."""
+    log_probs, first = metrics.to_video_level(log_probs, [(piece.video.path, piece.index) for piece in pieces])
+    return log_probs, [pieces[index] for index in first]
 
 
 def measure(

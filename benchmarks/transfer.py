@@ -85,7 +85,7 @@ def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path |
                 result = evaluate_checkpoint(trained.run, folder, split=split, runs_dir=runs_dir, cache_dir=cache_dir,
                                              every_window=variant.every_window, progress=False)
                 results.setdefault(task, []).append(result)
-                if log is not None and folder == real:
+                if log is not None and split == "all":
                     write_reading(Path(log) / READINGS, result, name)
         rows += [row for task, found in results.items() for row in _rows(task, name, found)]
     return sorted(rows, key=lambda row: row.task)

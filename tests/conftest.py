@@ -52,7 +52,7 @@ def _make_kth(root, *, persons=(11, 19, 22), actions=ACTIONS, scenarios=(1,), se
     root, rows = Path(root), ["video,segment,start,stop"]
     for action in actions:
         for person in persons:
-            split = next(name for name, members in SPLITS.items() if person in members)
+            split = next((name for name, members in SPLITS.items() if person in members), "")
             folder = root / split / action if split_folders else root / action
             for scenario in scenarios:
                 name = f"person{person:02d}_{action}_d{scenario}"

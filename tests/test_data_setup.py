@@ -211,9 +211,29 @@ def test_three_channels_repeat_the_grey():
     assert clip.shape == (1, 3, 8, 8) and torch.equal(clip[:, 0], clip[:, 2])
 
 
+def test_motion_as_colour_shows_three_neighbours_in_one_picture():
+    transform = ClipTransform(size=(8, 8), channels=3, gap=2)
+    wanted = transform.with_neighbours(np.array([10, 14, 19]), 10, 20)
+    assert wanted.tolist() == [10, 10, 12, 12, 14, 16, 17, 19, 19]  # inside the segment
+    clip = transform(np.stack([np.full((8, 8), value, np.uint8) for value in wanted]))
+    assert clip.shape == (3, 3, 8, 8) and transform.frames_out(9) == 3
+    assert (255 * clip[:, :, 0, 0]).round().tolist() == [[10, 10, 12], [12, 14, 16], [17, 19, 19]]
+    assert make_transform(transform.to_config()) == transform
+    assert ClipTransform().with_neighbours(np.array([1, 2]), 0, 9).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="got 4 frames; with gap 2 they come in threes"):
+        transform(np.zeros((4, 8, 8), np.uint8))
+
+
+def test_a_clip_source_reads_the_neighbours_of_its_segment(numbered_video):
+    segment = Segment(Video(numbered_video, "boxing", 1, 1), 0, 10, 20)
+    source = ClipSource([segment], sampler=Window(2, 9), transform=ClipTransform(size=(4, 4), channels=3, gap=3))
+    values = (source.load(0)[:, :, 0, 0] * 255 / 5).round().tolist()  # a frame's grey tells its number
+    assert values == [[10, 10, 13], [16, 19, 19]]
+
+
 def test_transforms_survive_their_config():
     transform = ClipTransform(size=(48, 64), pool="mean", channels=3)
-    assert transform.to_config() == {"size": [48, 64], "pool": "mean", "channels": 3}
+    assert transform.to_config() == {"size": [48, 64], "pool": "mean", "channels": 3, "gap": 0}
     assert make_transform(transform.to_config()) == transform
     assert transform.frames_out(16) == 1 and ClipTransform().frames_out(16) == 16
     with pytest.raises(ValueError, match="ClipTransform has no setting blur"):
@@ -222,6 +242,8 @@ def test_transforms_survive_their_config():
 
 @pytest.mark.parametrize("settings, message", [
     ({"pool": "max"}, "pool is 'max'"), ({"channels": 2}, "channels is 2"), ({"size": (0, 4)}, "size is"),
+    ({"gap": 2}, "gap is 2 with channels 1"), ({"gap": -1, "channels": 3}, "gap is -1"),
+    ({"gap": 2, "channels": 3, "pool": "mean"}, "gap is 2 with channels 3 and pool 'mean'"),
 ])
 def test_impossible_transforms(settings, message):
     with pytest.raises(ValueError, match=message):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import experiments
-from data.kth import ACTIONS, SPLITS
+from data.kth import ACTIONS, SPLITS, find_segments
 from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recogniser, resolve, run_experiment
 from models.backbone import EfficientNetBackbone, save_backbone
 from models.temporal import HEADS
@@ -35,7 +35,8 @@ class GridBackbone(nn.Module):
         return f"grid {self.scale.item()}"
 
     def forward(self, pictures):
-        cells = nn.functional.adaptive_avg_pool2d(pictures.flatten(0, -4), (8, 6)).flatten(1)
+        grey = pictures.flatten(0, -4).mean(1, keepdim=True)
+        cells = nn.functional.adaptive_avg_pool2d(grey, (8, 6)).flatten(1)
         return (self.scale * cells).unflatten(0, pictures.shape[:-3])
 
 
@@ -112,6 +113,32 @@ def test_fine_tuning_changes_the_last_stages_only(monkeypatch, make_kth, tmp_pat
     assert changed == {"7", "8"} and result.about["weights"] == "start.pth, 2 stages tuned"
     with pytest.raises(ValueError, match="stages tuned"):
         experiments.export_recogniser(result.run)
+
+
+def test_a_crowd_is_trained_on_too(lab, make_kth, tmp_path):
+    crowd = make_kth(tmp_path / "Crowd", persons=(101, 102), length=8)
+    result = lab.run("gru", epochs=1, extra_root=str(crowd))
+    assert result.about["trained_on"] == "Discs + Crowd"
+    assert lab.run("gru", epochs=1).run != result.run
+    extra = load_checkpoint(Path(result.run) / "best.pth")["extra"]
+    assert extra["data"] == "Discs" and extra["extra_data"] == "Crowd"
+
+
+def test_a_crowd_with_the_same_persons_is_refused(lab, make_kth, tmp_path):
+    same = make_kth(tmp_path / "Same", persons=(22,), length=8)
+    with pytest.raises(ValueError, match="person22"):
+        lab.run("gru", epochs=1, extra_root=str(same))
+
+
+def test_every_window_of_a_segment_is_heard(lab):
+    window = experiments.Window(2, 2)
+    segments = find_segments(lab.root)[:2]  # of eight frames: reach 3, half of it 1
+    pieces = experiments._windows_of(segments, window)
+    assert [(p.start - segments[0].start, len(p)) for p in pieces if p.index == 0] == [(s, 3) for s in range(6)]
+    assert experiments._windows_of(segments, experiments.Window(8, 4))[0].stop == segments[0].stop  # one, too short
+    result = lab.run("gru", epochs=1)
+    heard = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False, every_window=True)
+    assert heard.segment["n"] == result.segment["n"] and heard.video["n"] == result.video["n"]
 
 
 def test_what_can_be_told_apart_is_learned(lab):
@@ -294,7 +321,7 @@ class TestCheckpoints:
         result = lab.run("ghost", seed=2)
         extra = load_checkpoint(Path(result.run) / "best.pth")["extra"]
         assert extra["classes"] == list(ACTIONS) and extra["sampler"] == {"name": "uniform", "frames": 8}
-        assert extra["transform"] == {"size": [24, 32], "pool": "mean", "channels": 1}
+        assert extra["transform"] == {"size": [24, 32], "pool": "mean", "channels": 1, "gap": 0}
         assert extra["head"]["name"] == "average" and extra["seed"] == 2 and extra["span"] == 8
         assert extra["versions"]["torch"] == str(torch.__version__)
 

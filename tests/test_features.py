@@ -61,6 +61,29 @@ def segments(tiny_kth):
     return find_segments(tiny_kth)
 
 
+def test_motion_as_colour_is_encoded_as_it_is_shown(segments):
+    """Features of threes of neighbouring frames: those of the very clips that a ClipSource reads."""
+    how = {"sampler": Uniform(3), "transform": ClipTransform(size=(8, 8), channels=3, gap=2)}
+    store = build_features(Channels(), segments[:4], cache_dir=None, progress=False, **how)
+    source = ClipSource(segments[:4], **how)
+    for index in range(4):
+        clip = source.load(index)  # (T, 3, H, W)
+        assert torch.allclose(store.load(index), clip.mean((2, 3)), atol=1e-3)
+    assert store.load(0).shape == (3, 3)
+
+
+class Channels(nn.Module):
+    """Features (N, 3): how bright each channel is."""
+
+    feature_dim = 3
+
+    def fingerprint(self):
+        return "channels"
+
+    def forward(self, pictures):
+        return pictures.mean((2, 3))
+
+
 @pytest.fixture(scope="module")
 def expected(segments):
     return build_features(Eye(), segments, cache_dir=None, **HOW)

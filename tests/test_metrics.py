@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.metrics import confusion, per_class, score, to_video_level, wilson_interval
+from utils.metrics import calibration_error, confusion, per_class, score, to_video_level, wilson_interval
 
 
 def test_wilson_interval_at_ninety_percent_of_216_videos():
@@ -82,3 +82,9 @@ def test_predictions_that_are_not_numbers_are_refused():
         score(np.zeros((2, 2)), np.zeros(3))
     with pytest.raises(ValueError, match=r"expected \(N, K\)"):
         score(np.zeros(4), np.zeros(4))
+
+
+def test_calibration_is_the_distance_between_confidence_and_being_right():
+    probs = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.3, 0.7]])
+    assert calibration_error(probs, np.array([0, 0, 1, 0])) == pytest.approx(0.5 * 0.1 + 0.5 * 0.2, abs=1e-6)
+    assert calibration_error(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1])) == pytest.approx(0, abs=1e-6)

@@ -35,6 +35,23 @@ class Reader(FrameAverage):
         return features.clamp_min(1e-9).log()
 
 
+class Movement(nn.Module):
+    """Features (N, 2): whether the last channel is brighter than the first."""
+
+    def forward(self, pictures):
+        brighter = (pictures[:, 2] - pictures[:, 0]).mean((1, 2)).gt(0).float()
+        return torch.stack([1 - brighter, brighter], -1)
+
+
+def test_motion_as_colour_is_predicted_from_neighbouring_frames():
+    model = VideoClassifier(backbone=Movement(), head=Reader()).eval()
+    transform = ClipTransform(size=(6, 8), channels=3, gap=1)
+    seeing = Recogniser(model, Window(2, 2), transform, CLASSES, 3)
+    brightening = greys(*range(0, 200, 10))
+    assert predict_video(seeing, brightening).probs["bright"] == pytest.approx(1, abs=1e-4)
+    assert predict_video(seeing, brightening[::-1].copy()).probs["dark"] == pytest.approx(1, abs=1e-4)
+
+
 def recogniser(sampler=Uniform(4), *, pool="none", span=None):  # noqa: B008
     model = VideoClassifier(backbone=Brightness(), head=Reader()).eval()
     return Recogniser(model, sampler, ClipTransform(size=(6, 8), pool=pool), CLASSES, span)
@@ -181,6 +198,11 @@ def test_a_codec_that_opencv_reads_is_not_needed_for_arrays(monkeypatch):
 )  # fmt: skip
 def test_windows_slide_by_a_quarter(start, stop, span, expected):
     assert predict.windows(start, stop, span) == expected
+
+
+def test_windows_move_in_whole_strides_so_that_they_share_frames():
+    starts = [a for a, _ in predict.windows(0, 61, 29, 4)]
+    assert starts == [0, 8, 16, 24, 32] and all(b - a == 29 for a, b in predict.windows(0, 61, 29, 4))
 
 
 def test_windows_without_movement_have_no_voice():

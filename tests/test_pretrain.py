@@ -12,7 +12,7 @@ from data.kth import ACTIONS
 from models.backbone import EfficientNetBackbone, read_card
 from utils.data_setup import ClipTransform
 
-SMALL = ClipTransform(size=(48, 64))
+SMALL = ClipTransform(size=(48, 64), channels=3, gap=pretrain.GAP)
 
 
 def first(count, **settings):
@@ -27,7 +27,7 @@ def batch(rows):
 def test_the_crowd_is_reproducible_and_its_streams_differ():
     (a, _), (b, _), (c, _) = first(1)[0], first(1)[0], first(1, stream=1)[0]
     assert torch.equal(a, b) and not torch.equal(a, c)
-    assert a.shape == (1, 48, 64) and a.min() >= 0 and a.max() <= 1
+    assert a.shape == (3, 48, 64) and a.min() >= 0 and a.max() <= 1
 
 
 def test_the_crowd_shares_no_random_stream_with_the_default_data_set(monkeypatch):
@@ -57,6 +57,41 @@ def test_targets_point_at_the_body():
     assert target.joints[2, 1] < target.joints[0, 1]  # and rows grow downwards
 
 
+def test_speeds_are_those_of_the_body():
+    rng = np.random.default_rng(3)
+    shot, action = pretrain.draw_shot(rng)
+    while action != "running":
+        shot, action = pretrain.draw_shot(rng)
+    middle = sum(shot.segments[0]) // 2
+    target = pretrain.describe(shot, middle, action, gap=2)
+    pelvis = shot.joints[middle + 2, 0] - shot.joints[middle - 2, 0]
+    expected = pelvis[0] / shot.scene.build.stature * 25 / 4 / pretrain.SPEED_SCALE
+    assert target.moving == 1 and target.speed[0, 0] == pytest.approx(expected)
+    assert 0.4 < abs(target.speed[0, 0]) * pretrain.SPEED_SCALE < 3  # statures a second of a runner
+    still = pretrain.describe(shot, middle, action)
+    assert still.moving == 0 and not still.speed.any()
+    assert pretrain.describe(shot, 1, action, gap=2).moving in (0, 1)
+    assert pretrain.neighbours(10, 1, 2).tolist() == [0, 1, 3] and pretrain.neighbours(10, 9, 2).tolist() == [7, 9, 9]
+
+
+def test_somebody_who_comes_from_nowhere_has_no_speed():
+    rng = np.random.default_rng(4)
+    shot, action = pretrain.draw_shot(rng)
+    while action != "jogging":
+        shot, action = pretrain.draw_shot(rng)
+    entering = int(np.flatnonzero(shot.joints[:, 0, 0] < 1e3)[0])
+    assert pretrain.describe(shot, entering, action, gap=2).moving == 0
+
+
+def test_the_three_pictures_of_a_moment_are_degraded_alike():
+    rng = np.random.default_rng(0)
+    pictures = np.repeat(rng.integers(0, 255, (1, 12, 16), dtype=np.uint8), 3, axis=0)
+    for _ in range(20):
+        changed = pretrain.degrade(pictures, rng)
+        assert changed.dtype == np.uint8 and changed.shape == pictures.shape
+        assert (changed == changed[0]).all()
+
+
 def test_an_empty_scene_has_no_joints_to_learn():
     rng = np.random.default_rng(1)
     shot, action = pretrain.draw_shot(rng)
@@ -68,11 +103,12 @@ def test_an_empty_scene_has_no_joints_to_learn():
     out = {
         "joints": torch.ones(2, 21, 2),
         "pose": torch.ones(2, 21, 3),
+        "speed": torch.ones(2, 21, 2),
         "presence": torch.zeros(2, 1),
         "action": torch.zeros(2, 6),
     }
     parts = pretrain.losses(out, batch(rows))
-    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["action"] == 0
+    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["speed"] == 0 and parts["action"] == 0
     assert parts["presence"] == pytest.approx(np.log(2))
 
 
@@ -81,11 +117,12 @@ def test_perfect_answers_cost_nothing_but_the_smoothing():
     out = {
         "joints": target["joints"],
         "pose": target["pose"],
+        "speed": target["speed"],
         "presence": 40 * (2 * target["present"][:, None] - 1),
         "action": 40 * torch.nn.functional.one_hot(target["action"], 6).float(),
     }
     parts = pretrain.losses(out, target)
-    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["presence"] < 1e-6
+    assert parts["joints"] == 0 and parts["pose"] == 0 and parts["speed"] == 0 and parts["presence"] < 1e-6
 
 
 def test_two_steps_write_weights_that_load_with_their_card(tmp_path, monkeypatch):

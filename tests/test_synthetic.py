@@ -91,7 +91,7 @@ def test_a_walker_always_touches_the_ground_and_a_runner_flies():
 
 
 @pytest.mark.parametrize(
-    ("action", "low", "high"), [("walking", 0.8, 1.5), ("jogging", 1.4, 2.4), ("running", 1.9, 3.6)]
+    ("action", "low", "high"), [("walking", 0.85, 1.6), ("jogging", 1.4, 2.6), ("running", 2.0, 3.9)]
 )
 def test_speeds_are_those_of_people(action, low, high):
     rng = np.random.default_rng(0)
@@ -221,6 +221,21 @@ def test_files_carry_kths_names_and_annotations(rendered):
     assert {s.video.name for s in segments} == {f"person{p:02d}_{a}_d1" for p in (1, 22) for a in ("running", "boxing")}
     assert len(segments) == 8 and all(0 <= s.start < s.stop <= kth.probe(s.video.path) for s in segments)
     assert {kth.split_of(s.video.person) for s in segments} == {"validation", "test"}
+
+
+def test_a_crowd_is_of_other_persons_who_do_everything_once(tmp_path):
+    root = synthetic.render_crowd(tmp_path / "crowd", persons=2, progress=False, workers=1)
+    segments = kth.find_segments(root)
+    assert {s.video.person for s in segments} == {101, 102} and len(segments) == 12
+    assert {s.video.action for s in segments if s.video.person == 101} == set(kth.ACTIONS)
+    assert {s.video.scenario for s in segments} == {1, 2, 3, 4}
+    assert synthetic.make_person(0, 101, synthetic.CROWD_SPREAD) != synthetic.make_person(0, 101)
+    before = {path: path.stat().st_mtime_ns for path in root.glob("*/*.avi")}
+    synthetic.render_crowd(root, persons=3, progress=False, workers=1)  # a larger crowd keeps the smaller one
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert len(kth.find_segments(root)) == 18
+    with pytest.raises(ValueError, match="a crowd of 0 persons"):
+        synthetic.render_crowd(tmp_path / "none", persons=0)
 
 
 def test_videos_are_160_by_120_at_25_frames_a_second(rendered):
