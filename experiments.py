@@ -144,6 +144,9 @@ class Recipe:
             persons a gain when training clips are few (`python har.py bench cost`).
         extra_root: Another folder in KTH's layout, all of whose segments are trained on too, such as a rendered
             crowd's; its persons must be others than those of the data set.
+        every_window: Where the sampler is a Window, train on windows all over a segment, half a window apart, not only
+            on the one in its middle: somebody who enters or leaves is then known too. Segments are then named by the
+            mean probability over their windows.
         seed: Start of all random numbers.
         fast: A small part of the data and few epochs, to see that everything works; the numbers mean nothing.
         fine_tune: How many of the backbone's 9 stages, counted from the end, are trained with the head, on augmented
@@ -156,6 +159,7 @@ class Recipe:
     size: tuple[int, int] = (96, 128)
     mirrored: bool = False
     extra_root: str | None = None
+    every_window: bool = False
     seed: int = 0
     fast: bool = False
     fine_tune: int = 0
@@ -295,8 +299,8 @@ def _train_and_measure(
     _save_whole(run.best, backbone, head, history, extra)
     output = evaluate(model, loaders["test"])
     about = _about(extra, head, seconds=time.perf_counter() - started)
-    result = measure(output.log_probs, datasets["test"].segments, experiment=experiment.name, data=data_name,
-                     split="test", about=about)
+    log_probs, segments = _by_segment(output.log_probs, datasets["test"].segments)
+    result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
     run.finish(_record_of(result))
 
 
@@ -305,6 +309,8 @@ def _feature_datasets(
     transform: ClipTransform, *, cache_dir: str | Path | None, progress: bool,
 ) -> dict[str, VideoDataset]:
     """The frozen way: features computed once, those of mirrored training clips too."""
+    if recipe.every_window:
+        splits = {split: _windows_of(segments, experiment.sampler) for split, segments in splits.items()}
     return {
         split: feature_dataset(
             backbone, segments, sampler=experiment.sampler, transform=transform, cache_dir=cache_dir, progress=progress,
@@ -451,7 +457,7 @@ def export_recogniser(which: str | Path, *, runs_dir: str | Path = "runs", out: 
 def evaluate_checkpoint(
     which: str | Path | Recogniser, root: str | Path = DATA_ROOT, *, split: str = "test", data_name: str | None = None,
     runs_dir: str | Path = "runs", results_dir: str | Path | None = None, cache_dir: str | Path | None = CACHE,
-    every_window: bool = False, progress: bool = True,
+    every_window: bool | None = None, progress: bool = True,
 ) -> Result:
     """Measure a trained recogniser on a split of any folder in KTH's layout.
 
@@ -464,7 +470,7 @@ def evaluate_checkpoint(
         results_dir: Where rows of results go; None writes none.
         cache_dir: Where features are kept; None keeps none.
         every_window: Where the sampler is a Window, average the probabilities of windows all over a segment, half a
-            window apart, instead of asking the one in its middle.
+            window apart, instead of asking the one in its middle; None does so when it was trained that way.
         progress: Show progress bars.
 
     Raises:
@@ -477,13 +483,13 @@ def evaluate_checkpoint(
     if not segments:
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
     _warn_of_training_persons(segments, extra, data_name or name_of(root))
+    every_window = bool(extra.get("every_window")) if every_window is None else every_window
     asked = _windows_of(segments, recogniser.sampler) if every_window else segments
     dataset = feature_dataset(model.backbone, asked, sampler=recogniser.sampler, transform=recogniser.transform,
                               cache_dir=cache_dir, progress=progress)
     output = evaluate(model.head, create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"])
     about = _about(extra, model.head, seconds=time.perf_counter() - started)
-    log_probs, segments = _by_segment(output.log_probs, dataset.segments) if every_window else (
-        output.log_probs, dataset.segments)
+    log_probs, segments = _by_segment(output.log_probs, dataset.segments)
     result = measure(log_probs, segments, experiment=extra["experiment"], data=data_name or name_of(root), split=split,
                      about=about)
     if results_dir is not None:
@@ -505,7 +511,9 @@ def _windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
 
 
 def _by_segment(log_probs: np.ndarray, pieces: Sequence[Segment]) -> tuple[np.ndarray, list[Segment]]:
-    """Average the probabilities of each segment's pieces."""
+    """Average the probabilities of each segment's pieces; what is whole stays as it is, to the last bit."""
+    if len({(piece.video.path, piece.index) for piece in pieces}) == len(pieces):
+        return log_probs, list(pieces)
     log_probs, first = metrics.to_video_level(log_probs, [(piece.video.path, piece.index) for piece in pieces])
     return log_probs, [pieces[index] for index in first]
 
@@ -580,7 +588,7 @@ def _extra(
         },
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
-        "span": span, "seed": recipe.seed,
+        "every_window": recipe.every_window, "span": span, "seed": recipe.seed,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }  # fmt: skip
 

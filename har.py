@@ -70,7 +70,7 @@ def train(arguments: argparse.Namespace) -> None:
     from experiments import EXPERIMENTS, run_experiment
 
     names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
-    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root")
+    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root", "every_window")
     recipe = {name: getattr(arguments, name) for name in told if getattr(arguments, name)}
     if arguments.weights == "random":
         recipe["weights"] = None
@@ -201,6 +201,7 @@ def _training_arguments(verbs: Any) -> None:
     verb.add_argument("--epochs", type=int, help="largest number of epochs")
     verb.add_argument("--fine-tune", type=int, metavar="STAGES", help="train that many stages of the backbone too")
     verb.add_argument("--mirrored", action="store_true", help="train on mirrored clips too")
+    verb.add_argument("--every-window", action="store_true", help="train on windows all over a segment")
     verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
     verb.add_argument("--fast", action="store_true", help="a small part of everything, to see that it works")
     verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")

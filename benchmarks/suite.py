@@ -34,7 +34,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "growth": {"sizes": (4, 8), "repeats": 1},
     "cost": {"heights": (32,), "frames": (4, 8), "default": (32, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
     "predicting": {"files": 1, "repeats": 1, "modules": ("har", "experiments")},
-    "transfer": {"crowd": None, "seeds": (0,), "fast": True, "log": None},
+    "transfer": {"crowd": None, "strangers": None, "seeds": (0,), "fast": True, "log": None},
     "fewshot": {"counts": (1,), "draws": 1, "epochs": 2},
     "realism": {"every": 40},
 }

@@ -21,7 +21,8 @@ from experiments import Result, evaluate_checkpoint, name_of, run_experiment
 from utils.metrics import calibration_error
 from utils.store import CACHE
 
-CROWD = "Data/KTH-Synth-Crowd"
+CROWD, STRANGERS = "Data/KTH-Synth-Crowd", "Data/KTH-Synth-Strangers"
+REAL = "real KTH clips, nothing trained on them"
 READINGS = "real_clips.csv"
 READING_COLUMNS = ("date", "recogniser", "weights", "seed", "segments_right", "segments", "files_right", "files",
                    "calibration_error")
@@ -29,7 +30,13 @@ READING_COLUMNS = ("date", "recogniser", "weights", "seed", "segments_right", "s
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the ablation: an experiment, how it is trained, how it is read."""
+    """One row of the ablation: an experiment, how it is trained, and whether it is read in every window.
+
+    Args:
+        experiment: One of EXPERIMENTS.
+        recipe: Fields of `Recipe` that differ from the default.
+        every_window: See `experiments.evaluate_checkpoint`.
+    """
 
     experiment: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -38,62 +45,65 @@ class Variant:
 
 def variants(crowd: str | Path | None) -> dict[str, Variant]:
     """Return the rows by name; each differs in one thing from a row above it. Without a crowd, its rows are missing."""
+    everywhere = {"every_window": True}
     rows = {
         "grey, average": Variant("average_window"),
         "grey, GRU": Variant("gru"),
+        "grey, GRU over the whole segment": Variant("gru_uniform"),
         "motion as colour, average": Variant("motion"),
         "motion as colour, GRU": Variant("motion_gru"),
-        "motion as colour, GRU, every window": Variant("motion_gru", every_window=True),
+        "motion as colour, average, mirrored clips too": Variant("motion", {"mirrored": True}),
+        "motion as colour, average, every window read": Variant("motion", every_window=True),
+        "motion as colour, average, every window": Variant("motion", everywhere, every_window=True),
     }
     if crowd is not None:
         more = {"extra_root": str(crowd)}
         rows |= {
-            "grey, GRU, crowd": Variant("gru", more),
             "motion as colour, average, crowd": Variant("motion", more),
             "motion as colour, GRU, crowd": Variant("motion_gru", more),
-            "motion as colour, GRU, crowd, every window": Variant("motion_gru", more, every_window=True),
-            "motion as colour, GRU, crowd, mirrored": Variant("motion_gru", {**more, "mirrored": True}),
-            "motion as colour, GRU, crowd, mirrored, every window": Variant(
-                "motion_gru", {**more, "mirrored": True}, every_window=True),
+            "motion as colour, average, crowd, every window": Variant("motion", {**more, **everywhere}, True),
         }
     return rows
 
 
 def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path | None = CROWD,
-        seeds: Sequence[int] = (0, 1, 2), fast: bool = False, runs_dir: str | Path = "runs",
-        cache_dir: str | Path | None = CACHE, log: str | Path | None = "results") -> list[Row]:
-    """Train what is not trained yet, and read every row on rendered validation persons and on real clips.
+        strangers: str | Path | None = STRANGERS, seeds: Sequence[int] = (0, 1, 2), fast: bool = False,
+        runs_dir: str | Path = "runs", cache_dir: str | Path | None = CACHE,
+        log: str | Path | None = "results") -> list[Row]:
+    """Train what is not trained yet, and read every row on rendered strangers and on real clips.
 
     Args:
         root: KTH-Synth.
         real: Real clips in KTH's layout; None reads none.
         crowd: The rendered crowd; its rows are left out when it is None or not there.
+        strangers: Another crowd, of another seed, to be asked about; left out likewise.
         seeds: Of the heads.
         fast: Train a sliver, to see that it works.
         runs_dir: Where runs are kept and found again.
         cache_dir: Where features are kept.
         log: Folder of the list of readings of the real clips; None writes none.
     """
-    there = crowd if crowd is not None and (Path(crowd) / "segments.csv").is_file() else None
+    asked = [(f"{name_of(root)}, validation persons", root, "validation")]
+    asked += [("a crowd of other persons", folder, "all") for folder in _there(strangers)]
+    asked += [(REAL, folder, "all") for folder in ([real] if real is not None else [])]
     rows = []
-    for name, variant in variants(there).items():
+    for name, variant in variants(next(iter(_there(crowd)), None)).items():
         results: dict[str, list[Result]] = {}
         for seed in seeds:
             trained = run_experiment(variant.experiment, root=root, seed=seed, fast=fast, results_dir=None,
                                      runs_dir=runs_dir, cache_dir=cache_dir, progress=False, **variant.recipe)
-            for task, folder, split in _asked(root, real):
+            for task, folder, split in asked:
                 result = evaluate_checkpoint(trained.run, folder, split=split, runs_dir=runs_dir, cache_dir=cache_dir,
                                              every_window=variant.every_window, progress=False)
                 results.setdefault(task, []).append(result)
-                if log is not None and split == "all":
+                if log is not None and task == REAL:
                     write_reading(Path(log) / READINGS, result, name)
         rows += [row for task, found in results.items() for row in _rows(task, name, found)]
-    return sorted(rows, key=lambda row: row.task)
+    return sorted(rows, key=lambda row: [task for task, _, _ in asked].index(row.task.rsplit(", ", 1)[0]))
 
 
-def _asked(root: str | Path, real: str | Path | None) -> list[tuple[str, str | Path, str]]:
-    asked: list[tuple[str, str | Path, str]] = [(f"{name_of(root)}, validation persons", root, "validation")]
-    return asked if real is None else [*asked, ("real KTH clips, nothing trained on them", real, "all")]
+def _there(root: str | Path | None) -> list[str | Path]:
+    return [root] if root is not None and (Path(root) / "segments.csv").is_file() else []
 
 
 def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:

@@ -38,7 +38,7 @@ def test_the_rows_name_experiments_and_need_a_crowd_for_some():
 
 def test_a_reading_of_real_clips_is_written_down_every_time(tiny_kth, tmp_path, monkeypatch, quiet):
     monkeypatch.setattr(transfer, "variants", lambda _: {"grey, GRU": transfer.Variant("gru", SMALL)})
-    settings = {"real": tiny_kth, "crowd": None, "fast": True, "runs_dir": tmp_path / "runs",
+    settings = {"real": tiny_kth, "crowd": None, "strangers": None, "fast": True, "runs_dir": tmp_path / "runs",
                 "cache_dir": tmp_path / "cache", "log": tmp_path / "results"}
     rows = {(row.task, row.method): row for row in transfer.run(tiny_kth, seeds=(0, 1), **settings)}
     real = rows["real KTH clips, nothing trained on them, segments", "grey, GRU"]
