@@ -1,5 +1,6 @@
 """Every registered experiment from files to results, on moving discs and with a backbone that is only a coarse grid."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recognise
 from models.backbone import EfficientNetBackbone, save_backbone
 from models.temporal import HEADS
 from utils import tracking
-from utils.engine import load_checkpoint, save_checkpoint
+from utils.engine import load_checkpoint, save_checkpoint, train_model
 
 
 class GridBackbone(nn.Module):
@@ -139,6 +140,22 @@ def test_every_window_of_a_segment_is_heard(lab):
     result = lab.run("gru", epochs=1)
     heard = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False, every_window=True)
     assert heard.segment["n"] == result.segment["n"] and heard.video["n"] == result.video["n"]
+
+
+def test_a_recogniser_of_every_window_is_read_as_it_was_trained(lab, monkeypatch):
+    window = experiments.Window(2, 2)
+    monkeypatch.setitem(EXPERIMENTS, "gru", dataclasses.replace(EXPERIMENTS["gru"], sampler=window))
+    trained = []
+    monkeypatch.setattr(experiments, "train_model", lambda *a, **k: trained.append(a) or train_model(*a, **k))
+    result = lab.run("gru", epochs=1, every_window=True)
+    (_, train, validation), segments = trained[0], find_segments(lab.root)
+    per_segment = len(experiments._windows_of(segments[:1], window))
+    assert per_segment > 1 and len(validation.dataset) == per_segment * 24 == len(train.dataset) / 2
+    assert result.segment["n"] == 24
+    again = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False)
+    assert again.items == result.items
+    middle = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False, every_window=False)
+    assert middle.segment["n"] == 24 and middle.items != result.items
 
 
 def test_what_can_be_told_apart_is_learned(lab):
