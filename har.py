@@ -209,7 +209,7 @@ def _training_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "pretrain", pretrain)
     verb.add_argument("--out", default="models/weights/efficientnet_b0_kth_synth.pth")
     verb.add_argument("--init", default="imagenet", help="imagenet (default), random, or a state dict's file")
-    verb.add_argument("--steps", type=int, default=1500, help="batches (default: %(default)s)")
+    verb.add_argument("--steps", type=int, default=2400, help="batches (default: %(default)s)")
     verb.add_argument("--seed", type=int, default=0)
 
 
@@ -223,17 +223,18 @@ def _using_arguments(verbs: Any) -> None:
     verb.add_argument("--record", action="store_true", help="write rows into results/ and the README's tables")
     verb = _verb(verbs, "predict", predict)
     verb.add_argument("file", metavar="FILE", help="a video")
-    verb.add_argument("--model", default="gru", metavar="RUN_OR_NAME", help=f"{which} (default: gru)")
+    verb.add_argument("--model", default="bundled", metavar="RUN_OR_NAME", help=f"{which} (default: bundled)")
     verb.add_argument("--json", metavar="FILE", help="write the prediction there")
 
 
 def _article_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "bench", bench)
     verb.add_argument("parts", nargs="*", metavar="PART",
-                      help="whole, decoding, embedding, growth, cost, predicting (default: all, about an hour)")
+                      help="whole, decoding, embedding, growth, cost, predicting, transfer, fewshot, realism "
+                           "(default: all, more than an hour)")
     verb.add_argument("--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)")
     verb.add_argument("--real", metavar="DIR", default=os.environ.get("HAR_REAL_CLIPS"),
-                      help="real clips to decode too (default: what HAR_REAL_CLIPS says)")
+                      help="real clips to measure too (default: what HAR_REAL_CLIPS says)")
     verb.add_argument("--quick", action="store_true", help="a sliver of each, to see that it works")
     verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
     verb = _verb(verbs, "results", results)

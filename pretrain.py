@@ -191,7 +191,7 @@ def pretrain(
     *,
     init: str | Path = "imagenet",
     seed: int = 0,
-    steps: int = 1500,
+    steps: int = 2400,
     batch_size: int = 48,
     lr: float = 1e-3,
     size: tuple[int, int] = (96, 128),

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row
-from experiments import Result, evaluate_checkpoint, name_of, run_experiment
+from experiments import Result, evaluate_checkpoint, run_experiment
 from utils.metrics import calibration_error
 from utils.store import CACHE
 
 CROWD, STRANGERS = "Data/KTH-Synth-Crowd", "Data/KTH-Synth-Strangers"
-REAL = "real KTH clips, nothing trained on them"
+REAL = "real clips"
 READINGS = "real_clips.csv"
 READING_COLUMNS = ("date", "recogniser", "weights", "seed", "segments_right", "segments", "files_right", "files",
                    "calibration_error")
@@ -55,6 +55,7 @@ def variants(crowd: str | Path | None) -> dict[str, Variant]:
         "motion as colour, average, mirrored clips too": Variant("motion", {"mirrored": True}),
         "motion as colour, average, every window read": Variant("motion", every_window=True),
         "motion as colour, average, every window": Variant("motion", everywhere, every_window=True),
+        "motion as colour, GRU, every window": Variant("motion_gru", everywhere, every_window=True),
     }
     if crowd is not None:
         more = {"extra_root": str(crowd)}
@@ -83,8 +84,8 @@ def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path |
         cache_dir: Where features are kept.
         log: Folder of the list of readings of the real clips; None writes none.
     """
-    asked = [(f"{name_of(root)}, validation persons", root, "validation")]
-    asked += [("a crowd of other persons", folder, "all") for folder in _there(strangers)]
+    asked = [("validation persons", root, "validation")]
+    asked += [("rendered strangers", folder, "all") for folder in _there(strangers)]
     asked += [(REAL, folder, "all") for folder in ([real] if real is not None else [])]
     rows = []
     for name, variant in variants(next(iter(_there(crowd)), None)).items():
@@ -108,7 +109,8 @@ def _there(root: str | Path | None) -> list[str | Path]:
 
 def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
     rows = []
-    for level in ("segment", "video"):
+    levels = ("segment", "video") if results[0].video["n"] < results[0].segment["n"] else ("segment",)
+    for level in levels:
         scores = [getattr(result, level) for result in results]
         percent = [100 * score["accuracy"] for score in scores]
         note = f"{' '.join(str(score['correct']) for score in scores)} of {scores[0]['n']}"

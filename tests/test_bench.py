@@ -43,6 +43,17 @@ def test_rows_are_written_with_the_machine_and_read_as_a_table(tmp_path):
         bench_table([])
 
 
+def test_tasks_that_share_their_methods_are_a_grid(tmp_path):
+    rows = [Row(task, method, 10 * number, "%", None, note=f"{method}; more") for number, task in enumerate(("s", "t"), 1)
+            for method in ("a", "b", "c")]
+    write_rows(tmp_path / "bench_x.csv", rows)
+    table = bench_table(read_results(tmp_path / "bench_x.csv"))
+    assert table.startswith("| | s | t |\n|---|---|---|\n| a | 10 % (a) | 20 % (a) |\n| b | 10 % (b)")
+    write_rows(tmp_path / "bench_y.csv", [row for row in rows if row.method == "a"])
+    table = bench_table(read_results(tmp_path / "bench_y.csv"))
+    assert table.startswith("| | a |\n|---|---|\n| s | 10 % (a) |\n| t | 20 % (a) |\n")
+
+
 def test_the_naive_loop_sees_the_pictures_that_ours_sees(tiny_kth):
     segments = select(find_segments(tiny_kth), "train")[:3]
     for ghost in (False, True):

@@ -41,7 +41,7 @@ def test_a_reading_of_real_clips_is_written_down_every_time(tiny_kth, tmp_path, 
     settings = {"real": tiny_kth, "crowd": None, "strangers": None, "fast": True, "runs_dir": tmp_path / "runs",
                 "cache_dir": tmp_path / "cache", "log": tmp_path / "results"}
     rows = {(row.task, row.method): row for row in transfer.run(tiny_kth, seeds=(0, 1), **settings)}
-    real = rows["real KTH clips, nothing trained on them, segments", "grey, GRU"]
+    real = rows["real clips, segments", "grey, GRU"]
     assert real.repeats == 2 and real.low <= real.value <= real.high and "of 36; calibration error" in real.note
     transfer.run(tiny_kth, seeds=(1,), **settings)
     readings = list(csv.DictReader((tmp_path / "results" / transfer.READINGS).open()))
@@ -53,7 +53,7 @@ def test_the_command_part_runs_without_real_clips(tiny_kth, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(transfer, "variants", lambda _: {"grey, average": transfer.Variant("average_window", SMALL)})
     rows = suite.run_part("transfer", tiny_kth, quick=True)
-    assert [row.task for row in rows] == ["KTH, validation persons, segments", "KTH, validation persons, videos"]
+    assert [row.task for row in rows] == ["validation persons, segments", "validation persons, videos"]
 
 
 def test_few_persons_teach_and_others_are_asked(tiny_kth):

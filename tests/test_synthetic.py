@@ -154,6 +154,20 @@ def test_the_scene_is_empty_between_the_passes(action):
     assert np.abs(renderer.frame(inside).astype(int) - renderer.empty(inside)).max() > 15
 
 
+@pytest.mark.parametrize("action", motion.LOCOMOTION)
+def test_a_crossing_is_annotated_from_before_somebody_enters_and_never_twice(action):
+    leads = []
+    for seed in range(6):
+        shot = shot_of(action, seed=seed)
+        columns = shot.scene.camera.project(shot.joints[:, 0])[0][:, 0]
+        seen = np.abs(columns - synthetic.WIDTH / 2) < synthetic.WIDTH / 2
+        for start, stop in shot.segments:
+            leads.append(int(seen[start:stop].argmax()))
+            assert 0 <= start < stop <= len(shot) and seen[start:stop].mean() > 0.4
+        assert shot.segments[0][1] <= shot.segments[1][0]
+    assert max(leads) <= synthetic.LEAD and np.mean(leads) > 2
+
+
 @pytest.mark.parametrize("action", sorted(synthetic.SEGMENT_FRAMES))
 def test_hand_actions_fill_the_file_and_face_the_right_way(action):
     shot = shot_of(action)

@@ -163,19 +163,42 @@ def results_table(rows: Iterable[Mapping[str, str]], order: Sequence[str] = ()) 
 def bench_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Render rows of a benchmark as a Markdown table and the machine they were measured on below it.
 
-    A ratio says how many times the value of ours a method took. Raises ValueError when there are no rows.
+    A ratio says how many times the value of ours a method took. Where no row has one and every task was asked of the
+    same methods, the table is a grid with the longer list of the two downwards. Raises ValueError when there are no rows.
     """
     if not rows:
         raise ValueError("there are no rows to make a table of; run `python har.py bench` first")
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        methods.setdefault(row["task"], []).append(row["method"])
+    alike = len(methods) > 1 and len({tuple(names) for names in methods.values()}) == 1
+    lines = (_grid if alike and not any(row["ratio"] for row in rows) else _list)(rows)
+    return "\n".join([*lines, "", f"Measured on {rows[0]['date']}: {rows[0]['machine']}."]) + "\n"
+
+
+def _list(rows: Sequence[Mapping[str, str]]) -> list[str]:
     lines = ["| task | method | median | times ours | note |", "|---|---|---:|---:|---|"]
     task = ""
     for row in rows:
         ratio = f"{float(row['ratio']):.3g}" if row["ratio"] else ""
-        value = f"{float(row['value']):,.4g} {row['unit']}".strip()
-        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['method']} | {value} | {ratio} | "
+        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['method']} | {_value(row)} | {ratio} | "
                      f"{row['note']} |")
         task = row["task"]
-    return "\n".join([*lines, "", f"Measured on {rows[0]['date']}: {rows[0]['machine']}."]) + "\n"
+    return lines
+
+
+def _grid(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    tasks, methods = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "method"))
+    by_method = len(methods) > len(tasks)
+    down, across = (methods, tasks) if by_method else (tasks, methods)
+    cells = {(row["method"], row["task"]) if by_method else (row["task"], row["method"]):
+             f"{_value(row)} ({row['note'].split(';')[0]})" if row["note"] else _value(row) for row in rows}
+    head = [f"| | {' | '.join(across)} |", f"|---|{'---|' * len(across)}"]
+    return head + [f"| {name} | {' | '.join(cells[name, other] for other in across)} |" for name in down]
+
+
+def _value(row: Mapping[str, str]) -> str:
+    return f"{float(row['value']):,.4g} {row['unit']}".strip()
 
 
 def render_tables(text: str, results_dir: str | os.PathLike = "results", order: Sequence[str] = ()) -> str:
