@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Row
-from experiments import Result, evaluate_checkpoint, run_experiment
+from experiments import Result, evaluate_checkpoint, load_recogniser, run_experiment
 from utils.metrics import calibration_error
 from utils.store import CACHE
 
@@ -93,12 +93,13 @@ def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path |
         for seed in seeds:
             trained = run_experiment(variant.experiment, root=root, seed=seed, fast=fast, results_dir=None,
                                      runs_dir=runs_dir, cache_dir=cache_dir, progress=False, **variant.recipe)
+            recogniser = load_recogniser(trained.run)
             for task, folder, split in asked:
-                result = evaluate_checkpoint(trained.run, folder, split=split, runs_dir=runs_dir, cache_dir=cache_dir,
+                result = evaluate_checkpoint(recogniser, folder, split=split, cache_dir=cache_dir,
                                              every_window=variant.every_window, progress=False)
                 results.setdefault(task, []).append(result)
                 if log is not None and task == REAL:
-                    write_reading(Path(log) / READINGS, result, name)
+                    write_reading(Path(log) / READINGS, result, name, recogniser.extra["backbone"]["fingerprint"])
         rows += [row for task, found in results.items() for row in _rows(task, name, found)]
     return sorted(rows, key=lambda row: [task for task, _, _ in asked].index(row.task.rsplit(", ", 1)[0]))
 
@@ -127,14 +128,14 @@ def error_of(result: Result) -> float:
     return calibration_error(probs, np.array([result.classes.index(item["label"]) for item in result.items]))
 
 
-def write_reading(path: Path, result: Result, name: str) -> None:
-    """Add a dated line to the list of readings; the file is made when it is not there."""
+def write_reading(path: Path, result: Result, name: str, weights: str) -> None:
+    """Add a dated line to the list of readings, with the fingerprint of the backbone; the file is made if missing."""
     new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(READING_COLUMNS)
-        writer.writerow((date.today().isoformat(), name, result.about["weights"], result.about["seed"],
+        writer.writerow((date.today().isoformat(), name, weights, result.about["seed"],
                          result.segment["correct"], result.segment["n"], result.video["correct"], result.video["n"],
                          f"{error_of(result):.3f}"))
