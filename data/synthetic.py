@@ -26,7 +26,7 @@ from data.kth import ACTIONS, Ranges, write_segments
 from data.motion import FPS, LOCOMOTION, Habit, cross, perform
 from data.render import HEIGHT, WIDTH, Camera, Clothes, Light, Renderer, Scene, dress, folds_texture, ground, room
 
-VERSION = 3
+VERSION = 4
 PERSONS = tuple(range(1, 26))
 SCENARIOS = (1, 2, 3, 4)
 CROWD_SPREAD = 1.6  # how much wider than KTH-Synth's the ranges are from which a crowd is drawn
@@ -35,9 +35,9 @@ CROWD_FROM = 101  # number of the crowd's first person
 SEGMENT_FRAMES = {"boxing": 110, "handclapping": 106, "handwaving": 129}
 # KTH's annotated crossings last a quarter longer in d4 than in d1; a room is short, and people take their time
 INDOORS = 0.82
-# frames between the start of an annotated crossing and the first of the person in the picture, at most; KTH's
-# annotators began before anybody came in, and ended about when he left
-LEAD, TAIL = 16, 7
+# frames between the start of an annotated crossing and the first of the person in the picture, least and most, and how
+# far its end is from his last; KTH's annotators began in the empty field and ended about when he left
+LEAD, TAIL = (4, 18), 7
 _FAR_AWAY = 1e4  # metres: where the actor is while the camera sees an empty scene
 
 
@@ -187,11 +187,11 @@ def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
         passing = take.move(rng, width=WIDTH / take.camera.scale + 2 * margin, heading=facing)
         start = sum(map(len, joints))
         columns = take.camera.project(passing[:, 0])[0][:, 0]
-        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2)
-        first, end = int(inside[0] - rng.integers(LEAD + 1)), int(inside[-1] + 1 + rng.integers(-TAIL, TAIL + 1))
+        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + 0.2 * take.camera.scale)  # half a body
+        first, end = int(inside[0] - rng.integers(*LEAD)), int(inside[-1] + 1 + rng.integers(-TAIL, TAIL + 1))
         ranges.append((max(first, 0), end))
         last = number + 1 == take.segments
-        joints += [passing, _nobody(int(rng.integers(TAIL, 60) if last else rng.integers(LEAD + TAIL, 46)))]
+        joints += [passing, _nobody(int(rng.integers(TAIL, 60) if last else rng.integers(LEAD[1] + TAIL, 46)))]
         headings += [facing] * 2
     lengths = list(map(len, joints))
     return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)

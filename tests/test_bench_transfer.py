@@ -93,4 +93,10 @@ def test_noise_and_contrast_are_measured_in_grey_levels(walkers, monkeypatch):
 def test_both_sets_are_laid_side_by_side(walkers):
     rows = realism.run(walkers, real=walkers, every=1)
     pairs = {row.task: [other.value for other in rows if other.task == row.task] for row in rows}
+    lengths = {task: pairs.pop(task) for task in list(pairs) if task.endswith("annotated crossing in d1")}
     assert len(pairs) == 6 * 4 + 3 * 3 and all(len(values) == 2 and values[0] == values[1] for values in pairs.values())
+    assert {task: real for task, (_, real) in lengths.items()} == {
+        "walking: annotated crossing in d1": pytest.approx(95, abs=1),  # of KTH's own annotation file
+        "jogging: annotated crossing in d1": pytest.approx(57, abs=1),
+        "running: annotated crossing in d1": pytest.approx(40, abs=1),
+    }
