@@ -25,8 +25,8 @@ from utils.store import CACHE
 CROWD, STRANGERS = "Data/KTH-Synth-Crowd", "Data/KTH-Synth-Strangers"
 REAL = "real clips"
 READINGS = "real_clips.csv"
-READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right", "files",
-                   "calibration_error")
+READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right",
+                   "files", "calibration_error")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """KTH-Synth: KTH's files, names and annotations with rendered people in them; also the wider crowd for pre-training.
 
 Knows who the 25 persons are, how the four scenarios are set up and how clips become files. How a body moves is
-`data.motion`, how it looks is `data.render`. Nothing in here is trained on frames of KTH: lengths of segments follow the
-published annotation file, the scenes its description (d1 outdoors, d2 scale, d3 clothes, d4 indoors), and the height of
-figures, the sharpness and the empty frames at the start of a crossing what its public clips show (`har.py bench
-realism` puts both in numbers).
+`data.motion`, how it looks is `data.render`. Nothing in here is trained on frames of KTH: lengths of segments follow
+the published annotation file, the scenes its description (d1 outdoors, d2 scale, d3 clothes, d4 indoors), and the
+height of figures, the sharpness and the empty frames at the start of a crossing what its public clips show
+(`python har.py bench realism` puts both in numbers).
 """
 
 from __future__ import annotations
@@ -187,7 +187,8 @@ def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
         passing = take.move(rng, width=WIDTH / take.camera.scale + 2 * margin, heading=facing)
         start = sum(map(len, joints))
         columns = take.camera.project(passing[:, 0])[0][:, 0]
-        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + 0.2 * take.camera.scale)  # half a body
+        half_body = 0.2 * take.camera.scale
+        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
         first, end = int(inside[0] - rng.integers(*LEAD)), int(inside[-1] + 1 + rng.integers(-TAIL, TAIL + 1))
         ranges.append((max(first, 0), end))
         last = number + 1 == take.segments

@@ -164,7 +164,7 @@ def bench_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Render rows of a benchmark as a Markdown table and the machine they were measured on below it.
 
     A ratio says how many times the value of ours a method took. Where no row has one and every task was asked of the
-    same methods, the table is a grid with the longer list of the two downwards. Raises ValueError when there are no rows.
+    same methods, the table is a grid, the longer list downwards. Raises ValueError when there are no rows.
     """
     if not rows:
         raise ValueError("there are no rows to make a table of; run `python har.py bench` first")
