@@ -59,7 +59,7 @@ from utils.store import CACHE, FeatureStore
 
 DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
-DEFAULT_RECOGNISER = "motion_gru"
+DEFAULT_RECOGNISER = "motion"
 FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 
