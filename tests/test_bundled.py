@@ -36,7 +36,8 @@ def test_the_cards_say_on_what_they_were_trained():
 
 
 def test_the_recogniser_was_trained_on_these_very_weights():
-    assert load_checkpoint(RECOGNISER)["extra"]["backbone"]["fingerprint"] == EfficientNetBackbone().fingerprint()
+    described = load_checkpoint(RECOGNISER)["extra"]["backbone"]
+    assert described["fingerprint"] == EfficientNetBackbone(channels=described["channels"]).fingerprint()
 
 
 def test_it_recognises_rendered_strangers(strangers):

@@ -316,6 +316,7 @@ class TestEvaluation:
 class TestCheckpoints:
     def test_a_name_is_its_newest_finished_run_then_the_bundled_one(self, lab, monkeypatch):
         runs = lab.base / "runs"
+        monkeypatch.setattr(experiments, "DEFAULT_RECOGNISER", "gru")
         with pytest.raises(FileNotFoundError, match=r"python har\.py train gru"):
             resolve("gru", runs)
         with pytest.raises(FileNotFoundError, match="no bundled recogniser"):
