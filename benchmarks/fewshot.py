@@ -1,7 +1,9 @@
 """How many real persons does it take? Heads trained on k persons of a folder and asked about all the others.
 
-Knows folders in KTH's layout, the bundled recogniser and how its head is trained on. A person is in one half only; with
-so few of them nobody is left to choose an epoch by: the number is fixed and the loss on the trained persons decides.
+Knows folders in KTH's layout, the bundled recogniser and how its head is trained on. Clips are the windows in the
+middle of segments, in training and in asking alike, also where the recogniser itself is read in every window. A
+person is in one half only; with so few of them nobody is left to choose an epoch by: the number is fixed and the loss
+on the trained persons decides.
 """
 
 from __future__ import annotations

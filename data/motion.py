@@ -5,8 +5,9 @@ Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, c
 Sources. Joint angles over the gait cycle are typical curves: for walking after Winter, "The Biomechanics and Motor
 Control of Human Gait" (1991), for running, with its duty factors and its flight, after Novacheck, "The biomechanics of
 running", Gait & Posture 7 (1998). Cadence: 0.8 to 1.05 strides a second in walking (Winter), 1.25 to 1.5 in jogging and
-running (Novacheck; Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989). Speed is
-no parameter: it follows from the angles, for the foot on the ground stands still.
+running (Novacheck; Cavanagh and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989); runners
+here are at the upper end of that and beyond it, for KTH's crossings are short. Speed is no parameter: it follows from
+the angles, for the foot on the ground stands still.
 Boxing, clapping and waving follow the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what its public
 clips show to the eye; no parameter is fitted by training.
 """
@@ -103,9 +104,10 @@ class Gait:
 
 
 # Means were set so that speeds lie between what adults choose (walking 1.3 to 1.4 m/s: Bohannon, "Comfortable and
-# maximum walking speed of adults aged 20-79 years", Age and Ageing 26, 1997) and what KTH's annotated crossings of the
-# official training persons last, which is longer: running takes two thirds of the time of jogging, jogging half that of
-# walking, when the frames before somebody enters are taken off. Deviations are wide, for both are right about somebody.
+# maximum walking speed of adults aged 20-79 years", Age and Ageing 26, 1997) and what KTH's annotated crossings of
+# the official training and validation persons last, which is longer: running takes two thirds of the time of jogging,
+# jogging half that of walking, when the frames before somebody enters are taken off. Deviations are wide, for both
+# are right about somebody.
 # mean, standard deviation: amplitude, cadence, arm swing, elbow, lean, bounce, duty factor, knee lift
 # Jogging and running share most of their poses; what tells them apart is the time on the ground and so the stride.
 _GAITS = {

@@ -35,8 +35,8 @@ CROWD_FROM = 101  # number of the crowd's first person
 SEGMENT_FRAMES = {"boxing": 110, "handclapping": 106, "handwaving": 129}
 # KTH's annotated crossings last a quarter longer in d4 than in d1; a room is short, and people take their time
 INDOORS = 0.82
-# frames between the start of an annotated crossing and the first of the person in the picture, least and most, and how
-# far its end is from his last; KTH's annotators began in the empty field and ended about when he left
+# frames between the start of an annotated crossing and the first of the person in the picture, from .. up to, and how
+# far its end is at most from his last; KTH's annotators began in the empty field and ended about when he left
 LEAD, TAIL = (4, 18), 7
 _FAR_AWAY = 1e4  # metres: where the actor is while the camera sees an empty scene
 
