@@ -14,7 +14,7 @@ from utils.tracking import check_tables
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("data", "models", "utils")
 BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.name != "__init__.py")
-TOP = ("experiments", "har", "pretrain")
+TOP = ("crossval", "experiments", "har", "pretrain")
 IN_PACKAGES = [path for package in PACKAGES for path in sorted((ROOT / package).glob("*.py"))]
 CODE = [path for path in IN_PACKAGES if path.name != "__init__.py"] + [ROOT / f"{name}.py" for name in TOP]
 HELD_TO_STYLE = [*CODE, *BENCHMARKS]
