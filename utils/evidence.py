@@ -94,8 +94,9 @@ def compare(
 
     The interval of the difference is made like `person_interval`, from each item's difference. With several seeds it is
     the difference of their means: it tells of other persons, not of other seeds. For McNemar's test ("Note on the
-    sampling error of the difference between correlated proportions", Psychometrika 12, 1947; exact: binomial) a method
-    has an item right when more than half of its seeds do; adding up the seeds would count each item many times.
+    sampling error of the difference between correlated proportions or percentages", Psychometrika 12, 1947; here exact,
+    by the binomial distribution) a method has an item right when more than half of its seeds do: adding up the seeds
+    would count each item many times.
 
     Args:
         correct_a: 1 for right, 0 for wrong, (N,), or (S, N) for S seeds.
