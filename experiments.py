@@ -184,8 +184,9 @@ class Recipe:
 class Result:
     """What an experiment is worth on one split of one data set.
 
-    segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, confusion (rows true,
-    columns predicted) and items are of segments, video_confusion of videos. `history` and `run` tell of the training.
+    segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, per_person ("person01"),
+    confusion (rows true, columns predicted) and items are of segments, video_confusion of videos. `history` and `run`
+    tell of the training.
     """
 
     experiment: str
@@ -198,6 +199,7 @@ class Result:
     classes: list[str]
     items: list[dict[str, Any]]
     per_scenario: dict[str, dict[str, Any]] = field(default_factory=dict)
+    per_person: dict[str, dict[str, Any]] = field(default_factory=dict)
     video_confusion: list[list[int]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -554,17 +556,15 @@ def measure(
     """Turn log-probabilities (N, K) of N segments into a Result, at segment and at video level."""
     labels = np.array([segment.label for segment in segments])
     videos, first = metrics.to_video_level(log_probs, [str(segment.video.path) for segment in segments])
-    scenarios = np.array([segment.video.scenario or 0 for segment in segments])
-    per_scenario = {
-        str(number) if number else "unknown": metrics.score(log_probs[scenarios == number], labels[scenarios == number])
-        for number in sorted(set(scenarios.tolist()))
-    }
+    scenarios = [str(segment.video.scenario or "unknown") for segment in segments]
+    persons = ["unknown" if segment.video.person is None else segment.video.group for segment in segments]
     return Result(
         experiment=experiment, data=data, split=split, segment=metrics.score(log_probs, labels),
         video=metrics.score(videos, labels[first]), per_class=metrics.per_class(log_probs, labels, ACTIONS),
         confusion=metrics.confusion(log_probs, labels, len(ACTIONS)).tolist(), classes=list(ACTIONS),
         items=[_item(segment, row) for segment, row in zip(segments, log_probs, strict=True)],
-        per_scenario=per_scenario, about=dict(about or {}),
+        per_scenario=metrics.per_group(log_probs, labels, scenarios),
+        per_person=metrics.per_group(log_probs, labels, persons), about=dict(about or {}),
         video_confusion=metrics.confusion(videos, labels[first], len(ACTIONS)).tolist(),
     )  # fmt: skip
 
