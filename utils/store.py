@@ -85,6 +85,22 @@ class FeatureStore:
         return [int(index) for index in np.flatnonzero(self.lengths > 0)]
 
 
+def joined(stores: Sequence[FeatureStore]) -> FeatureStore:
+    """Put stores one after another into one in memory; mirrored clips stay where all of them have some."""
+    steps = max(store.features.shape[1] for store in stores)
+
+    def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        widened = [np.pad(array, ((0, 0), (0, steps - array.shape[1]), (0, 0))) for array in arrays]
+        return np.concatenate(widened)
+
+    starts = np.cumsum([0, *map(len, stores)])
+    failed = {int(start) + index: why for start, store in zip(starts, stores, strict=False)
+              for index, why in store.failed.items()}
+    mirrored = [store.mirrored for store in stores if store.mirrored is not None]
+    return FeatureStore(together([store.features for store in stores]), np.concatenate([s.lengths for s in stores]),
+                        together(mirrored) if len(mirrored) == len(stores) else None, failed)
+
+
 def open_cache(cache_dir: str | os.PathLike | None, shape: tuple[int, int, int, int],
                description: Mapping[str, Any]) -> Memory:
     """Open the place where features (N, V, T, D) are kept; a context manager, within which nobody else writes there.
