@@ -4,19 +4,24 @@ import os
 import pickle
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
 import test_engine
 import torch
 from test_engine import Clips, untimed
+from test_features import HOW, Eye, same
 from torch import nn
 from torch.utils.data import DataLoader
 
+from data.kth import Segment, find_segments
 from models.temporal import build_head
 from utils import parallel
 from utils.data_setup import Batches, collate
 from utils.engine import evaluate, load_checkpoint, train_model
+from utils.features import build_features
+from utils.store import FeatureStore
 
 QUIET = {"progress": False, "device": "cpu"}
 forks = pytest.mark.skipif(not hasattr(os, "fork") or torch.cuda.is_available(),
@@ -255,3 +260,109 @@ def test_trained_batchnorm_keeps_one_set_of_statistics(tmp_path):
 
     one, other = in_processes(tmp_path, work)
     assert one[0] == other[0] and torch.equal(one[1], other[1]) and torch.equal(one[2], other[2])
+
+
+# features
+
+
+@pytest.fixture(scope="module")
+def segments(tiny_kth):
+    return find_segments(tiny_kth)
+
+
+def features(segments, cache, *, eye=None, **how):
+    eye = Eye() if eye is None else eye
+    store = build_features(eye, segments, cache_dir=cache, batch_size=8, **{**HOW, **how})
+    copy = FeatureStore(np.array(store.features), store.lengths, None, store.failed)
+    return copy, sum(eye.seen)
+
+
+@forks
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("kept", [True, False])
+def test_features_of_processes_are_those_of_one(segments, tmp_path, kept, count):
+    alone, pictures = features(segments, None)
+    cache = tmp_path / "cache" if kept else None
+    said = in_processes(tmp_path, lambda rank: features(segments, cache), count)
+    assert all(same(store, alone) for store, _ in said)
+    assert sum(seen for _, seen in said) == pictures and all(seen for _, seen in said), "each does a part"
+    if kept:
+        assert sorted(path.suffix for path in cache.iterdir()) == [".items", ".json", ".lock", ".npy"]
+
+
+@forks
+def test_one_and_several_processes_share_the_cache(segments, tmp_path):
+    alone, _ = features(segments, tmp_path / "a")
+    for store, seen in in_processes(tmp_path, lambda rank: features(segments, tmp_path / "a")):
+        assert same(store, alone) and seen == 0
+    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "b"))
+    store, seen = features(segments, tmp_path / "b")
+    assert same(store, alone) and seen == 0
+
+
+@forks
+@pytest.mark.parametrize("then", [1, 2, 3])
+def test_what_killed_processes_computed_is_not_computed_again(segments, tmp_path, then):
+    """Both are killed after some pictures; whoever comes next, one or several, goes on with what they have done."""
+    cache = tmp_path / "cache"
+
+    class Fatal(Eye):
+        def forward(self, pictures):
+            if sum(self.seen) >= 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().forward(pictures)
+
+    with pytest.raises(FileNotFoundError):  # they said nothing
+        in_processes(tmp_path / "said", lambda rank: features(segments, cache, eye=Fatal()))
+    shares = next(cache.glob("*.shares"))
+    done = sum(path.stat().st_size // 12 for path in shares.glob("*/*.items"))
+    assert done >= 4
+    if then == 1:
+        said = [features(segments, cache)]
+    else:
+        said = in_processes(tmp_path / "again", lambda rank: features(segments, cache), then)
+    alone, pictures = features(segments, None)
+    assert all(same(store, alone) for store, _ in said)
+    assert sum(seen for _, seen in said) == pictures - 4 * done and not shares.exists()
+
+
+@forks
+@pytest.mark.parametrize("kept", [True, False])
+def test_files_that_fail_are_known_to_all(make_kth, tmp_path, kept):
+    found = find_segments(make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running")))
+    damaged = [*found[:3], Segment(found[3].video, 1, 12, 60)]
+    cache = tmp_path / "cache" if kept else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            said = in_processes(tmp_path, lambda rank: features(damaged, cache, skip_errors=True))
+            for store, _ in said:
+                assert store.readable() == [0, 1, 2] and list(store.failed) == [3] and same(store, said[0][0])
+    said = in_processes(tmp_path, lambda rank: features(damaged, cache))
+    assert sorted(one.split(":")[0] for one in said) == ["RuntimeError", "VideoError"]
+    assert all("person11_running_d1.avi ends early" in one for one in said)
+
+
+@forks
+def test_folders_that_are_not_shared_are_named(segments, tmp_path):
+    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
+    assert all("all processes must share the cache folder" in one and "HAR_CACHE" in one for one in said)
+    features(segments, tmp_path / "cache0")
+    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
+    assert all("process 1 does not find the finished features" in one for one in said)
+
+
+@forks
+def test_processes_with_other_weights_are_refused(segments, tmp_path):
+    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache", eye=Eye(tint=float(rank))))
+    assert all(one.startswith("RuntimeError: the processes differ in backbone") for one in said)
+
+
+@forks
+def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    alone, _ = features(segments, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"))
+    assert all(same(store, alone) for store, _ in said)
