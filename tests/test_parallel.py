@@ -1,20 +1,27 @@
 """Several processes as one: two real ones over gloo do what one does, to the bit or to the rounding of their sums."""
 
+import json
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import test_engine
 import torch
 from test_engine import Clips, untimed
+from test_experiments import GridBackbone
 from test_features import HOW, Eye, same
 from torch import nn
 from torch.utils.data import DataLoader
 
+import experiments
+import har
 from data.kth import Segment, find_segments
 from models.temporal import build_head
 from utils import parallel
@@ -23,6 +30,9 @@ from utils.engine import evaluate, load_checkpoint, train_model
 from utils.features import build_features
 from utils.store import FeatureStore
 
+HOME = Path(__file__).parents[1]
+# gloo looks the machine's own name up, which takes many seconds where nobody answers; the loopback needs no name
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
 QUIET = {"progress": False, "device": "cpu"}
 forks = pytest.mark.skipif(not hasattr(os, "fork") or torch.cuda.is_available(),
                            reason="processes are forked, so that none has to import torch; a GPU's threads forbid it")
@@ -31,6 +41,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork") or torch.cuda.is_available(),
 def in_processes(folder, work, count=2, *, within=60):
     """Call work(rank) in so many forked processes that know one another; return what came of it, errors included."""
     folder.mkdir(exist_ok=True)
+    time.sleep(0.05)  # a thread of an earlier test that is about to end may hold a lock; a fork would hold it for ever
     meeting, children = f"file://{folder / f'meeting{time.monotonic_ns()}'}", []
     for rank in range(count):
         child = os.fork()
@@ -52,7 +63,7 @@ def in_processes(folder, work, count=2, *, within=60):
 def _be(rank, count, meeting, work, path):
     """Be one of the processes, and end with it: nothing of the tests' program may run on in a child."""
     try:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank))
+        os.environ.update(LOOPBACK, RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank))
         torch.set_num_threads(1)
         try:
             with parallel.start(meeting):
@@ -277,32 +288,35 @@ def features(segments, cache, *, eye=None, **how):
     return copy, sum(eye.seen)
 
 
+@pytest.fixture
+def alone(segments, tmp_path):
+    """The features and the number of pictures of one process: a forked one, so that the tests' own has no threads."""
+    return in_processes(tmp_path / "alone", lambda rank: features(segments, None), 1)[0]
+
+
 @forks
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("kept", [True, False])
-def test_features_of_processes_are_those_of_one(segments, tmp_path, kept, count):
-    alone, pictures = features(segments, None)
-    cache = tmp_path / "cache" if kept else None
+def test_features_of_processes_are_those_of_one(segments, alone, tmp_path, kept, count):
+    (expected, pictures), cache = alone, tmp_path / "cache" if kept else None
     said = in_processes(tmp_path, lambda rank: features(segments, cache), count)
-    assert all(same(store, alone) for store, _ in said)
+    assert all(same(store, expected) for store, _ in said)
     assert sum(seen for _, seen in said) == pictures and all(seen for _, seen in said), "each does a part"
     if kept:
         assert sorted(path.suffix for path in cache.iterdir()) == [".items", ".json", ".lock", ".npy"]
 
 
 @forks
-def test_one_and_several_processes_share_the_cache(segments, tmp_path):
-    alone, _ = features(segments, tmp_path / "a")
-    for store, seen in in_processes(tmp_path, lambda rank: features(segments, tmp_path / "a")):
-        assert same(store, alone) and seen == 0
-    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "b"))
-    store, seen = features(segments, tmp_path / "b")
-    assert same(store, alone) and seen == 0
+@pytest.mark.parametrize("first, then", [(1, 2), (2, 1), (2, 3)])
+def test_one_and_several_processes_share_the_cache(segments, alone, tmp_path, first, then):
+    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"), first)
+    for store, seen in in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"), then):
+        assert same(store, alone[0]) and seen == 0
 
 
 @forks
 @pytest.mark.parametrize("then", [1, 2, 3])
-def test_what_killed_processes_computed_is_not_computed_again(segments, tmp_path, then):
+def test_what_killed_processes_computed_is_not_computed_again(segments, alone, tmp_path, then):
     """Both are killed after some pictures; whoever comes next, one or several, goes on with what they have done."""
     cache = tmp_path / "cache"
 
@@ -317,13 +331,9 @@ def test_what_killed_processes_computed_is_not_computed_again(segments, tmp_path
     shares = next(cache.glob("*.shares"))
     done = sum(path.stat().st_size // 12 for path in shares.glob("*/*.items"))
     assert done >= 4
-    if then == 1:
-        said = [features(segments, cache)]
-    else:
-        said = in_processes(tmp_path / "again", lambda rank: features(segments, cache), then)
-    alone, pictures = features(segments, None)
-    assert all(same(store, alone) for store, _ in said)
-    assert sum(seen for _, seen in said) == pictures - 4 * done and not shares.exists()
+    said = in_processes(tmp_path / "again", lambda rank: features(segments, cache), then)
+    assert all(same(store, alone[0]) for store, _ in said)
+    assert sum(seen for _, seen in said) == alone[1] - 4 * done and not shares.exists()
 
 
 @forks
@@ -347,7 +357,7 @@ def test_files_that_fail_are_known_to_all(make_kth, tmp_path, kept):
 def test_folders_that_are_not_shared_are_named(segments, tmp_path):
     said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
     assert all("all processes must share the cache folder" in one and "HAR_CACHE" in one for one in said)
-    features(segments, tmp_path / "cache0")
+    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache0"), 1)
     said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
     assert all("process 1 does not find the finished features" in one for one in said)
 
@@ -359,10 +369,60 @@ def test_processes_with_other_weights_are_refused(segments, tmp_path):
 
 
 @forks
-def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments, tmp_path):
+def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments, alone, tmp_path):
     (tmp_path / "cache").write_text("in the way")
-    alone, _ = features(segments, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"))
-    assert all(same(store, alone) for store, _ in said)
+    assert all(same(store, alone[0]) for store, _ in said)
+
+
+# the whole of it
+
+
+@forks
+def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monkeypatch):
+    """What every process returns is what the first one wrote; the second time nothing is run."""
+    monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
+
+    def work(rank):
+        how = {"root": tiny_kth, "runs_dir": tmp_path / "runs", "results_dir": tmp_path / "results", "epochs": 2}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [experiments.run_experiment("gru", cache_dir=tmp_path / "cache", progress=False, **how)
+                    for _ in range(2)]
+
+    (one, again), (other, _) = in_processes(tmp_path, work)
+    assert one == again == other and one.segment["n"] == 12 and len(one.history) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert sorted(path.name for path in (tmp_path / "runs").glob("*/*")) == [
+        "best.pth", "config.json", "history.csv", "last.pth", "result.json"]
+
+
+@forks
+def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
+    """The same features from the same cache, the same items, and weights as near as other dropout leaves them."""
+    arguments = ["train", "average", "--fast", "--epochs", "2", "--root", str(tiny_kth), "--no-record"]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+
+    def alone(rank):
+        os.chdir(tmp_path / "one")
+        return har.main(arguments)
+
+    assert in_processes(tmp_path, alone, 1) == [0]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1",
+                "--nproc-per-node", "2"]
+    env = {**os.environ, **LOOPBACK, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*torchrun, str(HOME / "har.py"), *arguments], cwd=tmp_path / "two", capture_output=True,
+                          text=True, timeout=240, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("average on KTH (test)") == 1, "only the first process speaks"
+    one, two = (json.loads(next(tmp_path.glob(f"{which}/runs/fast/*/result.json")).read_text())
+                for which in ("one", "two"))
+    assert [item["file"] for item in one["items"]] == [item["file"] for item in two["items"]]
+    for item, other in zip(one["items"], two["items"], strict=True):
+        assert list(item["probs"].values()) == pytest.approx(list(other["probs"].values()), abs=0.05)
+    kept = [sorted((tmp_path / which / "Data" / "cache").glob("*.npy")) for which in ("one", "two")]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]] and len(kept[0]) == 3
+    assert all(path.read_bytes() == other.read_bytes() for path, other in zip(*kept, strict=True))

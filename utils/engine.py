@@ -364,7 +364,8 @@ class Trainer:
         """Refuse to go on with other settings: the outcome would be neither run's. Epochs and patience may change."""
         if not last.get("position"):
             raise ValueError(f"{path} was written by older code: it does not say which batches were done (no entry "
-                             "'position') and can be predicted with, but not resumed; start anew in another folder")
+                             "'position') and can be predicted with, but not resumed; start anew in another folder, as "
+                             "`python har.py train NAME --force` does")
         free = ("epochs", "patience")
         old, new = dict(last["settings"] or {}), asdict(self.settings)
         changed = [name for name in new if name not in free and old.get(name) != new[name]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -137,9 +137,11 @@ def together(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         own = error
-    said = gather(None if own is None else f"{type(own).__name__}: {own}")
     if own is not None:
+        with suppress(RuntimeError):  # if the others are gone already, the error here is still what is to be known
+            gather(f"{type(own).__name__}: {own}")
         raise own
+    said = gather(None)
     for number, failure in enumerate(said):
         if failure is not None:
             raise RuntimeError(f"process {number} of {world()} failed in {what}: {failure}")
