@@ -199,8 +199,9 @@ def test_an_interruption_amid_an_epoch_costs_that_epoch_only(tmp_path, break_at)
     assert [row["epoch"] for row in calls] == [3, 4]
 
 
-def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch):
-    """best.pth of epoch 3 is there, last.pth still of epoch 2: epoch 3 is run again and nothing is counted twice."""
+@pytest.mark.parametrize("every", [None, 0])
+def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch, every):
+    """best.pth of epoch 3 is there, last.pth still of epoch 2, or of the last step of 3: nothing is counted twice."""
     whole = new_model()
     expected = train_model(whole, *loaders(), epochs=4, lr=0.01, **QUIET)
     real, saved = engine.save_checkpoint, []
@@ -213,8 +214,10 @@ def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine, "save_checkpoint", stopping)
     with pytest.raises(KeyboardInterrupt):
-        train_model(new_model(), *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, **QUIET)
+        train_model(new_model(), *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, checkpoint_every=every,
+                    **QUIET)
     monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "last.pth")["position"]["batch"] == (5 if every == 0 else 0)
     assert ("best.pth", 3) in saved and ("last.pth", 3) not in saved
     parts = new_model()
     history = train_model(parts, *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, resume=True, **QUIET)

@@ -255,6 +255,22 @@ def test_nan_in_one_process_stops_both(tmp_path):
 
 
 @forks
+def test_a_clip_that_one_process_cannot_read_stops_both(tmp_path):
+    class Broken(Clips):
+        def __getitem__(self, index):
+            if index == 20:
+                raise OSError("clip 20 is damaged")
+            return super().__getitem__(index)
+
+    def work(rank):
+        batches = Batches(37, 8, train=True, seed=5, share=(rank, 2))
+        train_model(average(), DataLoader(Broken(37), batch_sampler=batches, collate_fn=collate), loaders()[1], **QUIET)
+
+    said = in_processes(tmp_path, work)
+    assert "OSError: clip 20 is damaged" in said and any(one.startswith("RuntimeError") for one in said)
+
+
+@forks
 def test_trained_batchnorm_keeps_one_set_of_statistics(tmp_path):
     class Normed(nn.Module):
         def __init__(self):

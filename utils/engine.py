@@ -1,8 +1,8 @@
 """One training loop, one evaluation loop, and the checkpoints between them.
 
 Knows batches {"input", "mask", "label", "index"}, models called as model(input, mask) -> logits, and files of weights.
-Does not know videos, samplers, features or what a class is called: what a checkpoint must remember of those comes in as
-`extra` and goes out unread.
+Knows that several processes may work as one. Does not know videos, frames, features or what a class is called: what a
+checkpoint must remember of those comes in as `extra` and goes out unread.
 
 What is equal to the bit: on a CPU, a run that was killed anywhere and resumed with as many processes, and one that was
 not. Not so on CUDA, whose kernels add in an order of their own, nor between different numbers of processes, which add

@@ -202,7 +202,10 @@ def _check_alike(job: _Job) -> None:
 
 def _compute_shares(cache: Memory, todo: Sequence[int], cache_dir: str | Path | None, compute: Callable[..., None]
                     ) -> None:
-    """Compute this process's rounds into a share, then put all shares together; what fails in one fails in all."""
+    """Compute this process's rounds into a share, then put all shares together.
+
+    When one fails, the others learn it once they are through with theirs: what they computed stays in their shares.
+    """
     share = cache.share(rank())
     with together("computing features"), share:
         share.open()
