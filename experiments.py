@@ -25,7 +25,7 @@ from torch import nn
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
-from utils import metrics, tracking
+from utils import metrics, parallel, tracking
 from utils.data_setup import (
     Augment,
     ClipSource,
@@ -43,7 +43,6 @@ from utils.data_setup import (
     sampler_config,
 )
 from utils.engine import (
-    LAST,
     History,
     evaluate,
     load_checkpoint,
@@ -61,6 +60,7 @@ DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
 DEFAULT_RECOGNISER = "motion"
 READINGS = "real_clips.csv"
+CHECKPOINT_EVERY = 300.0  # seconds: what a kill may cost of an epoch; frozen backbones have far shorter ones
 FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 
@@ -247,7 +247,8 @@ def run_experiment(
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
-    A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on.
+    A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on. Under
+    several processes (see `utils.parallel`) all take part and return the same result; the first one writes.
 
     Args:
         name: One of EXPERIMENTS, or an experiment of one's own.
@@ -273,15 +274,28 @@ def run_experiment(
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
     config = run_config(experiment, chosen, data_name, splits, backbone)
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
-    run = None if force else tracking.matching_run(folder, experiment.name, config)
-    run = run or tracking.RunFolder.create(folder, experiment.name, config)
-    if not run.finished:
+    run, finished = _run_of_all(folder, experiment.name, config, force=force)
+    if not finished:
         _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
                            progress=progress)
-    result = read_result(run)
-    if results_dir is not None and not chosen.fast:
-        record(result, results_dir)
-    return result
+    result = None
+    with parallel.together("recording the result"):
+        if parallel.is_first():
+            result = read_result(run)
+            if results_dir is not None and not chosen.fast:
+                record(result, results_dir)
+    return parallel.broadcast(result)
+
+
+def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bool) -> tuple[tracking.RunFolder, bool]:
+    """Return the run folder that the first process finds or makes, and whether its run is finished already."""
+    run = None
+    with parallel.together("making the run folder"):
+        if parallel.is_first():
+            run = None if force else tracking.matching_run(folder, name, config)
+            run = run or tracking.RunFolder.create(folder, name, config)
+    path, finished = parallel.broadcast((run.path, run.finished) if run else None)
+    return tracking.RunFolder(path), finished
 
 
 def _train_and_measure(
@@ -305,15 +319,17 @@ def _train_and_measure(
         model = VideoClassifier(backbone=backbone, head=head)
     history = train_model(
         model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
-        resume=(run.path / LAST).is_file(), progress=progress, **recipe.training(),
+        resume=True, progress=progress, checkpoint_every=CHECKPOINT_EVERY, **recipe.training(),
     )  # fmt: skip
-    run.write_history(history)
-    _save_whole(run.best, backbone, head, history, extra)
     output = evaluate(model, loaders["test"])
     about = about_run(extra, head, seconds=time.perf_counter() - started)
     log_probs, segments = by_segment(output.log_probs, datasets["test"].segments)
     result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
-    run.finish(_record_of(result))
+    with parallel.together("finishing the run"):
+        if parallel.is_first():
+            run.write_history(history)
+            _save_whole(run.best, backbone, head, history, extra)
+            run.finish(_record_of(result))
 
 
 def _feature_datasets(

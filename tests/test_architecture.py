@@ -28,11 +28,12 @@ MAY_IMPORT = {
     "data.folds": {"data.kth"},
     "data": {"data"},
     "models": {"models"},
-    "utils.data_setup": {"data.kth"},
+    "utils.data_setup": {"data.kth", "utils.parallel"},
+    "utils.engine": {"utils.data_setup", "utils.parallel"},
     "utils.store": {"data.kth"},
-    "utils.features": {"data.kth", "utils.data_setup", "utils.store"},
+    "utils.features": {"data.kth", "utils.data_setup", "utils.parallel", "utils.store"},
     "utils.predict": {"data.kth", "utils.data_setup", "utils.features"},
-    "utils": set(),  # engine, evidence, metrics, notebook, tracking, viz
+    "utils": set(),  # evidence, metrics, notebook, parallel, tracking, viz
 }
 
 

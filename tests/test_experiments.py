@@ -393,7 +393,7 @@ def test_the_recipe_reaches_the_training(lab, monkeypatch):
     got = {}
 
     def spy(model, train, validation, **settings):
-        got.update(settings, batch=train.batch_size)
+        got.update(settings, batch=train.batch_sampler.batch_size)
         raise InterruptedError
 
     monkeypatch.setattr(experiments, "train_model", spy)
