@@ -13,6 +13,7 @@ import io
 import os
 import statistics
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -305,7 +306,7 @@ class _Tested:
             with np.load(path, allow_pickle=False) as content:
                 names = [str(name) for name in content["names"]]
                 return cls(fold, content["log_probs"], [by_name[name] for name in names], float(content["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     def at(self, level: str) -> Answers:

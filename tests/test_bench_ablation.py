@@ -68,7 +68,7 @@ def test_order_and_leak_are_rows_too(tiny_kth, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "ORDERED", ("gru",))
     monkeypatch.setattr(ablation, "LEAK_SPLITS", 2)
     where = {"runs_dir": tmp_path / "runs", "cache_dir": tmp_path / "cache"}
-    rows = ablation.run(tiny_kth, seeds=(0,), only=("order of the frames", "leak"), fast=True, **where)
+    rows = ablation.run(tiny_kth, seeds=(0,), only=("order of the frames", "leak"), **where)
     assert [row.method for row in rows] == ["as filmed", "reversed", "shuffled", "2 random splits by person",
                                             "2 random splits of segments"]  # fmt: skip
     assert all(0 <= row.low <= row.value <= row.high <= 100 for row in rows) and "not for use" in rows[-1].task
