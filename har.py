@@ -110,6 +110,18 @@ def predict(arguments: argparse.Namespace) -> None:
     _write_json(arguments.json, prediction.to_json())
 
 
+def runs(arguments: argparse.Namespace) -> None:
+    """List the runs, newest last, or compare two of them."""
+    from utils.runs import comparison, find_run, list_runs, overview, runs_table
+
+    if not arguments.runs:
+        print(runs_table(list_runs(arguments.runs_dir)))
+        return
+    if len(arguments.runs) != 2:
+        raise ValueError(f"{len(arguments.runs)} runs were named; name two to compare them, none to list all")
+    print(comparison([overview(find_run(which, arguments.runs_dir)) for which in arguments.runs]))
+
+
 def pretrain(arguments: argparse.Namespace) -> None:
     """Teach the backbone on rendered people and write the weights that are bundled."""
     from pretrain import pretrain as teach
@@ -214,6 +226,9 @@ def _training_arguments(verbs: Any) -> None:
 
 
 def _using_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "runs", runs)
+    verb.add_argument("runs", nargs="*", metavar="RUN", help="two run folders, or their names, to compare")
+    verb.add_argument("--runs-dir", default="runs", help="where run folders are (default: %(default)s)")
     which = "a run folder, a .pth file, an experiment (its newest finished run, else the bundled one), or bundled"
     verb = _verb(verbs, "evaluate", evaluate)
     verb.add_argument("which", metavar="RUN_OR_NAME", help=which)
