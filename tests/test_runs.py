@@ -63,10 +63,10 @@ numbers
   state                         finished             at epoch 1
   epochs                        3                    1
   best validation loss          0.5000               0.2500
-    its accuracy             75.0%                90.0%
+    its accuracy                75.0%                90.0%
   test videos                   4/4 = 100.0%
   test segments                 6/8 = 75.0%
-    boxing                   1/2 = 50.0%
+    boxing                      1/2 = 50.0%
   parameters                    10,246
   seconds                       1.5"""
 
