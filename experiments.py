@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import subprocess
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from torch import nn
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
-from utils import metrics, tracking
+from utils import findings, metrics, tracking
 from utils.data_setup import (
     Augment,
     ClipSource,
@@ -54,7 +55,9 @@ from utils.engine import (
     train_model,
 )
 from utils.features import build_features
+from utils.loggers import Logger, open_loggers, require
 from utils.predict import Recogniser
+from utils.report import HTML, write_report
 from utils.store import CACHE, FeatureStore
 
 DATA_ROOT = Path("Data/KTH-Synth")
@@ -233,7 +236,7 @@ class Result:
 def run_experiment(
     name: str, *, root: str | Path = DATA_ROOT, data_name: str | None = None, runs_dir: str | Path = "runs",
     results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE, force: bool = False,
-    progress: bool = True, **recipe: Any,
+    log: Sequence[str] = (), progress: bool = True, **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
@@ -247,12 +250,16 @@ def run_experiment(
         results_dir: Where rows of results go; None, or a fast run, writes none.
         cache_dir: Where features are kept; None keeps none.
         force: Run anew even if a finished run is there.
+        log: Who else is told of the training, "tensorboard" or "wandb" or both, see `utils.loggers`; history.csv and
+            the report are written anyway, and a run is the same run whoever is told.
         progress: Show progress bars.
         **recipe: Fields of `Recipe`, such as seed=1 or epochs=5.
 
     Raises:
-        ValueError: There is no such experiment, a split has no segments, or a person is in two splits.
+        ValueError: There is no such experiment, no such logger, a split has no segments, or a person is in two splits.
+        ModuleNotFoundError: A logger's package is not installed.
     """
+    require(*log)
     experiment, chosen = _experiment(name), Recipe(**recipe)
     data_name = data_name or name_of(root)
     splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
@@ -266,8 +273,9 @@ def run_experiment(
     run = None if force else tracking.matching_run(folder, name, config)
     run = run or tracking.RunFolder.create(folder, name, config)
     if not run.finished:
-        _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
-                           progress=progress)
+        with open_loggers(log, run.path, config=config) as loggers:
+            _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
+                               progress=progress, loggers=loggers)
     result = read_result(run)
     if results_dir is not None and not chosen.fast:
         record(result, results_dir)
@@ -277,8 +285,10 @@ def run_experiment(
 def _train_and_measure(
     experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
     backbone: EfficientNetBackbone, *, run: tracking.RunFolder, cache_dir: str | Path | None, progress: bool,
+    loggers: Sequence[Logger] = (),
 ) -> None:
-    """Fill a run folder: features, head, the checkpoint that validation chose, and the result on the test split."""
+    """Fill a run folder: features, head, the checkpoint that validation chose, the result on the test split, a report.
+    """
     started = time.perf_counter()
     transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels, gap=experiment.gap)
     make = _clip_datasets if recipe.fine_tune else _feature_datasets
@@ -292,8 +302,8 @@ def _train_and_measure(
         backbone.unfreeze(recipe.fine_tune)
         model = VideoClassifier(backbone=backbone, head=head)
     history = train_model(
-        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
-        resume=(run.path / LAST).is_file(), progress=progress, **recipe.training(),
+        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, progress=progress,
+        callbacks=[run.log_epoch, *loggers], resume=(run.path / LAST).is_file(), **recipe.training(),
     )  # fmt: skip
     run.write_history(history)
     _save_whole(run.best, backbone, head, history, extra)
@@ -301,7 +311,14 @@ def _train_and_measure(
     about = _about(extra, head, seconds=time.perf_counter() - started)
     log_probs, segments = _by_segment(output.log_probs, datasets["test"].segments)
     result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
-    run.finish(_record_of(result))
+    result = dataclasses.replace(result, history=history, run=str(run.path))
+    mistakes, figures = _report(result, segments, extra, config=run.config)
+    if loggers:
+        summary = findings.make_summary(vars(result), mistakes, figures, embedding=_embedding(model, loaders["test"]),
+                                        classes=[ACTIONS[label] for label in datasets["test"].labels])
+        for logger in loggers:
+            logger.finish(summary)
+    run.finish(_record_of(result))  # last: it marks the run as finished
 
 
 def _feature_datasets(
@@ -551,7 +568,75 @@ def read_result(run: tracking.RunFolder) -> Result:
     return Result(**run.result, history=run.history, run=str(run.path))
 
 
+def report_again(which: str | Path, root: str | Path = DATA_ROOT) -> Path:
+    """Make report.html and report.json of a finished run anew and return the page.
+
+    Frames of mistakes are read from the data set under root; where it is not, the report says so. Raises
+    FileNotFoundError when `which` is no finished run's folder.
+    """
+    run = tracking.RunFolder(which)
+    if not run.finished:
+        raise FileNotFoundError(f"{which} is no folder of a finished run; `python har.py runs` lists those there are")
+    result, config = read_result(run), run.config
+    try:
+        segments = find_segments(root, whole_files=config["experiment"]["whole_file"])
+    except FileNotFoundError:
+        segments = []
+    _report(result, segments, load_checkpoint(run.best)["extra"], config=config)
+    return run.path / HTML
+
+
 # helpers
+
+
+def _report(
+    result: Result, segments: Sequence[Segment], extra: Mapping[str, Any], *, config: Mapping[str, Any]
+) -> tuple[list[findings.Mistake], dict[str, Any]]:
+    """Write the report into the run's folder; returns the mistakes and figures in it, which loggers show too."""
+    plain = vars(result)
+    mistakes = findings.find_mistakes(result.items, segments)
+    figures = findings.make_figures(plain, mistakes)
+    origin = {"run": Path(result.run).name, **result.about, "code": extra.get("code", "unknown"),
+              "data files": config["data"]["files"], "data hash": config["data"]["hash"],
+              "backbone weights": config["backbone"], **{f"version of {k}": v for k, v in extra["versions"].items()}}
+    sections = findings.make_sections(plain, mistakes, figures, config=config, origin=origin, headline=str(result))
+    title = f"{result.experiment} on {result.data}, {result.split} persons"
+    try:
+        write_report(result.run, title, sections)
+    except OSError as error:
+        warnings.warn(f"no report of {result.run} could be written ({error}); its result is kept", stacklevel=3)
+    return mistakes, figures
+
+
+@torch.inference_mode()
+def _embedding(model: nn.Module, loader: Any) -> np.ndarray:
+    """The mean over time of each item's features, (N, D), in the loader's order."""
+    rows, device = [], pick_device()
+    model.to(device).eval()
+    for batch in loader:
+        features, mask = batch["input"], batch["mask"]  # padding is zeros
+        if isinstance(model, VideoClassifier):
+            features = model.encode(features.to(device), mask.to(device)).cpu()
+        rows.append(features.sum(1) / mask.sum(1, keepdim=True))
+    return torch.cat(rows).numpy()
+
+
+def _code_version() -> str:
+    """The commit of this code, "-dirty" when files differ from it; "unknown" outside git."""
+    try:
+        asked = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True,
+                               text=True, cwd=Path(__file__).resolve().parent, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return asked.stdout.strip() or "unknown"
+
+
+def _versions() -> dict[str, str]:
+    import cv2
+    import torchvision
+
+    numbers = {"torch": torch, "torchvision": torchvision, "numpy": np, "opencv": cv2}
+    return {"python": platform.python_version(), **{name: str(p.__version__) for name, p in numbers.items()}}
 
 
 def _experiment(name: str) -> Experiment:
@@ -589,7 +674,7 @@ def _extra(
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
         "every_window": recipe.every_window, "span": span, "seed": recipe.seed,
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": _versions(), "code": _code_version(),
     }  # fmt: skip
 
 

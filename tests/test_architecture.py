@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "utils.features": {"data.kth", "utils.data_setup", "utils.store"},
     "utils.predict": {"data.kth", "utils.data_setup", "utils.features"},
     "utils.runs": {"utils.tracking"},
+    "utils.findings": {"data.kth", "utils"},
     "utils": set(),  # engine, loggers, metrics, notebook, report, tracking, viz
 }
 

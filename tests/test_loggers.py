@@ -164,10 +164,16 @@ class TestMaking:
         with pytest.raises(ValueError, match="'tensorbord'; the loggers are tensorboard, wandb"):
             require("tensorboard", "tensorbord")
 
-    def test_each_is_made_once(self, tmp_path):
-        (log,) = open_loggers(["tensorboard", "tensorboard"], tmp_path, config={})
-        assert isinstance(log, TensorBoardLogger) and log.folder == tmp_path / "tensorboard"
-        assert open_loggers((), tmp_path, config={}) == []
+    def test_each_is_made_once_and_closed_at_an_interruption(self, tmp_path, monkeypatch):
+        closed = []
+        monkeypatch.setattr(TensorBoardLogger, "_close", lambda self, failed: closed.append(failed))
+        with open_loggers(["tensorboard", "tensorboard"], tmp_path, config={}) as (log,):
+            assert isinstance(log, TensorBoardLogger) and log.folder == tmp_path / "tensorboard"
+        with pytest.raises(KeyboardInterrupt), open_loggers(["tensorboard"], tmp_path, config={}):
+            raise KeyboardInterrupt
+        with open_loggers((), tmp_path, config={}) as none:
+            assert none == []
+        assert closed == [False, True]
 
 
 def test_an_embedding_has_a_class_for_each_clip():

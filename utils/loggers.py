@@ -10,7 +10,7 @@ import importlib
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -221,13 +221,27 @@ def require(*names: str) -> None:
                                       f'`pip install -e ".[{name}]"`, or train without it') from error
 
 
-def open_loggers(names: Iterable[str], folder: str | os.PathLike, *, config: Mapping[str, Any]) -> list[Logger]:
-    """Make the loggers of these names for the run in a folder, each once; see `require` for what may be raised."""
+@contextlib.contextmanager
+def open_loggers(
+    names: Iterable[str], folder: str | os.PathLike, *, config: Mapping[str, Any]
+) -> Iterator[list[Logger]]:
+    """Make the loggers of these names for the run in a folder, each once, and close them whatever happens.
+
+    See `require` for what may be raised.
+    """
     folder, wanted = Path(folder), list(dict.fromkeys(names))
     require(*wanted)
     make = {"tensorboard": lambda: TensorBoardLogger(folder / "tensorboard"),
             "wandb": lambda: WandbLogger(folder, name=folder.name, config=config)}
-    return [make[name]() for name in wanted]
+    opened = [make[name]() for name in wanted]
+    try:
+        yield opened
+    except BaseException:  # an interruption too
+        for logger in opened:
+            logger.close(failed=True)
+        raise
+    for logger in opened:
+        logger.close()
 
 
 def tag(column: str) -> str:
