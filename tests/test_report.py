@@ -74,7 +74,7 @@ def result(items, **changes):
 
 class TestPage:
     def test_escapes_every_text_and_is_well_formed(self):
-        section = Section(EVIL, {EVIL: EVIL}, [{EVIL: EVIL}], {EVIL: Dot()})
+        section = Section(EVIL, {EVIL: EVIL}, {EVIL: Dot()}, [{EVIL: EVIL}])
         text = as_html(EVIL, {EVIL: section})
         page = Page(text)
         assert page.text.count(EVIL) == 9  # title, h1, h2, note, fact twice, column, cell, caption
@@ -101,7 +101,7 @@ class TestPage:
 
     def test_json_has_the_same_numbers_unrounded_and_is_strict(self, tmp_path):
         rows = [{"accuracy": 1 / 3, "low": math.nan, "of": (1, 2)}]
-        page = write_report(tmp_path, "t", {"s": Section("why", {"lr": 0.1}, rows, {"a dot": Dot()})})
+        page = write_report(tmp_path, "t", {"s": Section("why", {"lr": 0.1}, {"a dot": Dot()}, rows)})
         told = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
         rows = [{"accuracy": 1 / 3, "low": None, "of": [1, 2]}]
         section = {"note": "why", "facts": {"lr": 0.1}, "rows": rows, "figures": ["a dot"]}

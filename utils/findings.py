@@ -7,7 +7,7 @@ frames from, and what a report's section and a logger's summary are. Does not kn
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def make_sections(
     """
     about = {name: result[name] for name in ("experiment", "data", "split")}
     sections = {
-        "Result": Section(headline, about, _level_rows(result)),
+        "Result": Section(headline, about, rows=_level_rows(result)),
         "Training": Section(facts=_training_facts(result["history"]), rows=result["history"]),
         "Confusion of segments": Section(MATRIX, rows=_matrix(result, "confusion")),
         "Confusion of videos": Section(MATRIX, rows=_matrix(result, "video_confusion")),
@@ -105,8 +105,7 @@ def make_sections(
              "confusion of videos": "Confusion of videos", "reliability": "Calibration"}
     for caption, figure in figures.items():
         home = homes.get(caption, "Figures")
-        old = sections[home]
-        sections[home] = Section(old.note, old.facts, old.rows, {**old.figures, caption: figure})
+        sections[home] = replace(sections[home], figures={**sections[home].figures, caption: figure})
     return {heading: section for heading, section in sections.items()
             if section.facts or section.rows or section.figures or heading == "Mistakes"}  # none is worth saying
 
@@ -182,7 +181,7 @@ def _calibration(result: Mapping[str, Any]) -> Section:
              "accuracy": float(accuracy)}
             for low, (confidence, accuracy, count) in enumerate(zip(*reliability_bins(*_answers(result)), strict=True))]
     return Section("How often answers are right against how sure they are, by ranges of confidence; segments.",
-                   {"expected calibration error": _calibration_error(result)}, rows)
+                   {"expected calibration error": _calibration_error(result)}, rows=rows)
 
 
 def _score(count: Mapping[str, int]) -> dict[str, Any]:

@@ -37,14 +37,14 @@ class Section:
     Args:
         note: A paragraph.
         facts: Name -> value, such as the settings of a run.
-        rows: Lines of a table, each column -> value; the first line's columns are the table's.
         figures: Caption -> figure, anything with matplotlib's savefig.
+        rows: Lines of a table, each column -> value; the first line's columns are the table's.
     """
 
     note: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    rows: Sequence[Mapping[str, Any]] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    rows: Sequence[Mapping[str, Any]] = ()
 
 
 def write_report(folder: str | os.PathLike, title: str, sections: Mapping[str, Section]) -> Path:
@@ -105,10 +105,10 @@ def _section(section: Section) -> str:
         lines = (f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(in_words(value))}</td></tr>\n'
                  for name, value in section.facts.items())
         parts.append(f'<table class="facts">\n{"".join(lines)}</table>\n')
-    if section.rows:
-        parts.append(_table(section.rows))
     parts += [f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{_png(figure)}">'
               f"<figcaption>{escape(caption)}</figcaption></figure>\n" for caption, figure in section.figures.items()]
+    if section.rows:
+        parts.append(_table(section.rows))
     return "".join(parts)
 
 
