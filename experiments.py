@@ -595,7 +595,7 @@ def _report(
     """Write the report into the run's folder; returns the mistakes and figures in it, which loggers show too."""
     plain = vars(result)
     mistakes = findings.find_mistakes(result.items, segments)
-    figures = findings.make_figures(plain, mistakes)
+    figures = findings.make_figures(plain)
     origin = {"run": Path(result.run).name, **result.about, "code": extra.get("code", "unknown"),
               "data files": config["data"]["files"], "data hash": config["data"]["hash"],
               "backbone weights": config["backbone"], **{f"version of {k}": v for k, v in extra["versions"].items()}}

@@ -62,7 +62,7 @@ class Lab:
 def _grid(monkeypatch):
     monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
     monkeypatch.setattr(experiments, "RECOGNISERS", Path("no/such/folder"))
-    monkeypatch.setattr(findings, "make_figures", lambda *_: {})  # half a second a run; drawn where it matters
+    monkeypatch.setattr(findings, "make_figures", lambda _: {})  # half a second a run; drawn where it matters
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import torch
 
 import har
 from data.kth import ACTIONS
+from utils.loggers import LOGGERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,6 +79,10 @@ class TestTrain:
     def test_weights_that_are_not_there_are_named(self, in_trained, capsys):
         assert "mine.pth" in fails(capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth")
 
+
+    def test_every_logger_can_be_asked_for(self):
+        asked = har._parser().parse_args(["train", "gru", "--log", *LOGGERS])
+        assert asked.log == list(LOGGERS) and asked.names == ["gru"]
 
     def test_a_logger_without_its_package_names_the_extra(self, in_trained, capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, "tensorboard", None)

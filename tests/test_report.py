@@ -6,11 +6,12 @@ import math
 import re
 from html.parser import HTMLParser
 
+import cv2
 import numpy as np
 import pytest
 
 from data.kth import ACTIONS, find_segments
-from utils import findings
+from utils import findings, viz
 from utils.metrics import calibration_error
 from utils.report import Section, as_html, as_json, in_words, write_report
 
@@ -141,7 +142,7 @@ class TestFindings:
         sections = findings.make_sections(plain, [broken, absent], {}, config={}, origin={})
         note = sections["Mistakes"].note
         assert note.startswith("2 of 2 segments were misread") and "person09_boxing_d1.avi (it is not in" in note
-        assert "mistakes" not in findings.make_figures(plain, [broken, absent])
+        assert not sections["Mistakes"].figures
 
     def test_every_section_says_its_numbers(self):
         items = [item("running/person22_running_d1.avi", k, "running", "running" if k < 3 else "walking")
@@ -171,9 +172,19 @@ class TestFindings:
         error = np.nansum(np.abs(confidence - accuracy) * count) / 200
         assert error == pytest.approx(calibration_error(probs, labels), abs=1e-6)
 
+    def test_a_reliability_figure_stands_with_the_calibration(self, monkeypatch):
+        asked = []
+        monkeypatch.setattr(viz, "reliability_figure", lambda curves: asked.append(curves) or Dot(), raising=False)
+        plain = result([item("boxing/me.avi", 1, "boxing", "boxing", 0.85)], history=[], confusion=[])
+        figures = findings.make_figures(plain)
+        (confidence, accuracy, count) = asked[0]["gru"]
+        assert count.tolist() == [0] * 8 + [1, 0] and confidence[8] == 0.85 and accuracy[8] == 1
+        sections = findings.make_sections(plain, [], figures, config={}, origin={})
+        assert list(sections["Calibration"].figures) == ["reliability"]
+
     def test_a_run_without_items_or_history_has_a_report_too(self):
         plain = result([], history=[], confusion=[])
-        assert findings.make_figures(plain, []) == {}
+        assert findings.make_figures(plain) == {}
         sections = findings.make_sections(plain, [], {}, config={}, origin={})
         assert "Calibration" not in sections and "Training" not in sections
         told = json.dumps(as_json("t", sections), allow_nan=False)
@@ -183,12 +194,15 @@ class TestFindings:
         items = [item("running/person22_running_d1.avi", 1, "running", "walking")]
         plain = result(items, video_confusion=np.eye(6, dtype=int).tolist())
         mistakes = findings.find_mistakes(items, find_segments(tiny_kth))
-        figures = findings.make_figures(plain, mistakes)
-        assert {"training curves", "confusion of segments", "confusion of videos", "mistakes"} <= set(figures)
+        figures = findings.make_figures(plain)
+        assert {"training curves", "confusion of segments", "confusion of videos"} <= set(figures)
         sections = findings.make_sections(plain, mistakes, figures, config={}, origin={})
-        assert list(sections["Mistakes"].figures) == ["mistakes"] and "Figures" not in sections
+        assert list(sections["Mistakes"].figures) == [mistakes[0].title] and "Figures" not in sections
         images = re.findall(r"base64,([^\"]+)", as_html("t", sections))
-        assert len(images) == len(figures) and all(base64.b64decode(i).startswith(b"\x89PNG") for i in images)
+        pictures = [base64.b64decode(image) for image in images]
+        assert len(pictures) == len(figures) + 1 and all(picture.startswith(b"\x89PNG") for picture in pictures)
+        film = cv2.imdecode(np.frombuffer(pictures[-1], np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert np.array_equal(film, np.concatenate(list(mistakes[0].frames), axis=1))
         summary = findings.make_summary(plain, mistakes, figures, embedding=np.zeros((1, 2)), classes=["running"])
         assert summary.epoch == 1 and summary.scores["segment accuracy"] == 0.0
         picture = summary.figures["confusion of videos"]

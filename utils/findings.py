@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from data.kth import SCENARIOS, Segment, parse_name
 from utils.data_setup import Uniform, read_frames
-from utils.loggers import Summary
+from utils.loggers import Summary, strip
 from utils.metrics import calibration_error, wilson_interval
 from utils.report import Section
 from utils.tracking import flat
@@ -42,6 +43,17 @@ class Mistake:
                 f"({item['probs'][item['predicted']]:.0%})")
 
 
+@dataclass(frozen=True)
+class Film:
+    """Frames (T, H, W) uint8 side by side, as a figure of a report; matplotlib would take a second for as many."""
+
+    frames: np.ndarray
+
+    def savefig(self, file: Any, *, format: str = "png") -> None:
+        """Write the picture into an open file."""
+        file.write(cv2.imencode(f".{format}", strip(self.frames))[1].tobytes())
+
+
 def find_mistakes(items: Sequence[Item], segments: Iterable[Segment], *, most: int = MOST_MISTAKES) -> list[Mistake]:
     """Return the misread items of which the model was surest, at most `most`, with a few frames each.
 
@@ -53,7 +65,7 @@ def find_mistakes(items: Sequence[Item], segments: Iterable[Segment], *, most: i
     return [_with_frames(item, known.get((item["file"], item["segment"]))) for item in wrong]
 
 
-def make_figures(result: Mapping[str, Any], mistakes: Sequence[Mistake]) -> dict[str, Any]:
+def make_figures(result: Mapping[str, Any]) -> dict[str, Any]:
     """Draw a run: caption -> matplotlib's Figure; what there are no numbers for is left out."""
     from utils import viz  # matplotlib takes a second to import, which training should not wait for
 
@@ -66,10 +78,6 @@ def make_figures(result: Mapping[str, Any], mistakes: Sequence[Mistake]) -> dict
     reliability = getattr(viz, "reliability_figure", None)
     if reliability is not None and result["items"]:
         figures["reliability"] = reliability({result["experiment"]: reliability_bins(*_answers(result))})
-    shown = [(f"{m.item['file']} #{m.item['segment']}", m.item["label"], m.item["predicted"],
-              m.item["probs"][m.item["predicted"]], m.frames) for m in mistakes if m.frames is not None]
-    if shown:
-        figures["mistakes"] = viz.mistakes_gallery(shown, columns=FRAMES)
     return figures
 
 
@@ -98,10 +106,10 @@ def make_sections(
                                                   for number, count in result["per_scenario"].items()]),
         "By person": Section("Segments.", rows=_person_rows(result["items"])),
         "Calibration": _calibration(result),
-        "Mistakes": Section(_mistakes_note(result["items"], mistakes), rows=[_mistake_row(m) for m in mistakes]),
+        "Mistakes": _mistakes(result["items"], mistakes),
         "Configuration": Section(facts=flat(config)), "Where it came from": Section(facts=origin), "Figures": Section(),
     }  # fmt: skip
-    homes = {"training curves": "Training", "confusion of segments": "Confusion of segments", "mistakes": "Mistakes",
+    homes = {"training curves": "Training", "confusion of segments": "Confusion of segments",
              "confusion of videos": "Confusion of videos", "reliability": "Calibration"}
     for caption, figure in figures.items():
         home = homes.get(caption, "Figures")
@@ -124,7 +132,7 @@ def make_summary(
         classes: Name of the class of each of the N clips.
     """
     scores = {f"{level} accuracy": result[level]["accuracy"] for level in ("segment", "video")}
-    pictures = {caption: as_picture(figure) for caption, figure in figures.items() if caption != "mistakes"}
+    pictures = {caption: as_picture(figure) for caption, figure in figures.items()}
     shown = {mistake.title: mistake.frames for mistake in mistakes if mistake.frames is not None}
     return Summary(len(result["history"]), {**scores, "calibration error": _calibration_error(result)}, pictures, shown,
                    embedding, classes)
@@ -229,13 +237,15 @@ def _matrix(result: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
             for name, row in zip(result["classes"], result.get(key) or (), strict=False)]
 
 
-def _mistakes_note(items: Sequence[Item], mistakes: Sequence[Mistake]) -> str:
+def _mistakes(items: Sequence[Item], mistakes: Sequence[Mistake]) -> Section:
     wrong = sum(item["label"] != item["predicted"] for item in items)
     if not wrong:
-        return "No segment was misread."
+        return Section("No segment was misread.")
     note = f"{wrong} of {len(items)} segments were misread; of these {len(mistakes)} the model was surest."
     lost = [f"{m.item['file']} ({m.reason})" for m in mistakes if m.frames is None]
-    return note + (f" No frames could be read of {', '.join(lost)}." if lost else "")
+    note += f" No frames could be read of {', '.join(lost)}." if lost else ""
+    films = {m.title: Film(m.frames) for m in mistakes if m.frames is not None}
+    return Section(note, figures=films, rows=[_mistake_row(m) for m in mistakes])
 
 
 def _mistake_row(mistake: Mistake) -> dict[str, Any]:
