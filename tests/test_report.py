@@ -161,7 +161,7 @@ class TestFindings:
         assert sections["Training"].facts["chosen epoch"] == 1 and sections["Training"].rows[0]["val_loss"] == 1.25
         assert sections["Configuration"].facts == {"recipe.lr": 0.1, "data.name": EVIL}
         assert sections["Where it came from"].facts == {"seed": 3} and list(sections["Figures"].figures) == ["other"]
-        assert sections["Mistakes"].rows[0]["p(walking)"] == 0.75
+        assert sections["Mistakes"].rows[0]["walking"] == 0.75
         assert "<script>" not in as_html(EVIL, sections)
 
     def test_calibration_agrees_with_its_error(self):

@@ -243,6 +243,7 @@ def _mistakes(items: Sequence[Item], mistakes: Sequence[Mistake]) -> Section:
         return Section("No segment was misread.")
     note = f"{wrong} of {len(items)} segments were misread; of these {len(mistakes)} the model was surest."
     lost = [f"{m.item['file']} ({m.reason})" for m in mistakes if m.frames is None]
+    note += " Columns of actions are probabilities."
     note += f" No frames could be read of {', '.join(lost)}." if lost else ""
     films = {m.title: Film(m.frames) for m in mistakes if m.frames is not None}
     return Section(note, figures=films, rows=[_mistake_row(m) for m in mistakes])
@@ -251,4 +252,4 @@ def _mistakes(items: Sequence[Item], mistakes: Sequence[Mistake]) -> Section:
 def _mistake_row(mistake: Mistake) -> dict[str, Any]:
     item = mistake.item
     return {"file": item["file"], "segment": item["segment"], "true": item["label"], "read as": item["predicted"],
-            **{f"p({name})": value for name, value in item["probs"].items()}}
+            **item["probs"]}

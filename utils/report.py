@@ -17,16 +17,16 @@ from typing import Any
 
 HTML, JSON = "report.html", "report.json"
 STYLE = """
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff;
+body { max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #111; background: #fff;
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #bbb; }
-table { border-collapse: collapse; margin: .7rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #e4e4e4; }
+section { overflow-x: auto; }
+table { border-collapse: collapse; margin: .7rem 0; font-size: .85em; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #e4e4e4; }
 td.number, th.number { text-align: right; } table.facts th { font-weight: normal; color: #555; }
-td { overflow-wrap: anywhere; } figure { margin: 1rem 0; break-inside: avoid; } img { max-width: 100%; }
-figcaption { color: #555; }
-@media print { body { margin: 0; max-width: none; font-size: 10pt; } h2 { break-after: avoid; }
-               tr { break-inside: avoid; } }
+figure { margin: 1rem 0; break-inside: avoid; } img { max-width: 100%; } figcaption { color: #555; }
+@media print { body { margin: 0; max-width: none; font-size: 9pt; } section { overflow: visible; }
+               h2 { break-after: avoid; } tr { break-inside: avoid; } }
 """
 
 
