@@ -10,14 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,6 +62,7 @@ from utils.store import CACHE, FeatureStore
 DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
 DEFAULT_RECOGNISER = "motion"
+READINGS = "real_clips.csv"
 FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 
@@ -186,8 +186,9 @@ class Recipe:
 class Result:
     """What an experiment is worth on one split of one data set.
 
-    segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, confusion (rows true,
-    columns predicted) and items are of segments, video_confusion of videos. `history` and `run` tell of the training.
+    segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, per_person ("person01"),
+    confusion (rows true, columns predicted) and items are of segments, video_confusion of videos. `history` and `run`
+    tell of the training.
     """
 
     experiment: str
@@ -200,10 +201,18 @@ class Result:
     classes: list[str]
     items: list[dict[str, Any]]
     per_scenario: dict[str, dict[str, Any]] = field(default_factory=dict)
+    per_person: dict[str, dict[str, Any]] = field(default_factory=dict)
     video_confusion: list[list[int]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     run: str = ""
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error of the segments' probabilities."""
+        probs = np.array([[item["probs"][action] for action in self.classes] for item in self.items])
+        labels = np.array([self.classes.index(item["label"]) for item in self.items])
+        return metrics.calibration_error(probs, labels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as it is exchanged: plain values, the items' probabilities by action included."""
@@ -216,7 +225,7 @@ class Result:
         return [
             {"experiment": self.experiment, "data": self.data, "split": self.split, "level": level, "n": score["n"],
              "correct": score["correct"], "accuracy": score["accuracy"], "low": score["interval"][0],
-             "high": score["interval"][1], **self.about}
+             "high": score["interval"][1], "interval": "Wilson", **self.about}
             for level, score in levels.items()
         ]  # fmt: skip
 
@@ -234,16 +243,16 @@ class Result:
 
 
 def run_experiment(
-    name: str, *, root: str | Path = DATA_ROOT, data_name: str | None = None, runs_dir: str | Path = "runs",
-    results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE, force: bool = False,
-    log: Sequence[str] = (), progress: bool = True, **recipe: Any,
+    name: str | Experiment, *, root: str | Path = DATA_ROOT, data_name: str | None = None,
+    runs_dir: str | Path = "runs", results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE,
+    force: bool = False, log: Sequence[str] = (), progress: bool = True, **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
     A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on.
 
     Args:
-        name: One of EXPERIMENTS.
+        name: One of EXPERIMENTS, or an experiment of one's own.
         root: Folder in KTH's layout.
         data_name: What to call the data in results; from root's dataset.json or its folder name when None.
         runs_dir: Where run folders go; fast runs go into its subfolder "fast".
@@ -260,7 +269,7 @@ def run_experiment(
         ModuleNotFoundError: A logger's package is not installed.
     """
     require(*log)
-    experiment, chosen = _experiment(name), Recipe(**recipe)
+    experiment, chosen = find_experiment(name), Recipe(**recipe)
     data_name = data_name or name_of(root)
     splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
     if chosen.extra_root is not None:
@@ -268,10 +277,10 @@ def run_experiment(
         splits["train"] += more[:: FAST_STEP if chosen.fast else 1]
     set_seed(chosen.seed)  # random weights are then the same ones every time
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
-    config = _run_config(experiment, chosen, data_name, splits, backbone)
+    config = run_config(experiment, chosen, data_name, splits, backbone)
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
-    run = None if force else tracking.matching_run(folder, name, config)
-    run = run or tracking.RunFolder.create(folder, name, config)
+    run = None if force else tracking.matching_run(folder, experiment.name, config)
+    run = run or tracking.RunFolder.create(folder, experiment.name, config)
     if not run.finished:
         with open_loggers(log, run.path, config=config) as loggers:
             _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
@@ -290,13 +299,15 @@ def _train_and_measure(
     """Fill a run folder: features, head, the checkpoint that validation chose, the result on the test split, a report.
     """
     started = time.perf_counter()
-    transform = ClipTransform(size=recipe.size, pool=experiment.pool, channels=backbone.channels, gap=experiment.gap)
-    make = _clip_datasets if recipe.fine_tune else _feature_datasets
-    datasets = make(experiment, recipe, splits, backbone, transform, cache_dir=cache_dir, progress=progress)
+    if recipe.fine_tune:
+        datasets = clip_datasets(experiment, recipe, splits)
+    else:
+        datasets = _feature_datasets(experiment, recipe, splits, backbone, cache_dir=cache_dir, progress=progress)
     loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
     set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
     head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
-    extra = _extra(experiment, recipe, data_name, splits["train"], backbone=backbone, transform=transform, head=head)
+    extra = remembered(experiment, recipe, data_name, splits["train"], backbone=backbone,
+                       transform=transform_of(experiment, recipe), head=head)
     model: nn.Module = head
     if recipe.fine_tune:
         backbone.unfreeze(recipe.fine_tune)
@@ -308,8 +319,8 @@ def _train_and_measure(
     run.write_history(history)
     _save_whole(run.best, backbone, head, history, extra)
     output = evaluate(model, loaders["test"])
-    about = _about(extra, head, seconds=time.perf_counter() - started)
-    log_probs, segments = _by_segment(output.log_probs, datasets["test"].segments)
+    about = about_run(extra, head, seconds=time.perf_counter() - started)
+    log_probs, segments = by_segment(output.log_probs, datasets["test"].segments)
     result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
     result = dataclasses.replace(result, history=history, run=str(run.path))
     mistakes, figures = _report(result, segments, extra, config=run.config)
@@ -322,26 +333,27 @@ def _train_and_measure(
 
 
 def _feature_datasets(
-    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]], backbone: EfficientNetBackbone,
-    transform: ClipTransform, *, cache_dir: str | Path | None, progress: bool,
+    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]], backbone: EfficientNetBackbone, *,
+    cache_dir: str | Path | None, progress: bool,
 ) -> dict[str, VideoDataset]:
     """The frozen way: features computed once, those of mirrored training clips too."""
     if recipe.every_window:
-        splits = {split: _windows_of(segments, experiment.sampler) for split, segments in splits.items()}
+        splits = {split: windows_of(segments, experiment.sampler) for split, segments in splits.items()}
     return {
         split: feature_dataset(
-            backbone, segments, sampler=experiment.sampler, transform=transform, cache_dir=cache_dir, progress=progress,
-            mirrored=recipe.mirrored and split == "train", seed=recipe.seed if split == "train" else None,
+            backbone, segments, sampler=experiment.sampler, transform=transform_of(experiment, recipe),
+            cache_dir=cache_dir, mirrored=recipe.mirrored and split == "train",
+            seed=recipe.seed if split == "train" else None, progress=progress,
         )
         for split, segments in splits.items()
     }  # fmt: skip
 
 
-def _clip_datasets(
-    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]], backbone: EfficientNetBackbone,
-    transform: ClipTransform, **_: Any,
+def clip_datasets(
+    experiment: Experiment, recipe: Recipe, splits: Mapping[str, Sequence[Segment]]
 ) -> dict[str, VideoDataset]:
     """The fine-tuning way: clips read anew in every epoch, in training at random moments and augmented."""
+    transform = transform_of(experiment, recipe)
     augment = Augment(flip=0.5 if recipe.mirrored else 0.0)
     sources = {
         split: ClipSource(segments, sampler=_jittered(experiment.sampler), transform=transform, augment=augment)
@@ -371,6 +383,17 @@ def feature_dataset(
     return VideoDataset(*_readable(segments, store), seed=seed)
 
 
+def part_of(dataset: VideoDataset, indices: Sequence[int], *, seed: int | None = None) -> VideoDataset:
+    """Return a data set of these items of one made by `feature_dataset`; with a seed it is one to train on."""
+    store = cast(FeatureStore, dataset.source)  # feature_dataset makes nothing else
+    return VideoDataset([dataset.segments[index] for index in indices], store.subset(indices), seed=seed)
+
+
+def transform_of(experiment: Experiment, recipe: Recipe) -> ClipTransform:
+    """Return how an experiment turns frames into clips of a recipe's size."""
+    return ClipTransform(size=recipe.size, pool=experiment.pool, channels=experiment.channels, gap=experiment.gap)
+
+
 def load_splits(root: str | Path, *, whole_files: bool = False, fast: bool = False) -> dict[str, list[Segment]]:
     """Find the segments under root and sort them into the official splits; fast keeps every eighth."""
     segments = find_segments(root, whole_files=whole_files)
@@ -388,6 +411,11 @@ def name_of(root: str | Path) -> str:
         return str(json.loads((Path(root) / "dataset.json").read_text(encoding="utf-8"))["name"])
     except (OSError, ValueError, KeyError):
         return Path(root).resolve().name
+
+
+def is_footage(root: str | Path) -> bool:
+    """Tell whether a folder holds filmed people: rendered ones come with a dataset.json."""
+    return not (Path(root) / "dataset.json").is_file()
 
 
 # checkpoints
@@ -494,27 +522,29 @@ def evaluate_checkpoint(
         ValueError: The split has no segments under root.
     """
     started = time.perf_counter()
+    data_name = data_name or name_of(root)
     recogniser = which if isinstance(which, Recogniser) else load_recogniser(which, runs_dir=runs_dir)
     extra, model = recogniser.extra, recogniser.model
     segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
     if not segments:
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
-    _warn_of_training_persons(segments, extra, data_name or name_of(root))
+    _warn_of_training_persons(segments, extra, data_name)
     every_window = bool(extra.get("every_window")) if every_window is None else every_window
-    asked = _windows_of(segments, recogniser.sampler) if every_window else segments
+    asked = windows_of(segments, recogniser.sampler) if every_window else segments
     dataset = feature_dataset(model.backbone, asked, sampler=recogniser.sampler, transform=recogniser.transform,
                               cache_dir=cache_dir, progress=progress)
     output = evaluate(model.head, create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"])
-    about = _about(extra, model.head, seconds=time.perf_counter() - started)
-    log_probs, segments = _by_segment(output.log_probs, dataset.segments)
-    result = measure(log_probs, segments, experiment=extra["experiment"], data=data_name or name_of(root), split=split,
-                     about=about)
+    about = about_run(extra, model.head, seconds=time.perf_counter() - started)
+    log_probs, segments = by_segment(output.log_probs, dataset.segments)
+    result = measure(log_probs, segments, experiment=extra["experiment"], data=data_name, split=split, about=about)
     if results_dir is not None:
         record(result, results_dir)
+        if is_footage(root):
+            record_reading(result, results_dir=results_dir)
     return result
 
 
-def _windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
+def windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
     """Cut each segment into stretches of a window's reach, half of it apart and evenly spread; they keep its index."""
     if not isinstance(sampler, Window):
         return list(segments)
@@ -527,7 +557,7 @@ def _windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
     return pieces
 
 
-def _by_segment(log_probs: np.ndarray, pieces: Sequence[Segment]) -> tuple[np.ndarray, list[Segment]]:
+def by_segment(log_probs: np.ndarray, pieces: Sequence[Segment]) -> tuple[np.ndarray, list[Segment]]:
     """Average the probabilities of each segment's pieces; what is whole stays as it is, to the last bit."""
     if len({(piece.video.path, piece.index) for piece in pieces}) == len(pieces):
         return log_probs, list(pieces)
@@ -542,17 +572,15 @@ def measure(
     """Turn log-probabilities (N, K) of N segments into a Result, at segment and at video level."""
     labels = np.array([segment.label for segment in segments])
     videos, first = metrics.to_video_level(log_probs, [str(segment.video.path) for segment in segments])
-    scenarios = np.array([segment.video.scenario or 0 for segment in segments])
-    per_scenario = {
-        str(number) if number else "unknown": metrics.score(log_probs[scenarios == number], labels[scenarios == number])
-        for number in sorted(set(scenarios.tolist()))
-    }
+    scenarios = [str(segment.video.scenario or "unknown") for segment in segments]
+    persons = ["unknown" if segment.video.person is None else segment.video.group for segment in segments]
     return Result(
         experiment=experiment, data=data, split=split, segment=metrics.score(log_probs, labels),
         video=metrics.score(videos, labels[first]), per_class=metrics.per_class(log_probs, labels, ACTIONS),
         confusion=metrics.confusion(log_probs, labels, len(ACTIONS)).tolist(), classes=list(ACTIONS),
         items=[_item(segment, row) for segment, row in zip(segments, log_probs, strict=True)],
-        per_scenario=per_scenario, about=dict(about or {}),
+        per_scenario=metrics.per_group(log_probs, labels, scenarios),
+        per_person=metrics.per_group(log_probs, labels, persons), about=dict(about or {}),
         video_confusion=metrics.confusion(videos, labels[first], len(ACTIONS)).tolist(),
     )  # fmt: skip
 
@@ -561,6 +589,26 @@ def record(result: Result, results_dir: str | Path = "results") -> None:
     """Write a result's rows into results_dir, replacing those of the same measurement."""
     for row in result.rows():
         tracking.append_result(tracking.results_path(result.data, results_dir), row)
+
+
+def record_reading(result: Result, *, trained_on: str | None = None, name: str | None = None,
+                   results_dir: str | Path = "results") -> None:
+    """Add a line to the list of all readings of real footage by recognisers; reading it often is a way of fitting it.
+
+    Args:
+        result: What was read.
+        trained_on: The training data with the edition of its renderer, where the caller knows it.
+        name: What to call the recogniser; its experiment and recipe when None.
+        results_dir: Folder of the list.
+    """
+    about = result.about
+    tracking.append_reading(Path(results_dir) / READINGS, {
+        "date": date.today().isoformat(), "trained_on": trained_on or about["trained_on"],
+        "recogniser": name or ", ".join(filter(None, (result.experiment, about["recipe"]))),
+        "weights": about["weights_hash"], "seed": about["seed"], "segments_right": result.segment["correct"],
+        "segments": result.segment["n"], "files_right": result.video["correct"], "files": result.video["n"],
+        "calibration_error": f"{result.calibration_error:.3f}",
+    })  # fmt: skip
 
 
 def read_result(run: tracking.RunFolder) -> Result:
@@ -596,7 +644,7 @@ def _report(
     plain = vars(result)
     mistakes = findings.find_mistakes(result.items, segments)
     figures = findings.make_figures(plain)
-    origin = {"run": Path(result.run).name, **result.about, "code": extra.get("code", "unknown"),
+    origin = {"run": Path(result.run).name, **result.about,
               "data files": config["data"]["files"], "data hash": config["data"]["hash"],
               "backbone weights": config["backbone"], **{f"version of {k}": v for k, v in extra["versions"].items()}}
     sections = findings.make_sections(plain, mistakes, figures, config=config, origin=origin, headline=str(result))
@@ -621,16 +669,6 @@ def _embedding(model: nn.Module, loader: Any) -> np.ndarray:
     return torch.cat(rows).numpy()
 
 
-def _code_version() -> str:
-    """The commit of this code, "-dirty" when files differ from it; "unknown" outside git."""
-    try:
-        asked = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True,
-                               text=True, cwd=Path(__file__).resolve().parent, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return asked.stdout.strip() or "unknown"
-
-
 def _versions() -> dict[str, str]:
     import cv2
     import torchvision
@@ -639,27 +677,30 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: str(p.__version__) for name, p in numbers.items()}}
 
 
-def _experiment(name: str) -> Experiment:
+def find_experiment(name: str | Experiment) -> Experiment:
+    """Return the experiment of a name, or the experiment itself; ValueError lists the names when there is none."""
+    if isinstance(name, Experiment):
+        return name
     if name not in EXPERIMENTS:
         raise ValueError(f"there is no experiment {name!r}; the experiments are {', '.join(EXPERIMENTS)}")
     return EXPERIMENTS[name]
 
 
-def _run_config(
+def run_config(
     experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
     backbone: EfficientNetBackbone,
 ) -> dict[str, Any]:
     """Everything that the outcome depends on; a file counts by name, size and segments, so a copy is the same data."""
     files = {segment.video.path for segments in splits.values() for segment in segments}
     stamps = sorted((path.name, path.stat().st_size) for path in files)
-    ranges = [[s.name, s.start, s.stop] for split in SPLITS for s in splits[split]]
+    ranges = [[s.name, s.start, s.stop] for inside in splits.values() for s in inside]
     data = {"name": data_name, "files": len(stamps), "hash": tracking.config_hash({"files": stamps, "ranges": ranges})}
     plain = {**dataclasses.asdict(recipe), "weights": _weights_name(recipe.weights), "size": list(recipe.size),
              "extra_root": _name_or_none(recipe.extra_root)}  # fmt: skip
     return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint()}
 
 
-def _extra(
+def remembered(
     experiment: Experiment, recipe: Recipe, data_name: str, train: Sequence[Segment], *,
     backbone: EfficientNetBackbone, transform: ClipTransform, head: Any,
 ) -> dict[str, Any]:  # fmt: skip
@@ -673,8 +714,8 @@ def _extra(
         },
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
-        "every_window": recipe.every_window, "span": span, "seed": recipe.seed,
-        "versions": _versions(), "code": _code_version(),
+        "every_window": recipe.every_window, "recipe": _recipe_in_words(recipe), "span": span, "seed": recipe.seed,
+        "versions": _versions(),
     }  # fmt: skip
 
 
@@ -693,7 +734,7 @@ def _save_whole(
                     best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")}, history=history)
 
 
-def _about(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict[str, Any]:
+def about_run(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict[str, Any]:
     """The columns of a row of results that are not the numbers themselves."""
     transform = make_transform(extra["transform"])
     return {
@@ -701,8 +742,22 @@ def _about(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict
         "parameters": sum(p.numel() for p in head.parameters()),
         "frames": _frames_in_words(make_sampler(extra["sampler"]), transform),
         "size": "x".join(map(str, transform.size)), "weights": extra["backbone"]["weights"],
-        "seconds": round(seconds, 1), "date": date.today().isoformat(),
+        "weights_hash": extra["backbone"]["fingerprint"], "recipe": extra.get("recipe", ""),
+        "seconds": round(seconds, 1), "commit": tracking.code_commit(Path(__file__).parent),
+        "date": date.today().isoformat(),
     }  # fmt: skip
+
+
+def _recipe_in_words(recipe: Recipe) -> str:
+    """Say in which settings a recipe differs from the default, but for those that have columns of their own."""
+    default, told = Recipe(), ("weights", "size", "extra_root", "seed", "fast", "fine_tune")
+    words = []
+    for setting in dataclasses.fields(Recipe):
+        value = getattr(recipe, setting.name)
+        if setting.name not in told and value != getattr(default, setting.name):
+            name = setting.name.replace("_", " ")
+            words.append(name if value is True else f"{name} {value}")
+    return ", ".join(words)
 
 
 def _frames_in_words(sampler: Sampler, transform: ClipTransform) -> str:

@@ -71,10 +71,7 @@ def train(arguments: argparse.Namespace) -> None:
     from experiments import EXPERIMENTS, run_experiment
 
     names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
-    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root", "every_window")
-    recipe = {name: getattr(arguments, name) for name in told if getattr(arguments, name)}
-    if arguments.weights == "random":
-        recipe["weights"] = None
+    recipe = _recipe(arguments)
     for name in names:
         for seed in arguments.seeds:
             result = run_experiment(
@@ -83,6 +80,13 @@ def train(arguments: argparse.Namespace) -> None:
             )  # fmt: skip
             print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
     _refresh_tables()
+
+
+def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Collect the fields of a recipe that the command line names."""
+    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root", "every_window")
+    recipe = {name: getattr(arguments, name) for name in told if getattr(arguments, name, None)}
+    return recipe | ({"weights": None} if arguments.weights == "random" else {})
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
@@ -97,6 +101,39 @@ def evaluate(arguments: argparse.Namespace) -> None:
     _write_json(arguments.json, result.to_json())
     if arguments.record:
         _refresh_tables()
+
+
+def crossval(arguments: argparse.Namespace) -> None:
+    """Train experiments anew in every fold of persons, and compare them on the same videos."""
+    from crossval import comparisons, cross_validate, leak, persons_in, plan
+    from utils.tracking import append_result, results_path
+
+    scheme = plan(persons_in(arguments.root), folds=arguments.folds, loo=arguments.loo, repeats=arguments.repeats)
+    recipe = _recipe(arguments)
+    results = []
+    for name in arguments.names:
+        found = cross_validate(name, scheme, root=arguments.root, data_name=arguments.data, seeds=arguments.seeds,
+                               **recipe)
+        results.append(found)
+        print(f"{found}\n{_by_group(found)}  {found.run}")
+        if arguments.leak:
+            print(leak(name, root=arguments.root, **recipe))
+        if not (arguments.no_record or arguments.fast):
+            for row in found.rows():
+                append_result(results_path(f"crossval {found.data}", RESULTS), row)
+    for comparison in comparisons(results):
+        print(comparison)
+    _write_json(arguments.json, {found.experiment: found.to_json() for found in results})
+    _refresh_tables()
+
+
+def _by_group(found: Any) -> str:
+    """Lay out accuracies by action, scenario, person and fold, seeds pooled."""
+    lines = [f"  calibration error of segments {found.calibration_error:.3f}; segments right by"]
+    for kind, counts in found.tables("segment").items():
+        cells = (f"{name} {count['correct']}/{count['n']}" for name, count in counts.items())
+        lines.append(f"  {kind}: {', '.join(cells)}")
+    return "\n".join(lines) + "\n"
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -151,7 +188,7 @@ def bench(arguments: argparse.Namespace) -> None:
     from benchmarks.suite import PARTS, as_text, run_part
 
     for name in arguments.parts or PARTS:
-        rows = run_part(name, arguments.root, real=arguments.real, quick=arguments.quick,
+        rows = run_part(name, arguments.root, real=arguments.real, imagenet=arguments.imagenet, quick=arguments.quick,
                         results_dir=None if arguments.no_record else RESULTS)
         print(f"{name}: {PARTS[name]}\n{as_text(rows)}\n", flush=True)
     _refresh_tables()
@@ -217,21 +254,37 @@ def _training_arguments(verbs: Any) -> None:
     verb.add_argument("names", nargs="+", metavar="NAME", help="experiments, or all")
     _root_arguments(verb)
     verb.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED")
-    verb.add_argument("--weights", help="of the backbone: bundled (default), imagenet, random, or a file")
-    verb.add_argument("--epochs", type=int, help="largest number of epochs")
-    verb.add_argument("--fine-tune", type=int, metavar="STAGES", help="train that many stages of the backbone too")
-    verb.add_argument("--mirrored", action="store_true", help="train on mirrored clips too")
-    verb.add_argument("--every-window", action="store_true", help="train on windows all over a segment")
+    _recipe_arguments(verb)
     verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
     verb.add_argument("--log", nargs="+", default=(), choices=("tensorboard", "wandb"), help="tell these of it too")
-    verb.add_argument("--fast", action="store_true", help="a small part of everything, to see that it works")
     verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")
-    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
+    verb = _verb(verbs, "crossval", crossval)
+    verb.add_argument("names", nargs="+", metavar="NAME", help="experiments; several are compared on the same videos")
+    _root_arguments(verb)
+    schemes = verb.add_mutually_exclusive_group()
+    schemes.add_argument("--official", action="store_true", help="the official split alone (default)")
+    schemes.add_argument("--folds", type=int, metavar="K", help="K folds by person")
+    schemes.add_argument("--loo", action="store_true", help="leave one person out")
+    schemes.add_argument("--repeats", type=int, metavar="N", help="N random splits by person, 16 to 9")
+    verb.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds a fold, 0 to N-1 (default: %(default)s)")
+    _recipe_arguments(verb)
+    verb.add_argument("--leak", action="store_true", help="also show what a random split of segments would claim")
+    verb.add_argument("--json", metavar="FILE", help="write counts and intervals there")
     verb = _verb(verbs, "pretrain", pretrain)
     verb.add_argument("--out", default="models/weights/efficientnet_b0_kth_synth.pth")
     verb.add_argument("--init", default="imagenet", help="imagenet (default), random, or a state dict's file")
     verb.add_argument("--steps", type=int, default=2400, help="batches (default: %(default)s)")
     verb.add_argument("--seed", type=int, default=0)
+
+
+def _recipe_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--weights", help="of the backbone: bundled (default), imagenet, random, or a file")
+    verb.add_argument("--epochs", type=int, help="largest number of epochs")
+    verb.add_argument("--fine-tune", type=int, metavar="STAGES", help="train that many stages of the backbone too")
+    verb.add_argument("--mirrored", action="store_true", help="train on mirrored clips too")
+    verb.add_argument("--every-window", action="store_true", help="train on windows all over a segment")
+    verb.add_argument("--fast", action="store_true", help="a small part of everything, to see that it works")
+    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
 
 
 def _using_arguments(verbs: Any) -> None:
@@ -257,11 +310,13 @@ def _using_arguments(verbs: Any) -> None:
 def _article_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "bench", bench)
     verb.add_argument("parts", nargs="*", metavar="PART",
-                      help="whole, decoding, embedding, growth, cost, predicting, transfer, fewshot, realism "
+                      help="whole, decoding, embedding, growth, cost, predicting, transfer, fewshot, ablation, realism "
                            "(default: all, more than an hour)")
     verb.add_argument("--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)")
     verb.add_argument("--real", metavar="DIR", default=os.environ.get("HAR_REAL_CLIPS"),
                       help="real clips to measure too (default: what HAR_REAL_CLIPS says)")
+    verb.add_argument("--imagenet", metavar="FILE", help="ImageNet weights for the ablation: a state dict, or imagenet "
+                                                         "to download them (default: their rows are left out)")
     verb.add_argument("--quick", action="store_true", help="a sliver of each, to see that it works")
     verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
     verb = _verb(verbs, "results", results)

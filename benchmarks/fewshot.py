@@ -12,26 +12,34 @@ import copy
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from torch import nn
 
 from benchmarks.measure import Row
 from data.kth import find_segments
-from experiments import Recipe, feature_dataset, load_recogniser, name_of
+from experiments import (
+    Recipe,
+    evaluate_checkpoint,
+    feature_dataset,
+    is_footage,
+    load_recogniser,
+    name_of,
+    part_of,
+    record_reading,
+)
 from models.temporal import build_head
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, set_seed, train_model
 from utils.metrics import score
 from utils.predict import Recogniser
-from utils.store import CACHE, FeatureStore
+from utils.store import CACHE
 
 STARTS = ("bundled head", "fresh head")
 
 
 def run(root: str | Path, *, real: str | Path | None = None, counts: Sequence[int] = (1, 2, 4, 8), draws: int = 5,
-        epochs: int = 15, cache_dir: str | Path | None = CACHE) -> list[Row]:
+        epochs: int = 15, cache_dir: str | Path | None = CACHE, log: str | Path | None = "results") -> list[Row]:
     """Train heads on features of the bundled backbone and return the accuracy on strangers, by number of persons.
 
     Args:
@@ -41,6 +49,8 @@ def run(root: str | Path, *, real: str | Path | None = None, counts: Sequence[in
         draws: Random choices of the persons, each with its own seed.
         epochs: Of every training.
         cache_dir: Where features are kept.
+        log: Folder of the list of readings of real footage; None writes none. Only the head that knows nobody of the
+            folder is a reading.
 
     Raises:
         ValueError: The folder names fewer than two persons.
@@ -54,19 +64,17 @@ def run(root: str | Path, *, real: str | Path | None = None, counts: Sequence[in
     data = feature_dataset(recogniser.model.backbone, segments, sampler=recogniser.sampler,
                            transform=recogniser.transform, cache_dir=cache_dir, progress=False)
     task = f"{name_of(folder)}, segments of persons not trained on"
-    rows = [_as_it_is(task, recogniser, data)]
+    asked = evaluate_checkpoint(recogniser, folder, split="all", every_window=False, cache_dir=cache_dir,
+                                progress=False)
+    if log is not None and is_footage(folder):
+        record_reading(asked, name=f"{asked.experiment}, bundled, middle window", results_dir=log)
+    rows = [_row(task, "0 persons, bundled head", [(asked.segment["correct"], asked.segment["n"])])]
     for count in (count for count in counts if count < len(persons)):
         for start in STARTS:
             found = [_accuracy(recogniser, data, _drawn(persons, count, draw), start=start, epochs=epochs, seed=draw)
                      for draw in range(draws)]
             rows.append(_row(task, f"{count} of {len(persons)} persons, {start}", found))
     return rows
-
-
-def _as_it_is(task: str, recogniser: Recogniser, data: VideoDataset) -> Row:
-    output = evaluate(recogniser.model.head, create_dataloaders({"all": data}, batch_size=64)["all"])
-    found = score(output.log_probs, np.array(data.labels))
-    return _row(task, "0 persons, bundled head", [(found["correct"], found["n"])])
 
 
 def _drawn(persons: Sequence[int], count: int, draw: int) -> set[int]:
@@ -77,7 +85,8 @@ def _accuracy(recogniser: Recogniser, data: VideoDataset, chosen: set[int], *, s
               seed: int) -> tuple[int, int]:
     """Return how many of the other persons' segments a head trained on the chosen persons names, and of how many."""
     inside = np.array([segment.video.person in chosen for segment in data.segments])
-    train, rest = _part(data, np.flatnonzero(inside), seed), _part(data, np.flatnonzero(~inside), None)
+    train = part_of(data, np.flatnonzero(inside).tolist(), seed=seed)
+    rest = part_of(data, np.flatnonzero(~inside).tolist())
     recipe = Recipe(seed=seed, epochs=epochs, patience=epochs)
     loaders = create_dataloaders({"train": train, "rest": rest}, batch_size=recipe.batch_size, seed=seed)
     set_seed(seed)
@@ -90,11 +99,6 @@ def _accuracy(recogniser: Recogniser, data: VideoDataset, chosen: set[int], *, s
 def _fresh(recogniser: Recogniser) -> nn.Module:
     described = recogniser.extra["head"]
     return build_head(described["name"], **described["config"]).to(next(recogniser.model.parameters()).device)
-
-
-def _part(data: VideoDataset, indices: np.ndarray, seed: int | None) -> VideoDataset:
-    store = cast(FeatureStore, data.source)  # feature_dataset makes nothing else
-    return VideoDataset([data.segments[index] for index in indices], store.subset(indices.tolist()), seed=seed)
 
 
 def _row(task: str, name: str, found: Sequence[tuple[int, int]]) -> Row:

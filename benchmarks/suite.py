@@ -22,6 +22,7 @@ PARTS = {
     "predicting": "one prediction warm and cold, and what importing takes",
     "transfer": "what makes recognisers of rendered people read real ones, row by row",
     "fewshot": "how many real persons it takes, with a bundled head and with a fresh one",
+    "ablation": "what matters: frames, size, segments, order, motion, heads, weights, tuning; and the leak",
     "realism": "rendered and real footage in numbers",
 }
 TAKES_REAL = ("decoding", "transfer", "fewshot", "realism")
@@ -35,12 +36,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "cost": {"heights": (32,), "frames": (4, 8), "default": (32, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
     "predicting": {"files": 1, "repeats": 1, "modules": ("har", "experiments")},
     "transfer": {"crowd": None, "strangers": None, "seeds": (0,), "fast": True, "log": None},
-    "fewshot": {"counts": (1,), "draws": 1, "epochs": 2},
+    "fewshot": {"counts": (1,), "draws": 1, "epochs": 2, "log": None},
+    "ablation": {"seeds": (0,), "fast": True, "only": ("head",)},
     "realism": {"every": 40},
 }
 
 
-def run_part(name: str, root: str | Path, *, real: str | Path | None = None, quick: bool = False,
+def run_part(name: str, root: str | Path, *, real: str | Path | None = None, imagenet: str | None = None,
+             quick: bool = False,
              results_dir: str | Path | None = "results") -> list[Row]:
     """Run one benchmark and write its rows to results_dir/bench_<name>.csv; a quick run writes none.
 
@@ -48,6 +51,7 @@ def run_part(name: str, root: str | Path, *, real: str | Path | None = None, qui
         name: One of PARTS.
         root: A data set in KTH's layout.
         real: Real clips in KTH's layout, for the parts that can use them.
+        imagenet: ImageNet weights, for the part that compares with them.
         quick: Use the settings of QUICK.
         results_dir: Where rows go; None writes none.
 
@@ -59,6 +63,8 @@ def run_part(name: str, root: str | Path, *, real: str | Path | None = None, qui
     settings = dict(QUICK[name]) if quick else {}
     if real is not None and name in TAKES_REAL:
         settings["real"] = real
+    if imagenet is not None and name == "ablation":
+        settings["imagenet"] = imagenet
     rows = importlib.import_module(f"benchmarks.{name}").run(root, **settings)
     if results_dir is not None and not quick:
         write_rows(Path(results_dir) / f"bench_{name}.csv", rows)

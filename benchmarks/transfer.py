@@ -6,27 +6,19 @@ real clips are a thermometer that nothing is chosen, trained or calibrated on, a
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.measure import Row
-from experiments import Result, evaluate_checkpoint, load_recogniser, name_of, run_experiment
-from utils.metrics import calibration_error
+from experiments import Result, evaluate_checkpoint, load_recogniser, name_of, record_reading, run_experiment
 from utils.store import CACHE
 
 CROWD, STRANGERS = "Data/KTH-Synth-Crowd", "Data/KTH-Synth-Strangers"
 REAL = "real clips"
-READINGS = "real_clips.csv"
-READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right",
-                   "files", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -100,8 +92,7 @@ def run(root: str | Path, *, real: str | Path | None = None, crowd: str | Path |
                                              every_window=variant.every_window, progress=False)
                 results.setdefault(task, []).append(result)
                 if log is not None and task == REAL:
-                    write_reading(Path(log) / READINGS, result, name, _edition(root),
-                                  recogniser.extra["backbone"]["fingerprint"])
+                    record_reading(result, trained_on=edition_of(root), name=name, results_dir=log)
         rows += [row for task, found in results.items() for row in _rows(task, name, found)]
     return sorted(rows, key=lambda row: [task for task, _, _ in asked].index(row.task.rsplit(", ", 1)[0]))
 
@@ -118,33 +109,14 @@ def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
         percent = [100 * score["accuracy"] for score in scores]
         note = f"{' '.join(str(score['correct']) for score in scores)} of {scores[0]['n']}"
         if level == "segment":
-            note += f"; calibration error {statistics.mean(map(error_of, results)):.3f}"
+            note += f"; calibration error {statistics.mean(result.calibration_error for result in results):.3f}"
         rows.append(Row(f"{task}, {level}s", name, statistics.mean(percent), "%", None, min(percent), max(percent),
                         len(results), note))
     return rows
 
 
-def error_of(result: Result) -> float:
-    """Return the expected calibration error of a result's segments."""
-    probs = np.array([[item["probs"][action] for action in result.classes] for item in result.items])
-    return calibration_error(probs, np.array([result.classes.index(item["label"]) for item in result.items]))
-
-
-def _edition(root: str | Path) -> str:
+def edition_of(root: str | Path) -> str:
     """Return the name of a rendered data set with the version of its renderer; the plain name of any other."""
     card = Path(root) / "dataset.json"
     version = json.loads(card.read_text(encoding="utf-8")).get("version", "") if card.is_file() else ""
     return f"{name_of(root)} {version}".strip()
-
-
-def write_reading(path: Path, result: Result, name: str, trained_on: str, weights: str) -> None:
-    """Add a dated line to the list of readings, with the fingerprint of the backbone; the file is made if missing."""
-    new = not path.is_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(READING_COLUMNS)
-        writer.writerow((date.today().isoformat(), name, trained_on, weights, result.about["seed"],
-                         result.segment["correct"], result.segment["n"], result.video["correct"], result.video["n"],
-                         f"{error_of(result):.3f}"))

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import fewshot, realism, suite, transfer
 from data.kth import find_segments
 from data.synthetic import render_dataset
-from experiments import EXPERIMENTS
+from experiments import EXPERIMENTS, READINGS
 
 SMALL = {"size": (32, 43), "epochs": 1}
 
@@ -44,7 +44,7 @@ def test_a_reading_of_real_clips_is_written_down_every_time(tiny_kth, tmp_path, 
     real = rows["real clips, segments", "grey, GRU"]
     assert real.repeats == 2 and real.low <= real.value <= real.high and "of 36; calibration error" in real.note
     transfer.run(tiny_kth, seeds=(1,), **settings)
-    readings = list(csv.DictReader((tmp_path / "results" / transfer.READINGS).open()))
+    readings = list(csv.DictReader((tmp_path / "results" / READINGS).open()))
     assert [row["seed"] for row in readings] == ["0", "1", "1"] and readings[0]["segments"] == "36"
     assert sorted(100 * int(row["segments_right"]) / 36 for row in readings[:2]) == pytest.approx([real.low, real.high])
 
@@ -56,18 +56,20 @@ def test_the_command_part_runs_without_real_clips(tiny_kth, tmp_path, monkeypatc
     assert [row.task for row in rows] == ["validation persons, segments", "validation persons, videos"]
 
 
-def test_few_persons_teach_and_others_are_asked(tiny_kth):
-    rows = fewshot.run(tiny_kth, counts=(1, 2, 3), draws=2, epochs=1, cache_dir=None)
+def test_few_persons_teach_and_others_are_asked(tiny_kth, tmp_path):
+    rows = fewshot.run(tiny_kth, counts=(1, 2, 3), draws=2, epochs=1, cache_dir=None, log=tmp_path)
     assert [row.method for row in rows] == [
         "0 persons, bundled head", "1 of 3 persons, bundled head", "1 of 3 persons, fresh head",
         "2 of 3 persons, bundled head", "2 of 3 persons, fresh head"]  # fmt: skip
     assert rows[1].note.count("of 24") == 2 and rows[3].note.count("of 12") == 2  # 12 segments a person
     assert all(0 <= row.low <= row.value <= row.high <= 100 for row in rows)
+    (reading,) = csv.DictReader((tmp_path / READINGS).open())  # the only head that knew none of them
+    assert reading["segments"] == "36" and f"{reading['segments_right']} of 36" == rows[0].note
 
 
 def test_one_person_alone_is_not_enough(make_kth, tmp_path):
     with pytest.raises(ValueError, match="names 1 persons"):
-        fewshot.run(make_kth(tmp_path / "KTH", persons=(11,)))
+        fewshot.run(make_kth(tmp_path / "KTH", persons=(11,)), log=None)
 
 
 def test_a_rendered_crossing_is_measured_as_it_was_made(walkers):

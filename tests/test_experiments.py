@@ -325,7 +325,7 @@ class TestReport:
         assert [list(row.values())[1:] for row in sections["Confusion of videos"]["rows"]] == result.video_confusion
         assert [row["val_loss"] for row in sections["Training"]["rows"]] == [r["val_loss"] for r in result.history]
         assert sections["Configuration"]["facts"]["recipe.seed"] == 5
-        assert {"version of torch", "code", "data hash", "seed"} <= set(sections["Where it came from"]["facts"])
+        assert {"version of torch", "commit", "data hash", "seed"} <= set(sections["Where it came from"]["facts"])
         page = (Path(result.run) / "report.html").read_text()
         assert "&lt;b&gt;&amp;&quot;" in page and "<b>" not in page and page.count("data:image/png") >= 3
 
@@ -390,6 +390,11 @@ class TestResults:
         assert {key: score["n"] for key, score in result.per_scenario.items()} == {"1": 12, "4": 12}
         assert sum(score["correct"] for score in result.per_scenario.values()) == result.segment["correct"]
 
+    def test_persons_are_counted_apart(self, lab):
+        result = lab.run("middle")
+        assert {key: score["n"] for key, score in result.per_person.items()} == {"person22": 24}
+        assert sum(score["correct"] for score in result.per_person.values()) == result.segment["correct"]
+
     def test_one_line_tells_counts_and_interval(self, lab):
         result = lab.run("middle")
         assert f"{result.segment['correct']}/24" in str(result) and "Discs (test)" in str(result)
@@ -413,7 +418,7 @@ class TestEvaluation:
         write_video(lab.base / "Mine" / "boxing" / "me.avi", frames)
         with pytest.warns(UserWarning, match="no person"):
             result = evaluate_checkpoint(run, lab.base / "Mine", split="all", cache_dir=None, progress=False)
-        assert result.segment["n"] == 1 and list(result.per_scenario) == ["unknown"]
+        assert result.segment["n"] == 1 and list(result.per_scenario) == list(result.per_person) == ["unknown"]
         with pytest.warns(UserWarning), pytest.raises(ValueError, match="--split all"):
             evaluate_checkpoint(run, lab.base / "Mine", progress=False)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.metrics import calibration_error, confusion, per_class, score, to_video_level, wilson_interval
+from utils.metrics import calibration_error, confusion, per_class, per_group, score, to_video_level, wilson_interval
 
 
 def test_wilson_interval_at_ninety_percent_of_216_videos():
@@ -73,6 +73,17 @@ def test_per_class_counts_in_the_order_of_the_classes():
     result = per_class(log_probs_of([0, 1, 1]), np.array([0, 0, 1]), ["box", "clap", "wave"])
     assert result == {"box": {"correct": 1, "n": 2}, "clap": {"correct": 1, "n": 1}, "wave": {"correct": 0, "n": 0}}
     assert list(result) == ["box", "clap", "wave"]
+
+
+def test_per_group_scores_each_group_alone():
+    log_probs, labels = log_probs_of([0, 1, 1, 2]), np.array([0, 0, 1, 2])
+    result = per_group(log_probs, labels, ["person02", "person02", "person01", "person02"])
+    assert list(result) == ["person01", "person02"]
+    assert result["person02"] == score(log_probs[[0, 1, 3]], labels[[0, 1, 3]])
+    assert [result[name]["correct"] for name in result] == [1, 2]
+    assert per_group(np.zeros((0, 3)), np.zeros(0, dtype=int), []) == {}
+    with pytest.raises(ValueError, match="1 groups for 4 items"):
+        per_group(log_probs, labels, ["person01"])
 
 
 def test_predictions_that_are_not_numbers_are_refused():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from utils.tracking import RunFolder
 def row(**changes):
     values = {
         "experiment": "gru", "data": "KTH-Synth", "trained_on": "KTH-Synth", "split": "test", "level": "segment",
-        "n": 8, "correct": 6, "accuracy": 0.75, "low": 0.41, "high": 0.93, "seed": 0, "parameters": 1234567,
-        "frames": "uniform 16", "size": "96x128", "weights": "bundled", "seconds": 12.4, "date": "2026-01-01",
+        "n": 8, "correct": 6, "accuracy": 0.75, "low": 0.41, "high": 0.93, "interval": "Wilson", "seed": 0,
+        "recipe": "", "parameters": 1234567, "frames": "uniform 16", "size": "96x128", "weights": "bundled",
+        "weights_hash": "0123456789abcdef", "seconds": 12.4, "commit": "0123456789", "date": "2026-01-01",
     }  # fmt: skip
     return values | changes
 
@@ -89,6 +92,33 @@ class TestRows:
         ]  # fmt: skip
         assert path.read_text().splitlines()[0] == ",".join(tracking.COLUMNS)
         assert list(path.parent.iterdir()) == [path]
+
+    def test_another_recipe_is_another_measurement_and_the_table_names_it(self, tmp_path):
+        tracking.append_result(tmp_path / "a.csv", row())
+        tracking.append_result(tmp_path / "a.csv", row(recipe="every window"))
+        lines = tracking.results_table(tracking.read_results(tmp_path / "a.csv")).splitlines()[2:]
+        assert [line.split(" | ")[0] for line in lines] == ["| gru", "| gru, every window"]
+
+    def test_a_reading_is_added_and_never_replaced(self, tmp_path):
+        reading = dict.fromkeys(tracking.READING_COLUMNS, "1")
+        for _ in range(2):
+            tracking.append_reading(tmp_path / "results" / "real.csv", reading)
+        assert tracking.read_results(tmp_path / "results" / "real.csv") == [reading] * 2
+        with pytest.raises(ValueError, match="seed"):
+            tracking.append_reading(tmp_path / "real.csv", {k: v for k, v in reading.items() if k != "seed"})
+
+    def test_the_commit_says_whether_code_was_changed(self, tmp_path):
+        assert tracking.code_commit(tmp_path) == "unknown"
+        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+        (tmp_path / "code.py").write_text("1")
+        for command in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
+            subprocess.run([*git, *command], check=True)
+        commit = tracking.code_commit(tmp_path)
+        assert re.fullmatch(r"[0-9a-f]{10}", commit)
+        (tmp_path / "notes.txt").write_text("no code")
+        assert tracking.code_commit(tmp_path) == commit
+        (tmp_path / "code.py").write_text("2")
+        assert tracking.code_commit(tmp_path) == commit + "+"
 
     def test_missing_and_unknown_columns_are_named(self, tmp_path):
         incomplete = row()

@@ -164,5 +164,72 @@ def test_accuracy_intervals_are_in_percent():
     png(figure)
 
 
+def test_reliability_figure_leaves_out_empty_bins_and_shows_all_counts():
+    nan = float("nan")
+    curve = (np.array([nan, 0.4, 0.9]), np.array([nan, 0.5, 0.6]), np.array([0, 2, 8]))
+    figure = viz.reliability_figure({"ghost": curve, "gru": curve}, title="too sure")
+    above, below = figure.axes
+    assert list(above.lines[1].get_xdata()) == [0.4, 0.9] and list(above.lines[1].get_ydata()) == [0.5, 0.6]
+    small, large = above.collections[0].get_sizes()
+    assert small < large
+    stairs = below.patches[0].get_data()
+    assert list(stairs.values) == [0, 2, 8] and np.allclose(stairs.edges, [0, 1 / 3, 2 / 3, 1])
+    assert len({line.get_linestyle() for line in above.lines[1::2]}) == 2
+    png(figure)
+
+
+def test_difference_figure_tells_verdicts_by_shape_and_in_points():
+    rows = {"gru - ghost": (0.2, 0.1, 0.3), "tcn - gru": (-0.01, -0.03, 0.02), "middle - gru": (-0.3, -0.4, -0.2)}
+    figure = viz.difference_figure(rows, title="what order is worth")
+    lines = figure.axes[0].lines
+    assert list(lines[0].get_xdata()) == [0, 0]
+    assert [line.get_marker() for line in lines[2::2]] == [">", "o", "<"]
+    assert np.allclose(lines[1].get_xdata(), [10, 30])
+    assert all(text in texts(figure) for text in ("+20.0", "\N{MINUS SIGN}1.0", "tcn - gru", "what order is worth"))
+    png(figure)
+
+
+def test_difference_figure_takes_an_edge_on_zero_for_a_tie():
+    figure = viz.difference_figure({"a": (0.1, 0.0, 0.2), "b": (0.0, 0.0, 0.0)})
+    assert [line.get_marker() for line in figure.axes[0].lines[2::2]] == ["o", "o"]
+
+
+def test_fold_figure_has_a_dot_a_fold_and_names_the_worst():
+    nan = float("nan")
+    rows = {"ghost": [0.5, 0.75, 1.0], "gru": [1.0, nan, 1.0]}
+    figure = viz.fold_figure(rows, ["one", "two", "three"], title="folds")
+    axis = figure.axes[0]
+    assert np.allclose(axis.collections[0].get_offsets()[:, 0], [50, 75, 100])
+    assert [line.get_xdata()[0] for line in axis.lines] == [75, 100]
+    said = [text.get_text() for text in axis.texts]
+    assert said == ["mean 75.0", "one", "mean 100.0"]  # where all are equal nobody is worst
+    ghost, gru = (collection.get_offsets()[:, 1] for collection in axis.collections)
+    assert np.allclose((gru - ghost)[[0, 2]], 1)  # a fold keeps its height from row to row
+    png(figure)
+
+
+@pytest.mark.parametrize("values", [[0.5], [float("nan"), float("nan")]])
+def test_fold_figure_refuses_rows_that_do_not_fit(values):
+    with pytest.raises(ValueError, match="ghost: .* accuracies are numbers, for 2 labels"):
+        viz.fold_figure({"ghost": values}, ["one", "two"])
+
+
+def test_leak_figure_hatches_what_is_inflated():
+    figure = viz.leak_figure({"ghost": (0.7, 0.6, 0.8, 0.9, 0.85, 0.95), "gru": (0.9, 0.8, 1.0, 1.0, 1.0, 1.0)})
+    bars = figure.axes[0].patches
+    assert np.allclose([bar.get_height() for bar in bars], [70, 90, 90, 100])
+    assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True, True]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["split by person", "leaky split"]
+    assert "70.0" in texts(figure) and "100.0" in texts(figure)
+    png(figure)
+
+
+@pytest.mark.parametrize("draw", [viz.reliability_figure, viz.difference_figure, viz.leak_figure,
+                                  lambda rows: viz.fold_figure(rows, ["one"])])  # fmt: skip
+def test_figures_of_evidence_need_a_row(draw):
+    with pytest.raises(ValueError, match="at least one"):
+        draw({})
+
+
 def test_a_figure_is_its_own_picture_in_a_notebook(clip):
     assert viz.frame_grid({"a": clip})._repr_png_()[:4] == b"\x89PNG"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from data.kth import SCENARIOS, Segment, parse_name
+from data.kth import SCENARIOS, Segment
 from utils.data_setup import Uniform, read_frames
+from utils.evidence import reliability
 from utils.loggers import Summary, strip
 from utils.metrics import calibration_error, wilson_interval
 from utils.report import Section
@@ -75,9 +75,8 @@ def make_figures(result: Mapping[str, Any]) -> dict[str, Any]:
     for level, key in (("segments", "confusion"), ("videos", "video_confusion")):
         if result.get(key):
             figures[f"confusion of {level}"] = viz.confusion_figure(np.array(result[key]), result["classes"])
-    reliability = getattr(viz, "reliability_figure", None)
-    if reliability is not None and result["items"]:
-        figures["reliability"] = reliability({result["experiment"]: reliability_bins(*_answers(result))})
+    if result["items"]:
+        figures["reliability"] = viz.reliability_figure({result["experiment"]: _reliability(result)})
     return figures
 
 
@@ -104,7 +103,7 @@ def make_sections(
         "By class": Section("Segments.", rows=[_line("class", name, c) for name, c in result["per_class"].items()]),
         "By scenario": Section("Segments.", rows=[_line("scenario", _scenario(number), count)
                                                   for number, count in result["per_scenario"].items()]),
-        "By person": Section("Segments.", rows=_person_rows(result["items"])),
+        "By person": Section("Segments.", rows=[_line("person", name, c) for name, c in result["per_person"].items()]),
         "Calibration": _calibration(result),
         "Mistakes": _mistakes(result["items"], mistakes),
         "Configuration": Section(facts=flat(config)), "Where it came from": Section(facts=origin), "Figures": Section(),
@@ -147,18 +146,6 @@ def as_picture(figure: Any) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def reliability_bins(probs: np.ndarray, labels: np.ndarray, *, bins: int = BINS) -> tuple[np.ndarray, ...]:
-    """Sort answers (N, K) into equal ranges of confidence: mean confidence, accuracy and count of each, (bins,).
-
-    The first two are nan where a range has no answers.
-    """
-    sure, right = probs.max(1), probs.argmax(1) == labels
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0: an empty range has no accuracy
-        return np.bincount(place, sure, bins) / count, np.bincount(place, right, bins) / count, count
-
-
 # helpers
 
 
@@ -178,6 +165,11 @@ def _answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return probs, np.array([result["classes"].index(item["label"]) for item in result["items"]])
 
 
+def _reliability(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    confidence, accuracy, count = reliability(*_answers(result), bins=BINS)
+    return confidence, accuracy, count
+
+
 def _calibration_error(result: Mapping[str, Any]) -> float:
     return calibration_error(*_answers(result), bins=BINS) if result["items"] else float("nan")
 
@@ -187,7 +179,7 @@ def _calibration(result: Mapping[str, Any]) -> Section:
         return Section()
     rows = [{"from": low / BINS, "to": (low + 1) / BINS, "answers": int(count), "mean confidence": float(confidence),
              "accuracy": float(accuracy)}
-            for low, (confidence, accuracy, count) in enumerate(zip(*reliability_bins(*_answers(result)), strict=True))]
+            for low, (confidence, accuracy, count) in enumerate(zip(*_reliability(result), strict=True))]
     return Section("How often answers are right against how sure they are, by ranges of confidence; segments.",
                    {"expected calibration error": _calibration_error(result)}, rows=rows)
 
@@ -204,20 +196,6 @@ def _line(column: str, name: str, count: Mapping[str, int]) -> dict[str, Any]:
 
 def _level_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_line("level", f"{level}s", result[level]) for level in ("segment", "video")]
-
-
-def _person_rows(items: Sequence[Item]) -> list[dict[str, Any]]:
-    counts: dict[str, dict[str, int]] = {}
-    for item in items:
-        count = counts.setdefault(_person(item["file"]), {"correct": 0, "n": 0})
-        count["correct"] += item["label"] == item["predicted"]
-        count["n"] += 1
-    return [_line("person", name, counts[name]) for name in sorted(counts)]
-
-
-def _person(file: str) -> str:
-    person = parse_name(Path(file)).person
-    return "unknown" if person is None else f"person{person:02d}"
 
 
 def _scenario(number: str) -> str:

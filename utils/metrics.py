@@ -61,6 +61,14 @@ def score(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
             "interval": list(wilson_interval(correct, n))}
 
 
+def per_group(log_probs: np.ndarray, labels: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return {group: score} of items (N) that belong to groups (N), such as persons or scenarios, in sorted order."""
+    log_probs, labels, names = _checked(log_probs, labels), np.asarray(labels), np.asarray(groups, dtype=str)
+    if len(names) != len(log_probs):
+        raise ValueError(f"{len(names)} groups for {len(log_probs)} items")
+    return {str(name): score(log_probs[names == name], labels[names == name]) for name in np.unique(names)}
+
+
 def calibration_error(probs: np.ndarray, labels: np.ndarray, *, bins: int = 10) -> float:
     """Return the expected calibration error of probabilities (N, K): how far confidence is from being right, 0 to 1.
 

@@ -10,16 +10,19 @@ import json
 import os
 import re
 import statistics
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 COLUMNS = (
-    "experiment", "data", "trained_on", "split", "level", "n", "correct", "accuracy", "low", "high", "seed",
-    "parameters", "frames", "size", "weights", "seconds", "date",
+    "experiment", "data", "trained_on", "split", "level", "n", "correct", "accuracy", "low", "high", "interval", "seed",
+    "recipe", "parameters", "frames", "size", "weights", "weights_hash", "seconds", "commit", "date",
 )  # fmt: skip
-KEY = ("experiment", "data", "trained_on", "split", "level", "seed", "frames", "size", "weights")
+KEY = ("experiment", "data", "trained_on", "split", "level", "seed", "recipe", "frames", "size", "weights")
+READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right",
+                   "files", "calibration_error")
 MARKER = re.compile(r"<!-- results:(?P<name>[\w.-]+) -->\n(?P<table>.*?)<!-- /results:(?P=name) -->", re.DOTALL)
 LEVELS = ("segment", "video")
 
@@ -144,6 +147,33 @@ def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
     _write_rows(Path(csv_path), rows, list(COLUMNS))
 
 
+def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+    """Add a line, never to be replaced, to the list of what was ever read of real footage.
+
+    Raises ValueError naming the columns when some are missing or unknown.
+    """
+    if wrong := set(row) ^ set(READING_COLUMNS):
+        raise ValueError(f"{csv_path}: a reading has the columns {', '.join(READING_COLUMNS)}; this one differs in "
+                         f"{sorted(wrong)}")
+    fresh = {column: _as_text(row[column]) for column in READING_COLUMNS}
+    Path(csv_path).parent.mkdir(parents=True, exist_ok=True)
+    _write_rows(Path(csv_path), [*_read_rows(Path(csv_path)), fresh], list(READING_COLUMNS))
+
+
+def code_commit(folder: str | os.PathLike = ".") -> str:
+    """Return the short commit that the code in a folder stands at, with a + when its Python files were changed since.
+
+    "unknown" where there is no git or no checkout.
+    """
+    git = ["git", "-C", os.fspath(folder)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "*.py"], capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + "+" * (changed.returncode != 0)
+
+
 def read_results(csv_path: str | os.PathLike) -> list[dict[str, str]]:
     """Read the rows of a results file as text, an empty list when it is not there yet."""
     return _read_rows(Path(csv_path))
@@ -265,7 +295,8 @@ def _table_line(rows: Sequence[Mapping[str, str]]) -> str:
     first = rows[0]
     seconds = statistics.mean(float(row["seconds"]) for row in rows)
     cells = [
-        first["experiment"], f"{first['data']}, {first['split']}", first["trained_on"], first["frames"], first["size"],
+        ", ".join(filter(None, (first["experiment"], first["recipe"]))), f"{first['data']}, {first['split']}",
+        first["trained_on"], first["frames"], first["size"],
         *(_accuracy_cell([row for row in rows if row["level"] == level]) for level in LEVELS),
         str(len({row["seed"] for row in rows})), f"{int(first['parameters']):,}", f"{seconds:.0f}",
     ]  # fmt: skip

@@ -279,6 +279,143 @@ def cost_curves(
     return figure
 
 
+def reliability_figure(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str = ""
+) -> Figure:
+    """Draw how often answers are right against how sure they are, and below how many are how sure.
+
+    A point on the diagonal is as sure as it should be, one below it too sure; its area grows with its answers.
+
+    Args:
+        curves: Name -> (confidence, accuracy, count) by bin, equal ranges from 0 to 1, nan where a bin is empty.
+        title: The finding that the figure shows.
+    """
+    if not curves:
+        raise ValueError("reliability_figure got no curves; give it at least one")
+    figure = _figure(5.6, 6.0, title)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color="0.6", linewidth=1.0)
+    above.text(0.03, 0.06, "as sure as right", rotation=45, rotation_mode="anchor", transform_rotates_text=True,
+               fontsize=8, color="0.4")
+    for number, (name, curve) in enumerate(curves.items()):
+        confidence, accuracy, count = (np.asarray(part, dtype=float) for part in curve)
+        full, shade = count > 0, _shade(number, len(curves))
+        line, marker = LINES[number % len(LINES)], MARKERS[number % len(MARKERS)]
+        above.plot(confidence[full], accuracy[full], color=shade, linestyle=line, linewidth=1.2)
+        above.scatter(confidence[full], accuracy[full], s=18 + 240 * count[full] / count.sum(), color=shade,
+                      marker=marker, edgecolor="white", linewidth=0.6, zorder=3)
+        below.stairs(count, np.linspace(0, 1, len(count) + 1), color=shade, linestyle=line, linewidth=1.4)
+        above.plot([], [], color=shade, linestyle=line, marker=marker, label=name)
+    above.set(xlim=(0, 1.02), ylim=(-0.04, 1.04), ylabel="accuracy")
+    below.set(xlabel="confidence", ylabel="answers")
+    below.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=min(len(curves), 3))
+    _quiet(above)
+    _quiet(below)
+    return figure
+
+
+def difference_figure(
+    rows: Mapping[str, tuple[float, float, float]], *, title: str = "", label: str = ""
+) -> Figure:
+    """Draw differences of accuracy with their intervals around zero: name -> (difference, low, high), as fractions.
+
+    The marker is the verdict: pointing right when the interval lies above 0, left when below, round when it holds 0.
+    """
+    if not rows:
+        raise ValueError("difference_figure got no rows; give it at least one")
+    figure = _figure(7.5, 0.46 * len(rows) + 1.5, title)
+    axis = figure.subplots()
+    axis.axvline(0, color="0.3", linewidth=1.0, linestyle="--")
+    for y, row in enumerate(rows.values()):
+        difference, low, high = (100 * value for value in row)
+        marker, fill = (">", "black") if low > 0 else ("<", "black") if high < 0 else ("o", "white")
+        axis.plot([low, high], [y, y], color="0.5", linewidth=3, solid_capstyle="butt")
+        axis.plot(difference, y, marker=marker, markersize=8, color="black", markerfacecolor=fill)
+        axis.annotate(f"{difference:+.1f}".replace("-", "\N{MINUS SIGN}"), (difference, y), xytext=(0, 7), ha="center",
+                      textcoords="offset points", fontsize=8)
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.set_ylim(len(rows) - 0.5, -0.7)
+    axis.margins(x=0.08)
+    axis.set_xlabel(label or "difference of accuracy (points), bar: 95 % interval by persons")
+    looks = {"better": (">", "black"), "tie": ("o", "white"), "worse": ("<", "black")}
+    handles = [Line2D([], [], marker=marker, linestyle="", color="black", markerfacecolor=fill, label=verdict)
+               for verdict, (marker, fill) in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _quiet(axis)
+    return figure
+
+
+def fold_figure(
+    rows: Mapping[str, Sequence[float]], labels: Sequence[str], *, title: str = "", axis_label: str = ""
+) -> Figure:
+    """Draw one dot a fold or person, at the same height in each method's row, with a line at the mean of the dots.
+
+    Args:
+        rows: Method -> accuracies as fractions, one a fold or person; nan where there is none.
+        labels: What the folds or persons are called; the (first) worst of each row is named.
+        title: The finding that the figure shows.
+        axis_label: Of the accuracies.
+    """
+    table = {name: 100 * np.asarray(values, dtype=float) for name, values in rows.items()}
+    if not table:
+        raise ValueError("fold_figure got no rows; give it at least one")
+    for name, accuracies in table.items():
+        if len(accuracies) != len(labels) or not np.isfinite(accuracies).any():
+            raise ValueError(f"{name}: {np.isfinite(accuracies).sum()} of {len(accuracies)} accuracies are numbers, "
+                             f"for {len(labels)} labels; give one a label, nan where there is none, but not everywhere")
+    figure = _figure(7.5, 0.62 * len(rows) + 1.1, title)
+    axis = figure.subplots()
+    heights = np.linspace(-0.26, 0.26, len(labels)) if len(labels) > 1 else np.zeros(1)
+    for y, accuracies in enumerate(table.values()):
+        axis.scatter(accuracies, y + heights, s=22, facecolor="0.75", edgecolor="black", linewidth=0.6, zorder=3)
+        mean, worst = np.nanmean(accuracies), int(np.nanargmin(accuracies))
+        axis.plot([mean, mean], [y - 0.38, y + 0.38], color="black", linewidth=2)
+        axis.annotate(f"mean {mean:.1f}", (mean, y - 0.38), xytext=(0, 2), textcoords="offset points", ha="center",
+                      fontsize=8)
+        if accuracies[worst] < mean:
+            axis.annotate(labels[worst], (accuracies[worst], y + heights[worst]), xytext=(-6, 0), va="center",
+                          ha="right", textcoords="offset points", fontsize=8)
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.set_ylim(len(rows) - 0.5, -0.75)
+    left, right = np.nanmin(list(table.values())), np.nanmax(list(table.values()))
+    space = max(right - left, 1.0)
+    axis.set_xlim(left - 0.2 * space, right + 0.08 * space)  # the name of the worst stands left of its dot
+    axis.set_xlabel(axis_label or "accuracy (%), one dot a fold")
+    _quiet(axis)
+    return figure
+
+
+def leak_figure(rows: Mapping[str, tuple[float, float, float, float, float, float]], *, title: str = "") -> Figure:
+    """Show what a leaky split adds: a plain bar for the honest accuracy, a hatched one for the leaky, with intervals.
+
+    Args:
+        rows: Method -> (honest accuracy, low, high, leaky accuracy, low, high), as fractions.
+        title: The finding that the figure shows.
+    """
+    if not rows:
+        raise ValueError("leak_figure got no rows; give it at least one")
+    figure = _figure(1.5 * len(rows) + 2.2, 3.9, title)
+    axis = figure.subplots()
+    values = 100 * np.array(list(rows.values()), dtype=float).reshape(len(rows), 2, 3)
+    for side, (label, shade, hatch) in enumerate((("split by person", "0.55", ""), ("leaky split", "white", "////"))):
+        accuracy, low, high = values[:, side].T
+        places = np.arange(len(rows)) + 0.38 * (side - 0.5)
+        axis.bar(places, accuracy, width=0.34, facecolor=shade, hatch=hatch, edgecolor="black", linewidth=0.8,
+                 label=label)
+        axis.errorbar(places, accuracy, (accuracy - low, high - accuracy), fmt="none", color="black", capsize=3,
+                      elinewidth=1.2)
+        for x, share, top in zip(places, accuracy, high, strict=True):
+            axis.annotate(f"{share:.1f}", (x, top), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8)
+    axis.set_xticks(range(len(rows)), list(rows))
+    axis.set_ylim(0, 112)
+    axis.set_yticks(range(0, 101, 20))
+    axis.set_ylabel("accuracy (%), line: 95 % interval", fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    _quiet(axis)
+    return figure
+
+
 # helpers
 
 

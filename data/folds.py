@@ -1,0 +1,233 @@
+"""Who trains, who validates, who is tested: splits by person, and the one by segment that shows what goes wrong else.
+
+Knows persons and segments. Does not know videos' pixels, models or results: it says what is compared, not how it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.kth import SPLITS, Segment
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One way of dealing persons: those trained on, those who choose the epoch, and those who are measured.
+
+    Raises ValueError when a person is in two parts or twice in one, or when a part is empty.
+    """
+
+    name: str
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def __post_init__(self):
+        where: dict[int, list[str]] = {}
+        for part, persons in self.parts.items():
+            if not persons:
+                raise ValueError(f"fold {self.name!r} has nobody in {part}; give it more persons or smaller parts")
+            for person in persons:
+                where.setdefault(person, []).append(part)
+        shared = [f"person {person} ({', '.join(parts)})" for person, parts in where.items() if len(parts) > 1]
+        if shared:
+            raise ValueError(f"fold {self.name!r} has {'; '.join(shared)}; give each person to one part, once")
+
+    @property
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """The persons of "train", "validation" and "test"."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass(frozen=True)
+class LeakySplit:
+    """Segments dealt as if persons did not matter: no Fold, and nothing that takes a Fold takes it.
+
+    Its parts are named so that whoever reads them out says what they are.
+    """
+
+    leaky_train: tuple[Segment, ...]
+    leaky_validation: tuple[Segment, ...]
+    leaky_test: tuple[Segment, ...]
+
+    @property
+    def shared_files(self) -> int:
+        """How many of the tested files were trained on too, in other segments of theirs."""
+        return len(_files(self.leaky_train) & _files(self.leaky_test))
+
+
+# ways of dealing
+
+
+def official() -> Fold:
+    """Return KTH's own split (Schuldt, Laptev and Caputo, ICPR 2004): 8 persons train, 8 validate, 9 are tested."""
+    return Fold("official", **SPLITS)
+
+
+def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
+    """Deal persons into k folds: each is tested exactly once, with one person more or less a fold.
+
+    Those whom the next fold tests validate, but never more than half of whoever is not tested; the others train.
+
+    Args:
+        persons: Whom to deal, in any order.
+        k: How many folds.
+        seed: Of the dealing.
+
+    Raises:
+        ValueError: k is below 2, a person is named twice, or there are fewer persons than folds need.
+    """
+    people = _people(persons)
+    if k < 2:
+        raise ValueError(f"{k} folds leave nobody to train on; give at least 2")
+    if len(people) < k:
+        raise ValueError(f"{len(people)} persons cannot be dealt into {k} folds, each of which tests somebody; "
+                         f"give at most {len(people)} folds")
+    dealt = _shuffled(people, np.random.default_rng(seed))
+    hands = [dealt[place::k] for place in range(k)]
+    folds = []
+    for place, test in enumerate(hands):
+        rest = len(people) - len(test)
+        validation = hands[(place + 1) % k][: rest // 2]
+        folds.append(_fold(f"fold {place + 1} of {k}", people, validation, test))
+    return folds
+
+
+def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
+    """Test each person once, in ascending order; those next in that order, cyclically, validate and the others train.
+
+    Much of the literature trains on all others and stops where the test says so; here somebody must say when to stop.
+
+    Args:
+        persons: Whom to test; all of them take turns in the other parts.
+        validation: How many validate; 8 as in the official split, which leaves 16 of 25 to train.
+
+    Raises:
+        ValueError: A person is named twice, or nobody is left to train or to validate.
+    """
+    people = _people(persons)
+    if not 1 <= validation <= len(people) - 2:
+        raise ValueError(f"{validation} of {len(people)} persons cannot validate when one is tested and somebody is to "
+                         f"train; give 1 to {len(people) - 2}, or at least 3 persons")
+    around = people * 2
+    return [_fold(f"person{person:02d}", people, around[place + 1 : place + 1 + validation], (person,))
+            for place, person in enumerate(people)]
+
+
+def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int = 0) -> list[Fold]:
+    """Draw `test` persons to be tested, again and again; half of the others validate, rounded down.
+
+    Of KTH's 25 persons 16 are then for learning and 9 for testing, as in the official split and in much of the
+    literature, but others each time. Unlike in `k_folds` a person may be tested often or never.
+
+    Args:
+        persons: Whom to draw from, in any order.
+        repeats: How many folds.
+        test: How many persons are tested in each.
+        seed: Of the drawing; more repeats begin with the same folds.
+
+    Raises:
+        ValueError: There is no fold to draw, a person is named twice, or fewer than two persons are left for learning.
+    """
+    people = _people(persons)
+    if repeats < 1:
+        raise ValueError(f"{repeats} repeats are none; give at least 1")
+    if not 1 <= test <= len(people) - 2:
+        raise ValueError(f"{test} of {len(people)} persons cannot be tested when one is to train and one to validate; "
+                         f"give 1 to {len(people) - 2}, or at least 3 persons")
+    rng = np.random.default_rng(seed)
+    folds = []
+    for number in range(1, repeats + 1):
+        drawn = _shuffled(people, rng)
+        learning = len(people) - test
+        folds.append(_fold(f"draw {number}", people, drawn[test : test + learning // 2], drawn[:test]))
+    return folds
+
+
+# segments
+
+
+def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Segment]]:
+    """Give each part of a fold the segments of its persons, in their order.
+
+    Segments of others, and those without a person, are in no part.
+
+    Raises:
+        TypeError: It is no Fold, such as a leaky split.
+        ValueError: A person of the fold has no segments, or a part lacks an action that the fold has elsewhere.
+    """
+    if not isinstance(fold, Fold):
+        raise TypeError(f"a {type(fold).__name__} is not a split by person; give a Fold")
+    known = {segment.video.person for segment in segments}
+    strangers = [person for persons in fold.parts.values() for person in persons if person not in known]
+    if strangers:
+        raise ValueError(f"fold {fold.name!r} has persons {', '.join(map(str, sorted(strangers)))}, of whom there are "
+                         "no segments; deal the persons that the data has")
+    found = {part: [s for s in segments if s.video.person in persons] for part, persons in fold.parts.items()}
+    actions = {part: {segment.video.action for segment in inside} for part, inside in found.items()}
+    for part, seen in actions.items():
+        lacking = sorted(map(str, set().union(*actions.values()) - seen))
+        if lacking:
+            raise ValueError(f"fold {fold.name!r} has nobody in {part} who does {', '.join(lacking)}; deal with "
+                             "another seed or fewer folds, or add persons")
+    return found
+
+
+def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int = 0) -> LeakySplit:
+    """Deal segments at random, whoever is in them: it exists to show the leak, and no number from it is a result.
+
+    The same persons, even other segments of the same files, are then on both sides, so that a method is rewarded for
+    knowing people again. Half of what is not tested validates, rounded down, as in `repeated`: with the default share
+    as much is trained on as in the official split, and what differs from an honest number is the leak alone.
+
+    Args:
+        segments: What to deal.
+        test_share: The share that is tested, between 0 and 1.
+        seed: Of the dealing.
+
+    Raises:
+        ValueError: A part would be empty, or no file is on both sides: then it could not show what it is for.
+    """
+    test = round(test_share * len(segments))
+    validation = (len(segments) - test) // 2
+    if test < 1 or validation < 1:
+        raise ValueError(f"a share of {test_share} of {len(segments)} segments leaves a part empty; give a share "
+                         "between 0 and 1, or more segments")
+    order = np.random.default_rng(seed).permutation(len(segments))
+    tested, validating, training = (
+        tuple(segments[place] for place in sorted(places)) for places in np.split(order, [test, test + validation])
+    )
+    split = LeakySplit(training, validating, tested)
+    if not split.shared_files:
+        raise ValueError(f"no file of these {len(segments)} segments is both trained on and tested, so nothing leaks "
+                         "that could be shown; give files of several segments, or more of them")
+    return split
+
+
+# helpers
+
+
+def _people(persons: Iterable[int]) -> tuple[int, ...]:
+    """Persons in ascending order, so that what is dealt depends on who they are and not on how they were listed."""
+    people = tuple(sorted(persons))
+    twice = sorted({a for a, b in zip(people, people[1:], strict=False) if a == b})
+    if twice:
+        raise ValueError(f"persons {', '.join(map(str, twice))} are named more than once; name each person once")
+    return people
+
+
+def _shuffled(people: Sequence[int], rng: np.random.Generator) -> list[int]:
+    return [people[place] for place in rng.permutation(len(people))]
+
+
+def _fold(name: str, people: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> Fold:
+    """A fold in which all who neither validate nor are tested train; persons in ascending order."""
+    train = tuple(person for person in people if person not in validation and person not in test)
+    return Fold(name, train, tuple(sorted(validation)), tuple(sorted(test)))
+
+
+def _files(segments: Iterable[Segment]) -> set:
+    return {segment.video.path for segment in segments}
