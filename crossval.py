@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.folds import Fold, k_folds, leaky, leave_one_out, official, repeated, split_segments
-from data.kth import ACTIONS, Segment, find_segments
+from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from experiments import (
     DATA_ROOT,
     FAST_STEP,
@@ -48,9 +48,10 @@ from models.temporal import VideoClassifier, build_head
 from utils import evidence, metrics, tracking
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device, set_seed, train_model
-from utils.store import CACHE
+from utils.store import CACHE, FeatureStore, joined
 
 LEVELS = ("segment", "video")
+PERSONS = {person for persons in SPLITS.values() for person in persons}
 TESTED_SHARE = 9 / 25  # of the persons, in random splits: as many as in KTH's official one
 
 
@@ -327,7 +328,6 @@ class _Job:
     recipe: Recipe
     data_name: str
     segments: list[Segment]
-    pieces: list[Segment]
     backbone: EfficientNetBackbone
     features: VideoDataset | None  # None when stages of the backbone are tuned, anew in every fold
 
@@ -342,14 +342,10 @@ class _Job:
         segments = [s for s in found if s.video.person is not None][:: FAST_STEP if recipe.fast else 1]
         set_seed(0)  # random weights are then the same ones every time
         backbone = EfficientNetBackbone(weights=recipe.weights, channels=experiment.channels).to(pick_device())
-        pieces = windows_of(segments, experiment.sampler) if recipe.every_window else segments
         features = None
         if not recipe.fine_tune:
-            features = feature_dataset(backbone, pieces, sampler=experiment.sampler,
-                                       transform=transform_of(experiment, recipe), cache_dir=cache_dir,
-                                       mirrored=recipe.mirrored, progress=progress)  # fmt: skip
-            pieces = features.segments  # those that could be read
-        return cls(experiment, recipe, data_name, segments, pieces, backbone, features)
+            features = _features(experiment, recipe, segments, backbone, cache_dir=cache_dir, progress=progress)
+        return cls(experiment, recipe, data_name, segments, backbone, features)
 
     def folder(self, runs_dir: Path, scheme: Scheme) -> tracking.RunFolder:
         """Return the run folder of this configuration, an older one if there is one."""
@@ -399,12 +395,27 @@ class _Job:
             backbone = EfficientNetBackbone(weights=recipe.weights, channels=self.experiment.channels)
             return clip_datasets(self.experiment, recipe, parts), backbone.to(pick_device())
         places: dict[tuple[Path, int], list[int]] = {}
-        for number, piece in enumerate(self.pieces):
+        for number, piece in enumerate(self.features.segments):
             places.setdefault((piece.video.path, piece.index), []).append(number)
         chosen = {name: [n for s in part for n in places.get((s.video.path, s.index), [])]
                   for name, part in parts.items()}
         return {name: part_of(self.features, numbers, seed=recipe.seed if name == "train" else None)
                 for name, numbers in chosen.items()}, self.backbone
+
+
+def _features(experiment: Experiment, recipe: Recipe, segments: Sequence[Segment], backbone: EfficientNetBackbone, *,
+              cache_dir: str | Path | None, progress: bool) -> VideoDataset:
+    """The features of all folds, split by official split where there is one: so they lie in the cache after `train`."""
+    official_ones = all(s.video.person in PERSONS for s in segments)
+    parts = [select(segments, split) for split in SPLITS] if official_ones else [list(segments)]
+    found = [
+        feature_dataset(backbone, windows_of(part, experiment.sampler) if recipe.every_window else part,
+                        sampler=experiment.sampler, transform=transform_of(experiment, recipe), cache_dir=cache_dir,
+                        mirrored=recipe.mirrored, progress=progress)
+        for part in parts if part
+    ]  # fmt: skip
+    stores = [cast(FeatureStore, part.source) for part in found]  # feature_dataset makes nothing else
+    return VideoDataset([segment for part in found for segment in part.segments], joined(stores), seed=None)
 
 
 def _unchecked_loaders(datasets: Mapping[str, VideoDataset], **settings: Any) -> dict[str, DataLoader]:

@@ -21,11 +21,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
-from utils import findings, metrics, tracking
+from utils import findings, metrics, parallel, tracking
 from utils.data_setup import (
     Augment,
     ClipSource,
@@ -37,13 +38,13 @@ from utils.data_setup import (
     Uniform,
     VideoDataset,
     Window,
+    collate,
     create_dataloaders,
     make_sampler,
     make_transform,
     sampler_config,
 )
 from utils.engine import (
-    LAST,
     History,
     evaluate,
     load_checkpoint,
@@ -63,6 +64,7 @@ DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
 DEFAULT_RECOGNISER = "motion"
 READINGS = "real_clips.csv"
+CHECKPOINT_EVERY = 300.0  # seconds: what a kill may cost of an epoch; frozen backbones have far shorter ones
 FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 
@@ -249,7 +251,8 @@ def run_experiment(
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
-    A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on.
+    A finished run of the same configuration is not run again, its result is returned; an interrupted one goes on. Under
+    several processes (see `utils.parallel`) all take part and return the same result; the first one writes.
 
     Args:
         name: One of EXPERIMENTS, or an experiment of one's own.
@@ -279,16 +282,29 @@ def run_experiment(
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
     config = run_config(experiment, chosen, data_name, splits, backbone)
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
-    run = None if force else tracking.matching_run(folder, experiment.name, config)
-    run = run or tracking.RunFolder.create(folder, experiment.name, config)
-    if not run.finished:
-        with open_loggers(log, run.path, config=config) as loggers:
+    run, finished = _run_of_all(folder, experiment.name, config, force=force)
+    if not finished:
+        with open_loggers(log if parallel.is_first() else (), run.path, config=config) as loggers:
             _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
                                progress=progress, loggers=loggers)
-    result = read_result(run)
-    if results_dir is not None and not chosen.fast:
-        record(result, results_dir)
-    return result
+    result = None
+    with parallel.together("recording the result"):
+        if parallel.is_first():
+            result = read_result(run)
+            if results_dir is not None and not chosen.fast:
+                record(result, results_dir)
+    return parallel.broadcast(result)
+
+
+def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bool) -> tuple[tracking.RunFolder, bool]:
+    """Return the run folder that the first process finds or makes, and whether its run is finished already."""
+    run = None
+    with parallel.together("making the run folder"):
+        if parallel.is_first():
+            run = None if force else tracking.matching_run(folder, name, config)
+            run = run or tracking.RunFolder.create(folder, name, config)
+    path, finished = parallel.broadcast((run.path, run.finished) if run else None)
+    return tracking.RunFolder(path), finished
 
 
 def _train_and_measure(
@@ -313,23 +329,21 @@ def _train_and_measure(
         backbone.unfreeze(recipe.fine_tune)
         model = VideoClassifier(backbone=backbone, head=head)
     history = train_model(
-        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, progress=progress,
-        callbacks=[run.log_epoch, *loggers], resume=(run.path / LAST).is_file(), **recipe.training(),
+        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, resume=True,
+        callbacks=[run.log_epoch, *loggers], progress=progress, checkpoint_every=CHECKPOINT_EVERY, **recipe.training(),
     )  # fmt: skip
-    run.write_history(history)
-    _save_whole(run.best, backbone, head, history, extra)
     output = evaluate(model, loaders["test"])
     about = about_run(extra, head, seconds=time.perf_counter() - started)
     log_probs, segments = by_segment(output.log_probs, datasets["test"].segments)
     result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
     result = dataclasses.replace(result, history=history, run=str(run.path))
-    mistakes, figures = _report(result, segments, extra, config=run.config)
-    if loggers:
-        summary = findings.make_summary(vars(result), mistakes, figures, embedding=_embedding(model, loaders["test"]),
-                                        classes=[ACTIONS[label] for label in datasets["test"].labels])
-        for logger in loggers:
-            logger.finish(summary)
-    run.finish(_record_of(result))  # last: it marks the run as finished
+    with parallel.together("finishing the run"):
+        if parallel.is_first():
+            run.write_history(history)
+            _save_whole(run.best, backbone, head, history, extra)
+            mistakes, figures = _report(result, segments, extra, config=run.config)
+            _tell(loggers, result, mistakes, figures, model=model, dataset=datasets["test"])
+            run.finish(_record_of(result))  # last: it marks the run as finished
 
 
 def _feature_datasets(
@@ -656,12 +670,25 @@ def _report(
     return mistakes, figures
 
 
+def _tell(
+    loggers: Sequence[Logger], result: Result, mistakes: Sequence[findings.Mistake], figures: Mapping[str, Any], *,
+    model: nn.Module, dataset: VideoDataset,
+) -> None:
+    """Let loggers show what the run came to; the embedding is made only when there is one."""
+    if not loggers:
+        return
+    summary = findings.make_summary(vars(result), mistakes, figures, embedding=_embedding(model, dataset),
+                                    classes=[ACTIONS[label] for label in dataset.labels])
+    for logger in loggers:
+        logger.finish(summary)
+
+
 @torch.inference_mode()
-def _embedding(model: nn.Module, loader: Any) -> np.ndarray:
-    """The mean over time of each item's features, (N, D), in the loader's order."""
+def _embedding(model: nn.Module, dataset: VideoDataset) -> np.ndarray:
+    """The mean over time of each item's features, (N, D); of all items, in this process alone."""
     rows, device = [], pick_device()
     model.to(device).eval()
-    for batch in loader:
+    for batch in DataLoader(dataset, batch_size=64, collate_fn=collate):
         features, mask = batch["input"], batch["mask"]  # padding is zeros
         if isinstance(model, VideoClassifier):
             features = model.encode(features.to(device), mask.to(device)).cpu()

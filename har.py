@@ -67,19 +67,23 @@ def data_crowd(arguments: argparse.Namespace) -> None:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train experiments and measure them on the test persons."""
+    """Train experiments and measure them on the test persons; under torchrun in several processes."""
     from experiments import EXPERIMENTS, run_experiment
+    from utils import parallel
 
     names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
     recipe = _recipe(arguments)
-    for name in names:
-        for seed in arguments.seeds:
-            result = run_experiment(
-                name, root=arguments.root, data_name=arguments.data, seed=seed, force=arguments.force,
-                results_dir=None if arguments.no_record else RESULTS, log=arguments.log, **recipe,
-            )  # fmt: skip
-            print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
-    _refresh_tables()
+    with parallel.start():
+        for name in names:
+            for seed in arguments.seeds:
+                result = run_experiment(
+                    name, root=arguments.root, data_name=arguments.data, seed=seed, force=arguments.force,
+                    results_dir=None if arguments.no_record else RESULTS, log=arguments.log, **recipe,
+                )  # fmt: skip
+                if parallel.is_first():
+                    print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
+        if parallel.is_first():
+            _refresh_tables()
 
 
 def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -29,13 +29,14 @@ MAY_IMPORT = {
     "data.folds": {"data.kth"},
     "data": {"data"},
     "models": {"models"},
-    "utils.data_setup": {"data.kth"},
+    "utils.data_setup": {"data.kth", "utils.parallel"},
+    "utils.engine": {"utils.data_setup", "utils.parallel"},
     "utils.store": {"data.kth"},
-    "utils.features": {"data.kth", "utils.data_setup", "utils.store"},
+    "utils.features": {"data.kth", "utils.data_setup", "utils.parallel", "utils.store"},
     "utils.predict": {"data.kth", "utils.data_setup", "utils.features"},
     "utils.runs": {"utils.tracking"},
     "utils.findings": {"data.kth", "utils"},
-    "utils": set(),  # engine, evidence, loggers, metrics, notebook, report, tracking, viz
+    "utils": set(),  # evidence, loggers, metrics, notebook, parallel, report, tracking, viz
 }
 
 

@@ -13,6 +13,7 @@ from data.kth import ACTIONS, Segment, Video, VideoError, find_segments, select
 from utils import data_setup
 from utils.data_setup import (
     Augment,
+    Batches,
     ClipSource,
     ClipTransform,
     Jittered,
@@ -370,3 +371,48 @@ def test_empty_splits_and_batches(tiny_kth):
         create_dataloaders({"train": train, "validation": nothing}, batch_size=4)
     with pytest.raises(ValueError, match="batch_size is 0"):
         create_dataloaders({"train": train}, batch_size=0)
+
+
+# batches
+
+
+@given(items=st.integers(1, 40), size=st.integers(1, 9), world=st.integers(1, 5), train=st.booleans(),
+       epoch=st.integers(0, 3))  # fmt: skip
+def test_the_shares_of_all_processes_are_one_processs_batch(items, size, world, train, epoch):
+    alone = Batches(items, size, train=train)
+    shares = [Batches(items, size, train=train, share=(rank, world)) for rank in range(world)]
+    for sampler in (alone, *shares):
+        sampler.set_epoch(epoch)
+    whole, parts = list(alone), [list(share) for share in shares]
+    assert sorted(sum(whole, [])) == list(range(items)) and len(whole) == len(alone) == -(-items // size)
+    for number, batch in enumerate(whole):
+        counted = []
+        for share, part in zip(shares, parts, strict=True):
+            mine, everywhere = share.counts(number)
+            assert everywhere == len(batch)
+            assert not train or part[number], "in training everybody takes part in every step"
+            counted += part[number][:mine] if mine else []
+        assert sorted(counted) == sorted(batch)
+    if not train:
+        assert sorted(index for part in parts for share in part for index in share) == list(range(items))
+
+
+def test_an_epoch_can_start_in_the_middle_and_only_once():
+    sampler = Batches(23, 5, train=True, seed=3)
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    for start in range(6):
+        sampler.set_epoch(2, start)
+        assert list(sampler) == whole[start:] and list(sampler) == whole
+    with pytest.raises(ValueError, match="an epoch of 5 batches cannot start at batch 6"):
+        sampler.set_epoch(2, 6)
+
+
+def test_the_order_is_made_of_seed_and_epoch():
+    def order(seed, epoch):
+        sampler = Batches(30, 4, train=True, seed=seed)
+        sampler.set_epoch(epoch)
+        return sampler.order()
+
+    assert order(0, 1) == order(0, 1) != order(0, 2) and order(0, 1) != order(1, 1)
+    assert Batches(30, 4).order() == list(range(30))

@@ -3,6 +3,9 @@
 import math
 import os
 import pickle
+import random
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
 from utils import engine
-from utils.data_setup import collate
+from utils.data_setup import Batches, collate
 from utils.engine import (
     evaluate,
     load_checkpoint,
@@ -56,9 +59,8 @@ class Clips(Dataset):
 
 def loaders(n=40, *, batch_size=8, break_at=None):
     train, val = Clips(n, break_at=break_at), Clips(n, noise=0, seed=1)
-    shuffle = torch.Generator().manual_seed(5)
-    return (DataLoader(train, batch_size=batch_size, shuffle=True, generator=shuffle, collate_fn=collate),
-            DataLoader(val, batch_size=batch_size, collate_fn=collate))
+    return (DataLoader(train, batch_sampler=Batches(n, batch_size, train=True, seed=5), collate_fn=collate),
+            DataLoader(val, batch_sampler=Batches(n, batch_size), collate_fn=collate))
 
 
 def new_model(name="gru"):
@@ -118,7 +120,7 @@ def test_the_losses_weigh_every_item_alike():
 def test_the_best_epoch_is_restored(tmp_path):
     model = new_model()
     train, val = loaders()
-    history = train_model(model, train, val, epochs=8, lr=0.3, schedule="constant", checkpoint_dir=tmp_path, **QUIET)
+    history = train_model(model, train, val, epochs=6, lr=0.3, schedule="constant", checkpoint_dir=tmp_path, **QUIET)
     losses = [row["val_loss"] for row in history]
     assert losses[-1] > min(losses), "this test needs a run whose last epoch is not its best"
     assert evaluate(model, val, device="cpu").loss == min(losses)
@@ -163,7 +165,7 @@ def test_two_and_two_epochs_are_four(tmp_path, schedule, head):
     assert all(torch.equal(one["temporal"][name], other["temporal"][name]) for name in one["temporal"])
     for number, state in one["optimizer"]["state"].items():
         assert all(torch.equal(state[name], other["optimizer"]["state"][number][name]) for name in state)
-    assert torch.equal(one["rng"]["torch"], other["rng"]["torch"])
+    assert torch.equal(one["rng"][0]["torch"], other["rng"][0]["torch"])
 
 
 def test_a_finished_run_can_be_made_longer(tmp_path):
@@ -197,8 +199,9 @@ def test_an_interruption_amid_an_epoch_costs_that_epoch_only(tmp_path, break_at)
     assert [row["epoch"] for row in calls] == [3, 4]
 
 
-def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch):
-    """best.pth of epoch 3 is there, last.pth still of epoch 2: epoch 3 is run again and nothing is counted twice."""
+@pytest.mark.parametrize("every", [None, 0])
+def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch, every):
+    """best.pth of epoch 3 is there, last.pth still of epoch 2, or of the last step of 3: nothing is counted twice."""
     whole = new_model()
     expected = train_model(whole, *loaders(), epochs=4, lr=0.01, **QUIET)
     real, saved = engine.save_checkpoint, []
@@ -211,8 +214,10 @@ def test_a_stop_between_best_and_last_is_mended(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine, "save_checkpoint", stopping)
     with pytest.raises(KeyboardInterrupt):
-        train_model(new_model(), *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, **QUIET)
+        train_model(new_model(), *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, checkpoint_every=every,
+                    **QUIET)
     monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "last.pth")["position"]["batch"] == (5 if every == 0 else 0)
     assert ("best.pth", 3) in saved and ("last.pth", 3) not in saved
     parts = new_model()
     history = train_model(parts, *loaders(), epochs=4, lr=0.01, checkpoint_dir=tmp_path, resume=True, **QUIET)
@@ -231,6 +236,158 @@ def test_resuming_what_never_started_starts(tmp_path):
     assert len(train_model(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path, resume=True, **QUIET)) == 1
     with pytest.raises(ValueError, match="resume=True needs the checkpoint_dir"):
         train_model(new_model(), *loaders(), epochs=1, resume=True, **QUIET)
+
+
+@pytest.mark.parametrize("head", ["average", "gru"])
+def test_an_epoch_is_taken_up_at_its_next_batch(tmp_path, head):
+    """Every step is written; the 13th batch breaks off, and of the third epoch two steps are done."""
+    how = {"epochs": 4, "lr": 0.02, "checkpoint_dir": tmp_path, "checkpoint_every": 0, **QUIET}
+    whole, parts = new_model(head), new_model(head)
+    expected = train_model(whole, *loaders(), **(how | {"checkpoint_dir": None}))
+    with pytest.raises(KeyboardInterrupt):
+        train_model(new_model(head), *loaders(break_at=8 * 12 + 1), **how)
+    last = load_checkpoint(tmp_path / "last.pth")
+    assert last["epoch"] == 2 and last["position"]["batch"] == 2 and last["position"]["count"] == 16
+    train, val = loaders()
+    torch.manual_seed(99)
+    history = train_model(parts, train, val, resume=True, **how)
+    assert untimed(history) == untimed(expected) and equal(parts, whole)
+    assert train.dataset.served == 2 * 40 - 16, "what was done is not even read again"
+
+
+def test_workers_do_not_disturb_an_epoch_that_is_taken_up(tmp_path):
+    def busy(**how):
+        train, val = loaders(**how)
+        return DataLoader(train.dataset, batch_sampler=train.batch_sampler, collate_fn=collate, num_workers=1), val
+
+    whole, parts = new_model(), new_model()
+    expected = train_model(whole, *loaders(), epochs=2, **QUIET)
+    train, val = busy()
+    stop = {"schedule": "cosine", "epochs": 2, "checkpoint_dir": tmp_path, "checkpoint_every": 0, **QUIET}
+    real = engine.save_checkpoint
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+
+        def stopping(path, **what):
+            real(path, **what)
+            if what["position"]["batch"] == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(engine, "save_checkpoint", stopping)
+        train_model(new_model(), train, val, **stop)
+    history = train_model(parts, *busy(), resume=True, **stop)
+    assert untimed(history) == untimed(expected) and equal(parts, whole)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are forked, so that none has to import torch")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="autograd's threads for a GPU do not survive a fork")
+def test_twenty_kills_at_any_moment_change_no_bit(tmp_path):
+    """Kills strike amid an epoch and amid the write of a checkpoint, which is slowed down; then it is started again."""
+    how = {"epochs": 3, "lr": 0.05, "patience": 2, "checkpoint_every": 0, **QUIET}
+    whole, start = new_model(), time.perf_counter()
+    expected = train_model(whole, *loaders(24), checkpoint_dir=tmp_path / "whole", **how)
+    usual = time.perf_counter() - start  # kills come sooner or later than this, however slow the machine is
+    save, moments, kills, torn = torch.save, random.Random(0), 0, 0
+
+    def slow_save(payload, target):
+        save(payload, target)
+        content = target.read_bytes()
+        target.write_bytes(content[: len(content) // 2])
+        time.sleep(0.004)
+        target.write_bytes(content)
+
+    def work():
+        torch.save = slow_save
+        train_model(new_model(), *loaders(24), checkpoint_dir=folder, resume=True, **how)
+
+    for number in range(40):
+        folder = tmp_path / f"run{number}"
+        while not ended(work, usual * moments.uniform(0.1, 1.3) if kills < 20 else 60):
+            kills += 1
+            torn += bool(list(folder.glob("*.partial")))
+        model = new_model()
+        history = train_model(model, *loaders(24), checkpoint_dir=folder, resume=True, **how)
+        assert untimed(history) == untimed(expected) and equal(model, whole)
+        for name in ("best.pth", "last.pth"):
+            one, other = load_checkpoint(folder / name), load_checkpoint(tmp_path / "whole" / name)
+            assert one["best"] == other["best"] and untimed(one["history"]) == untimed(other["history"])
+            assert all(torch.equal(one["temporal"][key], other["temporal"][key]) for key in one["temporal"])
+        assert sorted(path.name for path in folder.iterdir()) == ["best.pth", "last.pth"]
+        if kills >= 20:
+            break
+    assert kills >= 20 and torn >= 1, f"{kills} kills, {torn} of them amid a write"
+
+
+def ended(work, within):
+    """Do the work in a forked child and kill it after so many seconds; tell whether it had ended by itself before."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)  # nothing of the tests' program may run on in the child
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0, "the training itself failed"
+            return True
+        time.sleep(0.001)
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_best_of_the_first_epoch_without_a_last_is_of_no_run_to_resume(tmp_path):
+    """An earlier run's files, then a new run that is stopped at its first checkpoint: the two are never mixed."""
+    train_model(new_model("tcn"), *loaders(), epochs=1, checkpoint_dir=tmp_path, **QUIET)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(new_model(), *loaders(break_at=9), epochs=2, checkpoint_dir=tmp_path, checkpoint_every=0, **QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+    whole, parts = new_model(), new_model()
+    train_model(whole, *loaders(), epochs=2, **QUIET)
+    train_model(parts, *loaders(), epochs=2, checkpoint_dir=tmp_path, resume=True, **QUIET)
+    assert equal(parts, whole)
+
+
+def test_what_killed_writers_left_is_swept_away(tmp_path):
+    for name in ("best.pth.17.partial", "last.pth.9.partial", "notes.partial"):
+        (tmp_path / name).write_text("half")
+    train_model(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path, **QUIET)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pth", "last.pth", "notes.partial"]
+
+
+def test_checkpoints_amid_an_epoch_come_when_their_time_has_come(tmp_path, monkeypatch):
+    saved, real = [], engine.save_checkpoint
+    monkeypatch.setattr(engine, "save_checkpoint",
+                        lambda path, **what: saved.append(what["position"]["batch"]) or real(path, **what))
+    how = {"epochs": 1, "checkpoint_dir": tmp_path, **QUIET}
+    for seconds, batches in ((None, []), (3600, []), (0, [1, 2, 3, 4, 5])):
+        saved.clear()
+        train_model(new_model(), *loaders(), checkpoint_every=seconds, **how)
+        assert saved == [*batches, 0, 0]  # at last best.pth and last.pth of the whole epoch
+
+
+def test_an_order_that_is_not_known_is_not_taken_up_amid_an_epoch(tmp_path):
+    plain = DataLoader(Clips(8), batch_size=4, collate_fn=collate)
+    with pytest.raises(ValueError, match="come from a BatchSampler; several processes and checkpoint_every need a"):
+        train_model(new_model(), plain, plain, epochs=1, checkpoint_every=0, checkpoint_dir=tmp_path, **QUIET)
+
+
+def test_other_batches_are_another_run(tmp_path):
+    train_model(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path, **QUIET)
+    with pytest.raises(ValueError, match=r"was trained with batches .*'batch_size': 8.*\(now .*'batch_size': 10"):
+        train_model(new_model(), *loaders(batch_size=10), epochs=2, checkpoint_dir=tmp_path, resume=True, **QUIET)
+
+
+def test_a_checkpoint_of_older_code_predicts_but_is_not_resumed(tmp_path):
+    train_model(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path, **QUIET)
+    old = load_checkpoint(tmp_path / "last.pth")
+    del old["position"]
+    torch.save({**old, "rng": {"loader": None}}, tmp_path / "last.pth")
+    restore_weights(new_model(), load_checkpoint(tmp_path / "last.pth"))
+    with pytest.raises(ValueError, match=r"last\.pth was written by older code: .*'position'.*start anew in another"):
+        train_model(new_model(), *loaders(), epochs=2, checkpoint_dir=tmp_path, resume=True, **QUIET)
 
 
 @pytest.mark.parametrize("change, message", [
@@ -376,8 +533,6 @@ def test_schedules(schedule, values):
 
 
 def test_set_seed_covers_python_numpy_and_torch():
-    import random
-
     def draw():
         set_seed(4)
         return random.random(), np.random.rand(), torch.rand(1).item()
@@ -394,7 +549,7 @@ def test_a_checkpoint_holds_all_its_parts(tmp_path):
     train_model(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path, extra=extra, **QUIET)
     checkpoint = load_checkpoint(tmp_path / "last.pth")
     assert set(checkpoint) == {"format", "version", "backbone", "temporal", "optimizer", "scheduler", "scaler", "epoch",
-                               "best", "history", "settings", "rng", "extra"}
+                               "best", "history", "settings", "rng", "extra", "position"}
     assert checkpoint["backbone"] is None and checkpoint["format"] == "har-checkpoint"
     assert checkpoint["extra"] == {"classes": ["box", "clap"], "sampler": {"name": "uniform", "frames": 16},
                                    "data": str(tmp_path), "share": 0.5, "nothing": None}

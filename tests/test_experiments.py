@@ -307,11 +307,11 @@ class TestLogging:
 
     def test_an_embedding_of_a_tuned_model_is_its_features(self, lab):
         model = experiments.VideoClassifier(backbone=GridBackbone(), head=nn.Identity())
-        clips = torch.rand(2, 3, 1, 24, 32)
-        mask = torch.tensor([[True, True, True], [True, False, False]])
-        got = experiments._embedding(model, [{"input": clips, "mask": mask}])
+        clips = torch.rand(4, 1, 24, 32)
+        items = [{"input": clips[:3], "label": 0, "index": 0}, {"input": clips[3:], "label": 0, "index": 1}]
         features = model.backbone(clips)
-        assert np.allclose(got, torch.stack([features[0].mean(0), features[1, 0]]), atol=1e-6)
+        wanted = torch.stack([features[:3].mean(0), features[3]])
+        assert np.allclose(experiments._embedding(model, items), wanted, atol=1e-6)
 
 
 class TestReport:
@@ -505,7 +505,7 @@ def test_the_recipe_reaches_the_training(lab, monkeypatch):
     got = {}
 
     def spy(model, train, validation, **settings):
-        got.update(settings, batch=train.batch_size)
+        got.update(settings, batch=train.batch_sampler.batch_size)
         raise InterruptedError
 
     monkeypatch.setattr(experiments, "train_model", spy)

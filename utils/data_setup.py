@@ -10,7 +10,7 @@ The way of a clip: sampler -> frames (T, H, W) uint8 -> transform -> clip (T, C,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data.kth import Segment, VideoError, check_disjoint, open_video
+from utils.parallel import rank, world
 
 Sampler = Callable[..., np.ndarray]  # (num_frames, rng=None) -> int64 indices, ascending
 
@@ -427,21 +428,82 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
             "index": torch.tensor([item["index"] for item in batch])}
 
 
+class Batches(torch.utils.data.Sampler[list[int]]):
+    """Which items make a batch: a function of (seed, epoch) alone, whole or one process's share of every batch.
+
+    Process r of w takes items r, r + w, ... of each batch, so that the shares of all are one process's batch. In
+    evaluation nothing is dropped or doubled: a process may get fewer items than another, or none. In training every
+    process takes part in every step: one whose share of a short last batch is empty gets the batch's first item, which
+    `counts` says not to count.
+
+    Args:
+        items: Number of items of the data set.
+        batch_size: Items in a batch, over all processes.
+        train: Shuffle, anew in every epoch.
+        seed: Start of the shuffling.
+        share: Number of this process and of all processes.
+    """
+
+    def __init__(self, items: int, batch_size: int, *, train: bool = False, seed: int = 0,
+                 share: tuple[int, int] = (0, 1)):
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+        self.items, self.batch_size, self.train, self.seed = items, batch_size, train, seed
+        self.rank, self.world = share
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches of a whole epoch, wherever the next pass starts."""
+        return -(-self.items // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Give this process's share of each batch, from the batch set by `set_epoch`; later passes are whole."""
+        start, self.start = self.start, 0
+        order = self.order()
+        for first in range(start * self.batch_size, self.items, self.batch_size):
+            batch = order[first : first + self.batch_size]
+            share = batch[self.rank :: self.world]
+            if share or self.train:
+                yield share or batch[:1]
+
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the order of an epoch, and the batch (from 0) at which the next pass through it starts."""
+        if not 0 <= start <= len(self):
+            raise ValueError(f"an epoch of {len(self)} batches cannot start at batch {start}")
+        self.epoch, self.start = epoch, start
+
+    def order(self) -> list[int]:
+        """Return all items in the order of this epoch."""
+        if not self.train:
+            return list(range(self.items))
+        return np.random.default_rng((self.seed, self.epoch)).permutation(self.items).tolist()
+
+    def counts(self, number: int) -> tuple[int, int]:
+        """Return how many items of batch `number` (from 0) count in this process, and how many in all."""
+        everywhere = min(self.batch_size, self.items - number * self.batch_size)
+        return len(range(self.rank, everywhere, self.world)), everywhere
+
+    def to_config(self) -> dict[str, int]:
+        """Describe in plain values what makes the order; the number of processes does not."""
+        return {"items": self.items, "batch_size": self.batch_size, "seed": self.seed}
+
+
 def create_dataloaders(datasets: Mapping[str, VideoDataset], *, batch_size: int, workers: int = 0,
                        seed: int = 0) -> dict[str, DataLoader]:
-    """Build a loader per split; "train" is shuffled by a generator of its own, the others keep their order.
+    """Build a loader per split; "train" is shuffled by the seed and the epoch, the others keep their order.
+
+    Under several processes each gets its share of every batch, see `Batches`; batch_size is that of all together.
 
     Raises:
         ValueError: A person is in two splits, a split is empty, or a batch size below 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+    batches = {name: Batches(len(dataset), batch_size, train=name == "train", seed=seed, share=(rank(), world()))
+               for name, dataset in datasets.items()}
     empty = [name for name, dataset in datasets.items() if len(dataset) == 0]
     if empty:
         raise ValueError(f"no segments in {', '.join(empty)}: check the data folder and the split's persons")
     check_disjoint({name: dataset.segments for name, dataset in datasets.items()})
-    return {name: DataLoader(dataset, batch_size=batch_size, shuffle=name == "train", num_workers=workers,
-                             collate_fn=collate, generator=torch.Generator().manual_seed(seed),
+    return {name: DataLoader(dataset, batch_sampler=batches[name], num_workers=workers, collate_fn=collate,
                              worker_init_fn=_quiet_worker, pin_memory=torch.cuda.is_available())
             for name, dataset in datasets.items()}
 

@@ -8,6 +8,9 @@ Where the time goes: almost all of it is the backbone's. So it runs folded, in h
 computes that, and without gradients; on a CPU in as many threads as there are cores, each with whole batches of its
 own, which wait for one another less than the cores do when they share one batch. Each thread reads the files of its
 next batches itself, so that decoding fills the gaps, and no more than two rounds of batches are ever in memory.
+
+Several processes (see `utils.parallel`) share the rounds of one plan: every batch is the one that a single process
+would have made, so the features are the same to the bit, and so is the store, whoever made it.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ import copy
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +36,15 @@ from tqdm import tqdm
 
 from data.kth import Segment, VideoError
 from utils.data_setup import ClipTransform, Sampler, read_segments, sampler_config
-from utils.store import CACHE, FeatureStore, Memory, open_cache
+from utils.parallel import broadcast, gather, is_first, rank, together, world
+from utils.store import CACHE, Disk, FeatureStore, Memory, open_cache
 
 # Pixels in one pass of the backbone. On a CPU the feature maps of sixteen pictures of 96 x 128 still fit its caches;
 # larger blocks of memory than theirs are handed back to the system and fetched anew in every pass. A GPU wants as many
 # pictures as it gets.
 CPU_PIXELS, CPU_FEWEST, CPU_MOST, CUDA_BATCH = 16 * 96 * 128, 4, 32, 256
 ROUNDS = 2  # batches waiting for each thread
+NOT_SHARED = "all processes must share the cache folder; choose one that all machines see (HAR_CACHE), or no cache"
 
 
 class Encoder:
@@ -127,6 +134,9 @@ def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler:
                    progress: bool = True, skip_errors: bool = False) -> FeatureStore:
     """Compute the features of segments, or read them from the cache; a run that was killed goes on where it stopped.
 
+    Under several processes each computes a part of what is missing, and all return the whole: from the cache, which
+    every one of them must see, or else from memory.
+
     Args:
         backbone: See `Encoder`.
         segments: The segments, in the order of the store's items.
@@ -143,18 +153,89 @@ def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler:
         ValueError: There are no segments.
         VideoError: A file cannot be read (unless skip_errors); what was finished stays in the cache.
         OSError: The disk of the cache is full; what was finished stays.
+        RuntimeError: Another process failed, has another backbone, or does not see the cache folder.
     """
     if not segments:
         raise ValueError("no segments to compute features of; check the data folder and the split's persons")
     encoder = Encoder(backbone, batch_size=batch_size)
     job = _Job.plan(backbone, encoder, segments, sampler, transform, mirrored)
-    with open_cache(cache_dir, job.shape, job.description) as cache:
-        if cache.todo():
-            _compute(encoder, job, cache, cache_dir, progress=progress, skip_errors=skip_errors)
-        if cache.failed:
+    compute = partial(_compute, encoder, job, progress=progress and is_first(), skip_errors=skip_errors)
+    with ExitStack() as held:
+        if world() > 1:
+            cache = _computed_together(job, cache_dir, compute, held)
+        else:
+            cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
+            compute(cache, cache.todo(), where=cache_dir)
+        if cache.failed and is_first():
             reasons = "; ".join(sorted(set(cache.failed.values())))
             warnings.warn(f"{len(cache.failed)} of {len(segments)} segments are left out: {reasons}", stacklevel=2)
-        return cache.store()
+        with together("opening the features"):  # before the first process lets another program at them
+            return cache.store()
+
+
+def _computed_together(job: _Job, cache_dir: str | Path | None, compute: Callable[..., None], held: ExitStack
+                       ) -> Memory:
+    """Let every process compute its rounds, and return the whole in each; the first one holds the lock for all."""
+    _check_alike(job)
+    cache = Memory(job.shape)
+    with together("opening the feature cache"):
+        if is_first():
+            cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
+    todo, on_disk, job.description = broadcast((cache.todo(), isinstance(cache, Disk), job.description))
+    if on_disk and not is_first():
+        assert cache_dir is not None
+        cache = Disk(Path(cache_dir), job.shape, job.description)
+    if todo:
+        _compute_shares(cache, todo, cache_dir, compute)
+    _see_the_same(cache)
+    return cache
+
+
+def _check_alike(job: _Job) -> None:
+    """Refuse processes that would compute other numbers; when their copies of the files were made may differ."""
+    names = ("backbone", "precision", "segments")
+    said = gather([job.description[name] for name in names])
+    if unlike := [name for number, name in enumerate(names) if any(one[number] != said[0][number] for one in said)]:
+        raise RuntimeError(f"the processes differ in {', '.join(unlike)} of the features to compute; start all with "
+                           "the same weights and data, on machines of the same kind")
+
+
+def _compute_shares(cache: Memory, todo: Sequence[int], cache_dir: str | Path | None, compute: Callable[..., None]
+                    ) -> None:
+    """Compute this process's rounds into a share, then put all shares together.
+
+    When one fails, the others learn it once they are through with theirs: what they computed stays in their shares.
+    """
+    share = cache.share(rank())
+    with together("computing features"), share:
+        share.open()
+        compute(share, todo, where=cache_dir, part=(rank(), world()))
+    failed = {number: why for one in gather(share.failed) for number, why in one.items()}
+    if not isinstance(cache, Disk):
+        for items in gather(share.items()):
+            cache.take(items)
+    with together("merging features"):
+        if isinstance(cache, Disk) and is_first():
+            cache.merge_shares()
+            _check_complete(cache, failed)
+    cache.failed.update(failed)
+
+
+def _check_complete(cache: Disk, failed: Mapping[int, str]) -> None:
+    if missing := set(cache.todo()) - set(failed):
+        raise RuntimeError(f"features of {len(missing)} items that other processes computed do not lie in "
+                           f"{cache.folder}: {NOT_SHARED}")
+
+
+def _see_the_same(cache: Memory) -> None:
+    """Let every process take over the store that the first one holds; refuse one that does not find it."""
+    lengths = broadcast(cache.lengths)
+    with together("reading the feature cache"):
+        if isinstance(cache, Disk) and not is_first():
+            cache.look()
+            if not np.array_equal(cache.lengths, lengths):
+                raise RuntimeError(f"process {rank()} does not find the finished features in {cache.folder}: "
+                                   f"{NOT_SHARED}")
 
 
 @dataclass
@@ -220,23 +301,26 @@ def _file_stamp(path: Path) -> tuple[str, int, int]:
     return path.name, stat.st_size, stat.st_mtime_ns
 
 
-def _compute(encoder: Encoder, job: _Job, cache: Memory, cache_dir: str | Path | None, *, progress: bool,
-             skip_errors: bool) -> None:
-    """Fill the cache round by round; whatever stops it, the rounds before stay written."""
-    todo = cache.todo()
+def _compute(encoder: Encoder, job: _Job, cache: Memory, todo: Sequence[int], *, where: str | Path | None,
+             progress: bool, skip_errors: bool, part: tuple[int, int] = (0, 1)) -> None:
+    """Fill the cache round by round, or every n-th of the rounds; whatever stops it, the rounds before stay written."""
+    if not todo:
+        return
     if progress:
         tqdm.write(f"features of {len(todo)} segments, {sum(map(len, job.indices)):,} frames"
                    f"{', also mirrored' if job.shape[1] == 2 else ''}: {cache.nbytes / 1e6:.0f} MB in "
-                   f"{cache_dir if cache_dir is not None else 'memory'}")
+                   f"{where if where is not None else 'memory'}")
 
     def encoded(together: dict[Path, list[int]]) -> _Encoded:
         clips, result = _read(job, together, skip_errors=skip_errors)
         _encode(encoder, clips, job.shape[1], result)
         return result
 
-    bar = tqdm(total=len(job.segments), initial=len(job.segments) - len(todo), desc="features", unit="segment",
+    rounds = islice(job.rounds(todo, encoder.batch_of(*job.transform.size)), part[0], None, part[1])
+    n, done = len(job.segments) // part[1], (len(job.segments) - len(todo)) // part[1]
+    bar = tqdm(total=n, initial=done, desc="features", unit="segment",
                disable=not progress, leave=False)
-    results = side_by_side(encoded, job.rounds(todo, encoder.batch_of(*job.transform.size)), encoder.workers)
+    results = side_by_side(encoded, rounds, encoder.workers)
     with bar, closing(results):  # closing: threads end with the first error, not when somebody forgets the traceback
         for result in results:
             for number, features in result.features.items():

@@ -8,6 +8,9 @@ is 2 when clips are kept mirrored too, and is read through a memory map; it is c
 is there. <key>.json holds the description. <key>.items is a journal: one record (index, length, CRC-32 of the item's
 bytes) appended after each item, so that an item is believed when its bytes match its record and made anew when they do
 not, whether the program was killed, the power failed or the disk forgot. <key>.lock is held by whoever writes.
+
+Several processes that compute one store keep what each has done in <key>.shares/<rank>, a store of the same shape with
+holes, until the holder of the lock merges them; shares of processes that were killed are merged by whoever comes next.
 """
 
 from __future__ import annotations
@@ -85,6 +88,22 @@ class FeatureStore:
         return [int(index) for index in np.flatnonzero(self.lengths > 0)]
 
 
+def joined(stores: Sequence[FeatureStore]) -> FeatureStore:
+    """Put stores one after another into one in memory; mirrored clips stay where all of them have some."""
+    steps = max(store.features.shape[1] for store in stores)
+
+    def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        widened = [np.pad(array, ((0, 0), (0, steps - array.shape[1]), (0, 0))) for array in arrays]
+        return np.concatenate(widened)
+
+    starts = np.cumsum([0, *map(len, stores)])
+    failed = {int(start) + index: why for start, store in zip(starts, stores, strict=False)
+              for index, why in store.failed.items()}
+    mirrored = [store.mirrored for store in stores if store.mirrored is not None]
+    return FeatureStore(together([store.features for store in stores]), np.concatenate([s.lengths for s in stores]),
+                        together(mirrored) if len(mirrored) == len(stores) else None, failed)
+
+
 def open_cache(cache_dir: str | os.PathLike | None, shape: tuple[int, int, int, int],
                description: Mapping[str, Any]) -> Memory:
     """Open the place where features (N, V, T, D) are kept; a context manager, within which nobody else writes there.
@@ -145,6 +164,25 @@ class Memory(AbstractContextManager):
         features = self._mapped()
         return FeatureStore(features[:, 0], self.lengths, features[:, 1] if self.shape[1] == 2 else None, self.failed)
 
+    def share(self, rank: int) -> Memory:
+        """Return an empty place for what process `rank` computes."""
+        return Memory(self.shape)
+
+    def take(self, items: Mapping[int, np.ndarray]) -> None:
+        """Take the features (V, T_i, D) of the items that are not there yet."""
+        for index, features in items.items():
+            if not self.lengths[index]:
+                self.write(index, features)
+
+    def items(self) -> dict[int, np.ndarray]:
+        """Return the features (V, T_i, D) of the items that are there, by their index."""
+        there = np.flatnonzero(self.lengths)
+        features = self._mapped() if len(there) else self._features
+        return {int(index): features[index, :, : self.lengths[index]] for index in there}
+
+    def open(self) -> None:
+        """Get ready to write; nothing in memory."""
+
     def close(self) -> None:
         """Let go of what is held; nothing in memory."""
 
@@ -171,7 +209,7 @@ class Disk(Memory):
         key = hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:24]
         names = [folder / f"{key}{end}" for end in (".npy", ".partial", ".json", ".items")]
         self.path, self.partial, self.record, self.journal = names
-        self.lock = FileLock(folder / f"{key}.lock")
+        self.lock, self.shares = FileLock(folder / f"{key}.lock"), folder / f"{key}.shares"
         self._header = _npy_header(shape)
         self._sound = np.zeros(shape[0], dtype=JOURNAL)  # the record of each item that is believed; length 0: none
         self._files: list[io.FileIO] = []  # data and journal while they are written
@@ -183,11 +221,14 @@ class Disk(Memory):
             OSError: The folder cannot be written, or its disk is too full.
         """
         if self._finished():
+            if self.shares.is_dir():  # whoever merged them was killed before they were gone
+                shutil.rmtree(self.shares, ignore_errors=True)
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         self._wait_for_lock()
         if not self._finished():  # another program may have made it while this one waited
             self._continue()
+            self.merge_shares()
 
     def write(self, index: int, features: np.ndarray) -> None:
         """Take the features (V, T_i, D) of an item: its bytes first, then the record that vouches for them.
@@ -213,6 +254,25 @@ class Disk(Memory):
         """Close the files and let another program at them."""
         self._close_files()
         self.lock.release()
+
+    def share(self, rank: int) -> Disk:
+        """Return the store, not yet open, of what process `rank` computes: the same shape, in a folder of its own."""
+        return Disk(self.shares / str(rank), self.shape, self.description)
+
+    def merge_shares(self) -> None:
+        """Take over what several processes have computed, then remove their shares; only for who holds the lock."""
+        for folder in sorted(self.shares.iterdir()) if self.shares.is_dir() else ():
+            share = Disk(folder, self.shape, self.description)
+            share.look()
+            self.take(share.items())
+        shutil.rmtree(self.shares, ignore_errors=True)
+
+    def look(self) -> None:
+        """Take over what lies there and is sound, finished or not, without writing anything or waiting for anybody."""
+        for path in (self.path, self.partial):
+            if path.is_file():
+                self._verify(path)
+                return
 
     def _mapped(self) -> np.ndarray:
         return np.load(self.partial if self.todo() else self.path, mmap_mode="r", allow_pickle=False)

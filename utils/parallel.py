@@ -1,0 +1,147 @@
+"""Several processes that work as one: who is who, what each has found, and how a failure of one reaches the others.
+
+Knows torch.distributed and the environment that `torchrun` gives each of its processes. Does not know models, data or
+files. Without torchrun there is one process: it is the first of one, and every call here answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+# A process that dies takes its connections with it, which the others notice at once; so waiting long costs nothing, and
+# the first process may hold a lock, or have a slow disk, for hours.
+PATIENCE = timedelta(hours=12)
+
+
+@contextmanager
+def start(meeting: str = "env://") -> Iterator[None]:
+    """Join the processes that torchrun started for the length of a block; without torchrun's environment do nothing.
+
+    Messages between CPUs go through gloo, tensors of a GPU through nccl; each process takes the GPU of its LOCAL_RANK.
+
+    Args:
+        meeting: Where the processes find one another, as `torch.distributed.init_process_group` takes it.
+
+    Raises:
+        RuntimeError: More processes than GPUs were started on this machine.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes == 1 or "RANK" not in os.environ or _started():
+        yield
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, init_method=meeting, rank=int(os.environ["RANK"]), world_size=processes,
+                            timeout=PATIENCE)
+    try:
+        yield
+    finally:  # after an error too: closed connections are how the others learn that nobody will answer
+        dist.destroy_process_group()
+
+
+def _take_gpu(local_rank: int) -> None:
+    there = torch.cuda.device_count()
+    if local_rank >= there:
+        raise RuntimeError(f"process {local_rank} of this machine has no GPU, there are {there}: start at most "
+                           f"{there} with --nproc-per-node, or hide the GPUs with CUDA_VISIBLE_DEVICES= to use the CPU")
+    torch.cuda.set_device(local_rank)
+
+
+def _started() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """Return this process's number, from 0."""
+    return dist.get_rank() if _started() else 0
+
+
+def world() -> int:
+    """Return how many processes there are."""
+    return dist.get_world_size() if _started() else 1
+
+
+def is_first() -> bool:
+    """Tell whether this is the process that writes files, shows progress and speaks."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    gather(None)
+
+
+def gather(thing: Any) -> list[Any]:
+    """Return every process's `thing`, anything that can be pickled, in the order of their ranks."""
+    if world() == 1:
+        return [thing]
+    things: list[Any] = [None] * world()
+    dist.all_gather_object(things, thing)
+    return things
+
+
+def broadcast(thing: Any) -> Any:
+    """Return the first process's `thing`, whatever the others hold."""
+    if world() == 1:
+        return thing
+    things = [thing]
+    dist.broadcast_object_list(things, src=0)
+    return things[0]
+
+
+def total(*numbers: float) -> list[float]:
+    """Return the sums of numbers over all processes, in double precision and the same in each of them."""
+    if world() == 1:
+        return [float(number) for number in numbers]
+    sums = torch.tensor(numbers, dtype=torch.float64)
+    dist.all_reduce(sums)
+    return sums.tolist()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, such as the running statistics of BatchNorm."""
+    if world() > 1:
+        for buffer in model.buffers():
+            _from_first(buffer)
+
+
+def _from_first(tensor: Tensor) -> None:
+    dist.broadcast(tensor, src=0)
+
+
+@contextmanager
+def together(what: str) -> Iterator[None]:
+    """Wait at the end of a block until all have come through it; when it fails in one process it fails in all.
+
+    Only for blocks in which processes do not wait for one another. Interruptions (Ctrl-C) are not passed on: torchrun
+    sends them to every process itself.
+
+    Args:
+        what: The work, as in "process 1 of 2 failed in reading: ...".
+
+    Raises:
+        RuntimeError: The block failed in another process; in the one where it did, its own error is raised.
+    """
+    own: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        own = error
+    if own is not None:
+        with suppress(RuntimeError):  # if the others are gone already, the error here is still what is to be known
+            gather(f"{type(own).__name__}: {own}")
+        raise own
+    said = gather(None)
+    for number, failure in enumerate(said):
+        if failure is not None:
+            raise RuntimeError(f"process {number} of {world()} failed in {what}: {failure}")
