@@ -21,11 +21,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
-from utils import metrics, parallel, tracking
+from utils import findings, metrics, parallel, tracking
 from utils.data_setup import (
     Augment,
     ClipSource,
@@ -37,6 +38,7 @@ from utils.data_setup import (
     Uniform,
     VideoDataset,
     Window,
+    collate,
     create_dataloaders,
     make_sampler,
     make_transform,
@@ -53,7 +55,9 @@ from utils.engine import (
     train_model,
 )
 from utils.features import build_features
+from utils.loggers import Logger, open_loggers, require
 from utils.predict import Recogniser
+from utils.report import HTML, write_report
 from utils.store import CACHE, FeatureStore
 
 DATA_ROOT = Path("Data/KTH-Synth")
@@ -243,7 +247,7 @@ class Result:
 def run_experiment(
     name: str | Experiment, *, root: str | Path = DATA_ROOT, data_name: str | None = None,
     runs_dir: str | Path = "runs", results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE,
-    force: bool = False, progress: bool = True, **recipe: Any,
+    force: bool = False, log: Sequence[str] = (), progress: bool = True, **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
@@ -258,12 +262,16 @@ def run_experiment(
         results_dir: Where rows of results go; None, or a fast run, writes none.
         cache_dir: Where features are kept; None keeps none.
         force: Run anew even if a finished run is there.
+        log: Who else is told of the training, "tensorboard" or "wandb" or both, see `utils.loggers`; history.csv and
+            the report are written anyway, and a run is the same run whoever is told.
         progress: Show progress bars.
         **recipe: Fields of `Recipe`, such as seed=1 or epochs=5.
 
     Raises:
-        ValueError: There is no such experiment, a split has no segments, or a person is in two splits.
+        ValueError: There is no such experiment, no such logger, a split has no segments, or a person is in two splits.
+        ModuleNotFoundError: A logger's package is not installed.
     """
+    require(*log)
     experiment, chosen = find_experiment(name), Recipe(**recipe)
     data_name = data_name or name_of(root)
     splits = load_splits(root, whole_files=experiment.whole_file, fast=chosen.fast)
@@ -276,8 +284,9 @@ def run_experiment(
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
     run, finished = _run_of_all(folder, experiment.name, config, force=force)
     if not finished:
-        _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
-                           progress=progress)
+        with open_loggers(log if parallel.is_first() else (), run.path, config=config) as loggers:
+            _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
+                               progress=progress, loggers=loggers)
     result = None
     with parallel.together("recording the result"):
         if parallel.is_first():
@@ -301,8 +310,10 @@ def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bo
 def _train_and_measure(
     experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
     backbone: EfficientNetBackbone, *, run: tracking.RunFolder, cache_dir: str | Path | None, progress: bool,
+    loggers: Sequence[Logger] = (),
 ) -> None:
-    """Fill a run folder: features, head, the checkpoint that validation chose, and the result on the test split."""
+    """Fill a run folder: features, head, the checkpoint that validation chose, the result on the test split, a report.
+    """
     started = time.perf_counter()
     if recipe.fine_tune:
         datasets = clip_datasets(experiment, recipe, splits)
@@ -318,18 +329,21 @@ def _train_and_measure(
         backbone.unfreeze(recipe.fine_tune)
         model = VideoClassifier(backbone=backbone, head=head)
     history = train_model(
-        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, callbacks=[run.log_epoch],
-        resume=True, progress=progress, checkpoint_every=CHECKPOINT_EVERY, **recipe.training(),
+        model, loaders["train"], loaders["validation"], checkpoint_dir=run.path, extra=extra, resume=True,
+        callbacks=[run.log_epoch, *loggers], progress=progress, checkpoint_every=CHECKPOINT_EVERY, **recipe.training(),
     )  # fmt: skip
     output = evaluate(model, loaders["test"])
     about = about_run(extra, head, seconds=time.perf_counter() - started)
     log_probs, segments = by_segment(output.log_probs, datasets["test"].segments)
     result = measure(log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about)
+    result = dataclasses.replace(result, history=history, run=str(run.path))
     with parallel.together("finishing the run"):
         if parallel.is_first():
             run.write_history(history)
             _save_whole(run.best, backbone, head, history, extra)
-            run.finish(_record_of(result))
+            mistakes, figures = _report(result, segments, extra, config=run.config)
+            _tell(loggers, result, mistakes, figures, model=model, dataset=datasets["test"])
+            run.finish(_record_of(result))  # last: it marks the run as finished
 
 
 def _feature_datasets(
@@ -616,7 +630,78 @@ def read_result(run: tracking.RunFolder) -> Result:
     return Result(**run.result, history=run.history, run=str(run.path))
 
 
+def report_again(which: str | Path, root: str | Path = DATA_ROOT) -> Path:
+    """Make report.html and report.json of a finished run anew and return the page.
+
+    Frames of mistakes are read from the data set under root; where it is not, the report says so. Raises
+    FileNotFoundError when `which` is no finished run's folder.
+    """
+    run = tracking.RunFolder(which)
+    if not run.finished:
+        raise FileNotFoundError(f"{which} is no folder of a finished run; `python har.py runs` lists those there are")
+    result, config = read_result(run), run.config
+    try:
+        segments = find_segments(root, whole_files=config["experiment"]["whole_file"])
+    except FileNotFoundError:
+        segments = []
+    _report(result, segments, load_checkpoint(run.best)["extra"], config=config)
+    return run.path / HTML
+
+
 # helpers
+
+
+def _report(
+    result: Result, segments: Sequence[Segment], extra: Mapping[str, Any], *, config: Mapping[str, Any]
+) -> tuple[list[findings.Mistake], dict[str, Any]]:
+    """Write the report into the run's folder; returns the mistakes and figures in it, which loggers show too."""
+    plain = vars(result)
+    mistakes = findings.find_mistakes(result.items, segments)
+    figures = findings.make_figures(plain)
+    origin = {"run": Path(result.run).name, **result.about,
+              "data files": config["data"]["files"], "data hash": config["data"]["hash"],
+              "backbone weights": config["backbone"], **{f"version of {k}": v for k, v in extra["versions"].items()}}
+    sections = findings.make_sections(plain, mistakes, figures, config=config, origin=origin, headline=str(result))
+    title = f"{result.experiment} on {result.data}, {result.split} persons"
+    try:
+        write_report(result.run, title, sections)
+    except OSError as error:
+        warnings.warn(f"no report of {result.run} could be written ({error}); its result is kept", stacklevel=3)
+    return mistakes, figures
+
+
+def _tell(
+    loggers: Sequence[Logger], result: Result, mistakes: Sequence[findings.Mistake], figures: Mapping[str, Any], *,
+    model: nn.Module, dataset: VideoDataset,
+) -> None:
+    """Let loggers show what the run came to; the embedding is made only when there is one."""
+    if not loggers:
+        return
+    summary = findings.make_summary(vars(result), mistakes, figures, embedding=_embedding(model, dataset),
+                                    classes=[ACTIONS[label] for label in dataset.labels])
+    for logger in loggers:
+        logger.finish(summary)
+
+
+@torch.inference_mode()
+def _embedding(model: nn.Module, dataset: VideoDataset) -> np.ndarray:
+    """The mean over time of each item's features, (N, D); of all items, in this process alone."""
+    rows, device = [], pick_device()
+    model.to(device).eval()
+    for batch in DataLoader(dataset, batch_size=64, collate_fn=collate):
+        features, mask = batch["input"], batch["mask"]  # padding is zeros
+        if isinstance(model, VideoClassifier):
+            features = model.encode(features.to(device), mask.to(device)).cpu()
+        rows.append(features.sum(1) / mask.sum(1, keepdim=True))
+    return torch.cat(rows).numpy()
+
+
+def _versions() -> dict[str, str]:
+    import cv2
+    import torchvision
+
+    numbers = {"torch": torch, "torchvision": torchvision, "numpy": np, "opencv": cv2}
+    return {"python": platform.python_version(), **{name: str(p.__version__) for name, p in numbers.items()}}
 
 
 def find_experiment(name: str | Experiment) -> Experiment:
@@ -657,7 +742,7 @@ def remembered(
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
         "every_window": recipe.every_window, "recipe": _recipe_in_words(recipe), "span": span, "seed": recipe.seed,
-        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "versions": _versions(),
     }  # fmt: skip
 
 

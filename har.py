@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted: what was finished stays, and the same command goes on from there", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        print(f"har.py: {error}: `pip install -r requirements.txt` into this Python, {sys.executable}", file=sys.stderr)
+        remedy = "" if "pip install" in str(error) else f": `pip install -r requirements.txt` into {sys.executable}"
+        print(f"har.py: {error}{remedy}", file=sys.stderr)
         return 1
     except EXPECTED_ERRORS as error:
         if os.environ.get("HAR_DEBUG"):
@@ -77,7 +78,7 @@ def train(arguments: argparse.Namespace) -> None:
             for seed in arguments.seeds:
                 result = run_experiment(
                     name, root=arguments.root, data_name=arguments.data, seed=seed, force=arguments.force,
-                    results_dir=None if arguments.no_record else RESULTS, **recipe,
+                    results_dir=None if arguments.no_record else RESULTS, log=arguments.log, **recipe,
                 )  # fmt: skip
                 if parallel.is_first():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
@@ -149,6 +150,25 @@ def predict(arguments: argparse.Namespace) -> None:
     for action, probability in sorted(prediction.probs.items(), key=lambda item: -item[1]):
         print(f"  {action:<14}{probability:>7.1%}")
     _write_json(arguments.json, prediction.to_json())
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write the report of a finished run anew."""
+    from experiments import report_again
+
+    print(report_again(arguments.run_folder, arguments.root))
+
+
+def runs(arguments: argparse.Namespace) -> None:
+    """List the runs, newest last, or compare two of them."""
+    from utils.runs import comparison, find_run, list_runs, overview, runs_table
+
+    if not arguments.runs:
+        print(runs_table(list_runs(arguments.runs_dir)))
+        return
+    if len(arguments.runs) != 2:
+        raise ValueError(f"{len(arguments.runs)} runs were named; name two to compare them, none to list all")
+    print(comparison([overview(find_run(which, arguments.runs_dir)) for which in arguments.runs]))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
@@ -240,6 +260,7 @@ def _training_arguments(verbs: Any) -> None:
     verb.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED")
     _recipe_arguments(verb)
     verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
+    verb.add_argument("--log", nargs="+", default=(), choices=("tensorboard", "wandb"), help="tell these of it too")
     verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")
     verb = _verb(verbs, "crossval", crossval)
     verb.add_argument("names", nargs="+", metavar="NAME", help="experiments; several are compared on the same videos")
@@ -271,6 +292,12 @@ def _recipe_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 def _using_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "runs", runs)
+    verb.add_argument("runs", nargs="*", metavar="RUN", help="two run folders, or their names, to compare")
+    verb.add_argument("--runs-dir", default="runs", help="where run folders are (default: %(default)s)")
+    verb = _verb(verbs, "report", report)
+    verb.add_argument("run_folder", metavar="RUN", help="a finished run's folder")
+    verb.add_argument("--root", default="Data/KTH-Synth", help="where the run's videos are (default: %(default)s)")
     which = "a run folder, a .pth file, an experiment (its newest finished run, else the bundled one), or bundled"
     verb = _verb(verbs, "evaluate", evaluate)
     verb.add_argument("which", metavar="RUN_OR_NAME", help=which)

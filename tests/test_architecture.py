@@ -19,6 +19,7 @@ IN_PACKAGES = [path for package in PACKAGES for path in sorted((ROOT / package).
 CODE = [path for path in IN_PACKAGES if path.name != "__init__.py"] + [ROOT / f"{name}.py" for name in TOP]
 HELD_TO_STYLE = [*CODE, *BENCHMARKS]
 CORE = {"torch", "torchvision", "opencv-python", "matplotlib", "tqdm", "torchmetrics", "mlxtend", "jupyter"}
+OPTIONAL = {"utils.loggers": {"tensorboard", "wandb"}}  # extras, imported by one module and only inside functions
 LONGEST, MOST_PARAMETERS = 50, 6  # a private helper may take one more
 
 # module or package -> what of ours it may import; a package's entry holds for the modules without one
@@ -33,7 +34,9 @@ MAY_IMPORT = {
     "utils.store": {"data.kth"},
     "utils.features": {"data.kth", "utils.data_setup", "utils.parallel", "utils.store"},
     "utils.predict": {"data.kth", "utils.data_setup", "utils.features"},
-    "utils": set(),  # evidence, metrics, notebook, parallel, tracking, viz
+    "utils.runs": {"utils.tracking"},
+    "utils.findings": {"data.kth", "utils"},
+    "utils": set(),  # evidence, loggers, metrics, notebook, parallel, report, tracking, viz
 }
 
 
@@ -67,7 +70,8 @@ def test_imports_point_one_way(path):
     assert not bad, f"{module} imports {sorted(bad)}; it may import {sorted(allowed) or 'none of ours'}"
 
 
-@pytest.mark.parametrize("package", ["data", "utils.evidence", "utils.viz", "utils.tracking", "utils.notebook", "har"])
+@pytest.mark.parametrize("package", ["data", "utils.evidence", "utils.viz", "utils.tracking", "utils.runs",
+                                     "utils.report", "utils.notebook", "har"])
 def test_torch_stays_where_tensors_are(package):
     for path in (path for path in CODE if (name_of(path) + ".").startswith(package + ".")):
         tree = _module_level(path) if package == "har" else tree_of(path)
@@ -93,6 +97,18 @@ def test_what_a_verb_does_not_need_is_not_imported(module, light):
 
 def test_nobody_imports_the_command_line():
     assert not [path for path in CODE if "har" in set(imports(tree_of(path)))]
+
+
+def test_the_training_knows_no_logger():
+    assert "loggers" not in (ROOT / "utils" / "engine.py").read_text(encoding="utf-8")
+
+
+def test_extras_are_in_the_test_extra_too():
+    """Their tests run wherever the tests run."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for package in set().union(*OPTIONAL.values()):
+        (line,) = re.findall(rf'^{package} = \["({package}[^"]+)"\]$', text, re.MULTILINE)
+        assert f'    "{line}",\n' in text
 
 
 def test_nobody_but_the_command_line_knows_the_benchmarks():
@@ -135,7 +151,10 @@ def test_nothing_else_is_imported_than_what_is_required():
     allowed |= {"numpy", "filelock", "scipy", "nbformat", "nbclient"}  # with all, with torch, mlxtend, jupyter
     for path in CODE:
         foreign = {name.split(".")[0] for name in imports(tree_of(path))} - set(sys.stdlib_module_names)
-        assert foreign - {*PACKAGES, *TOP, "benchmarks"} <= allowed, f"{path.name} imports {sorted(foreign - allowed)}"
+        optional = OPTIONAL.get(name_of(path), set())
+        assert not optional & {name.split(".")[0] for name in imports(_module_level(path))}, f"{path.name}: too early"
+        strange = foreign - {*PACKAGES, *TOP, "benchmarks"} - allowed - optional
+        assert not strange, f"{path.name} imports {sorted(strange)}"
 
 
 def test_the_readme_has_its_sections():

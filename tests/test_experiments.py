@@ -1,12 +1,15 @@
 """Every registered experiment from files to results, on moving discs and with a backbone that is only a coarse grid."""
 
 import dataclasses
+import errno
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import experiments
@@ -14,8 +17,10 @@ from data.kth import ACTIONS, SPLITS, find_segments
 from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recogniser, resolve, run_experiment
 from models.backbone import EfficientNetBackbone, save_backbone
 from models.temporal import HEADS
-from utils import tracking
+from utils import findings, loggers, tracking
 from utils.engine import load_checkpoint, save_checkpoint, train_model
+
+make_figures = findings.make_figures  # as it is outside these tests, see _grid
 
 
 class GridBackbone(nn.Module):
@@ -57,6 +62,7 @@ class Lab:
 def _grid(monkeypatch):
     monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
     monkeypatch.setattr(experiments, "RECOGNISERS", Path("no/such/folder"))
+    monkeypatch.setattr(findings, "make_figures", lambda _: {})  # half a second a run; drawn where it matters
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +243,112 @@ class TestRuns:
             lab.run("gost")
         with pytest.raises(TypeError, match="epoch_count"):
             lab.run("ghost", epoch_count=3)
+
+
+class TestLogging:
+    def told(self, result, name):
+        accumulator = EventAccumulator(str(Path(result.run) / "tensorboard"), size_guidance={"scalars": 0})
+        accumulator.Reload()
+        return {event.step: event.value for event in accumulator.Scalars(name)}, accumulator.Tags()["images"]
+
+    def test_a_logged_run_is_the_same_run_with_the_same_numbers(self, lab, monkeypatch):
+        plain = lab.run("gru", epochs=3, runs_dir=lab.base / "plain")
+        monkeypatch.setattr(findings, "make_figures", make_figures)
+        logged = lab.run("gru", epochs=3, log=("tensorboard",))
+        assert lab.run("gru", epochs=3).run == logged.run
+        assert tracking.RunFolder(logged.run).hash == tracking.RunFolder(plain.run).hash
+        assert logged.items == plain.items
+        keys = [key for key in plain.history[0] if key != "seconds"]
+        assert [[row[k] for k in keys] for row in logged.history] == [[row[k] for k in keys] for row in plain.history]
+        losses, images = self.told(logged, "loss/validation")
+        assert losses == {row["epoch"]: np.float32(row["val_loss"]) for row in logged.history}
+        assert {"figures/confusion of segments", "figures/training curves"} <= set(images)
+        folder = Path(logged.run) / "tensorboard"
+        assert "tensors.tsv" in (folder / "projector_config.pbtxt").read_text()
+        assert np.loadtxt(folder / "00003" / "test" / "tensors.tsv").shape == (24, GridBackbone.feature_dim)
+        assert not (Path(plain.run) / "tensorboard").exists()
+
+    def test_a_run_that_goes_on_has_each_step_once(self, lab, monkeypatch):
+        log = loggers.TensorBoardLogger.__call__
+
+        def cut(self, row):
+            log(self, row)
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(loggers.TensorBoardLogger, "__call__", cut)
+            lab.run("average", epochs=4, log=("tensorboard",))
+        result = lab.run("average", epochs=4, log=("tensorboard",))
+        folder = Path(result.run) / "tensorboard"
+        assert len(list(folder.glob("events.*"))) == 2
+        accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        accumulator.Reload()
+        assert [event.step for event in accumulator.Scalars("loss/train")] == [1, 2, 3, 4]
+
+    def test_a_disk_that_is_full_for_the_logger_costs_nothing_else(self, lab, monkeypatch):
+        def full(self, *_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(loggers.TensorBoardLogger, "_log", full)
+        with pytest.warns(UserWarning, match="TensorBoard is switched off.*No space left") as said:
+            result = lab.run("average", epochs=3, log=("tensorboard",))
+        assert len([w for w in said if "switched off" in str(w.message)]) == 1
+        run = tracking.RunFolder(result.run)
+        assert run.finished and len(run.history) == 3 and run.best.is_file()
+
+    def test_what_cannot_log_is_said_before_anything_is_made(self, lab, monkeypatch):
+        with pytest.raises(ValueError, match="tensorbord"):
+            lab.run("average", log=("tensorbord",))
+        monkeypatch.setitem(sys.modules, "wandb", None)
+        with pytest.raises(ModuleNotFoundError, match=r'pip install -e "\.\[wandb\]"'):
+            lab.run("average", log=("wandb",))
+        assert not (lab.base / "runs").exists()
+
+    def test_an_embedding_of_a_tuned_model_is_its_features(self, lab):
+        model = experiments.VideoClassifier(backbone=GridBackbone(), head=nn.Identity())
+        clips = torch.rand(4, 1, 24, 32)
+        items = [{"input": clips[:3], "label": 0, "index": 0}, {"input": clips[3:], "label": 0, "index": 1}]
+        features = model.backbone(clips)
+        wanted = torch.stack([features[:3].mean(0), features[3]])
+        assert np.allclose(experiments._embedding(model, items), wanted, atol=1e-6)
+
+
+class TestReport:
+    def test_says_what_the_result_says(self, lab, monkeypatch):
+        monkeypatch.setattr(findings, "make_figures", make_figures)
+        result = lab.run("gru", data_name='<b>&"', seed=5)
+        sections = json.loads((Path(result.run) / "report.json").read_text())["sections"]
+        for row, score in zip(sections["Result"]["rows"], (result.segment, result.video), strict=True):
+            assert (row["correct"], row["n"], row["accuracy"]) == (score["correct"], score["n"], score["accuracy"])
+            assert [row["low"], row["high"]] == score["interval"]
+        assert [list(row.values())[1:] for row in sections["Confusion of videos"]["rows"]] == result.video_confusion
+        assert [row["val_loss"] for row in sections["Training"]["rows"]] == [r["val_loss"] for r in result.history]
+        assert sections["Configuration"]["facts"]["recipe.seed"] == 5
+        assert {"version of torch", "commit", "data hash", "seed"} <= set(sections["Where it came from"]["facts"])
+        page = (Path(result.run) / "report.html").read_text()
+        assert "&lt;b&gt;&amp;&quot;" in page and "<b>" not in page and page.count("data:image/png") >= 3
+
+    def test_is_made_again_with_the_same_numbers_and_without_the_data(self, lab):
+        result = lab.run("average", epochs=1)
+        path = Path(result.run) / "report.json"
+        before = json.loads(path.read_text())
+        assert experiments.report_again(result.run, lab.root) == path.with_name("report.html")
+        assert json.loads(path.read_text()) == before
+        experiments.report_again(result.run, lab.base / "nowhere")
+        after = json.loads(path.read_text())
+        assert "not in the data folder" in after["sections"]["Mistakes"]["note"]
+        assert after["sections"]["Result"] == before["sections"]["Result"]
+        with pytest.raises(FileNotFoundError, match="no folder of a finished run"):
+            experiments.report_again(lab.base)
+
+    def test_one_that_cannot_be_written_costs_nothing_else(self, lab, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(experiments, "write_report", full)
+        with pytest.warns(UserWarning, match="no report of .*No space left"):
+            assert tracking.RunFolder(lab.run("average", epochs=1).run).finished
 
 
 class TestResults:

@@ -10,6 +10,7 @@ import torch
 
 import har
 from data.kth import ACTIONS
+from utils.loggers import LOGGERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,7 +49,9 @@ def fails(capsys, *arguments):
 class TestTrain:
     def test_leaves_a_run_and_rows(self, in_trained):
         (run,) = Path("runs").glob("gru-*")
-        assert {p.name for p in run.iterdir()} == {"config.json", "history.csv", "best.pth", "last.pth", "result.json"}
+        assert {p.name for p in run.iterdir()} == {
+            "config.json", "history.csv", "best.pth", "last.pth", "report.html", "report.json", "result.json",
+        }  # fmt: skip
         assert "gru,Tiny,Tiny,test,segment,6," in Path("results/tiny.csv").read_text()
 
     def test_again_finds_the_finished_run(self, in_trained, capsys):
@@ -60,10 +63,11 @@ class TestTrain:
     def test_what_is_asked_for_is_in_the_runs_configuration(self, in_trained, monkeypatch):
         monkeypatch.setattr("experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0)
         asked = []
-        for more in ([], ["--mirrored"]):
+        for more in ([], ["--mirrored", "--log", "tensorboard", "wandb"]):
             with pytest.raises(ZeroDivisionError):
                 har.main(["train", "gru", "--root", "Tiny", *more])
         assert "mirrored" not in asked[0] and asked[1]["mirrored"] is True
+        assert list(asked[0]["log"]) == [] and asked[1]["log"] == ["tensorboard", "wandb"]
 
     def test_without_data_says_which_command_helps(self, here, capsys):
         said = fails(capsys, "train", "gru", "--root", "Nowhere")
@@ -74,6 +78,28 @@ class TestTrain:
 
     def test_weights_that_are_not_there_are_named(self, in_trained, capsys):
         assert "mine.pth" in fails(capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth")
+
+
+    def test_every_logger_can_be_asked_for(self):
+        asked = har._parser().parse_args(["train", "gru", "--log", *LOGGERS])
+        assert asked.log == list(LOGGERS) and asked.names == ["gru"]
+
+    def test_a_logger_without_its_package_names_the_extra(self, in_trained, capsys, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorboard", None)
+        said = fails(capsys, "train", "tcn", "--root", "Tiny", "--weights", "random", "--log", "tensorboard")
+        assert 'pip install -e ".[tensorboard]"' in said and "requirements.txt" not in said
+        assert not list(Path("runs").glob("tcn-*"))
+
+
+class TestRuns:
+    def test_a_run_is_listed_and_its_report_made_again(self, in_trained, capsys):
+        (run,) = Path("runs").glob("gru-*")
+        assert har.main(["runs"]) == 0
+        assert f"{run.name}  finished  Tiny" in capsys.readouterr().out
+        (run / "report.html").unlink()
+        assert har.main(["report", str(run), "--root", "Tiny"]) == 0
+        assert capsys.readouterr().out == f"{run / 'report.html'}\n" and (run / "report.html").is_file()
+        assert "no folder of a finished run" in fails(capsys, "report", "runs")
 
 
 class TestEvaluate:

@@ -412,7 +412,7 @@ def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monk
     assert one == again == other and one.segment["n"] == 12 and len(one.history) == 2
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert sorted(path.name for path in (tmp_path / "runs").glob("*/*")) == [
-        "best.pth", "config.json", "history.csv", "last.pth", "result.json"]
+        "best.pth", "config.json", "history.csv", "last.pth", "report.html", "report.json", "result.json"]
 
 
 @forks

@@ -102,6 +102,14 @@ def config_hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted names: {"recipe": {"lr": 0.1}} -> {"recipe.lr": 0.1}."""
+    level: dict[str, Any] = {}
+    for name, value in settings.items():
+        level |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return level
+
+
 def find_runs(runs_dir: str | os.PathLike, name: str) -> list[RunFolder]:
     """List the runs of exactly this name, oldest first; "ghost" does not find the runs of "ghost_whole"."""
     pattern = re.compile(re.escape(name) + r"-(\d{8}-\d{6})(?:-(\d+))?")
