@@ -140,9 +140,9 @@ def test_a_crowd_with_the_same_persons_is_refused(lab, make_kth, tmp_path):
 def test_every_window_of_a_segment_is_heard(lab):
     window = experiments.Window(2, 2)
     segments = find_segments(lab.root)[:2]  # of eight frames: reach 3, half of it 1
-    pieces = experiments._windows_of(segments, window)
+    pieces = experiments.windows_of(segments, window)
     assert [(p.start - segments[0].start, len(p)) for p in pieces if p.index == 0] == [(s, 3) for s in range(6)]
-    assert experiments._windows_of(segments, experiments.Window(8, 4))[0].stop == segments[0].stop  # one, too short
+    assert experiments.windows_of(segments, experiments.Window(8, 4))[0].stop == segments[0].stop  # one, too short
     result = lab.run("gru", epochs=1)
     heard = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False, every_window=True)
     assert heard.segment["n"] == result.segment["n"] and heard.video["n"] == result.video["n"]
@@ -155,7 +155,7 @@ def test_a_recogniser_of_every_window_is_read_as_it_was_trained(lab, monkeypatch
     monkeypatch.setattr(experiments, "train_model", lambda *a, **k: trained.append(a) or train_model(*a, **k))
     result = lab.run("gru", epochs=1, every_window=True)
     (_, train, validation), segments = trained[0], find_segments(lab.root)
-    per_segment = len(experiments._windows_of(segments[:1], window))
+    per_segment = len(experiments.windows_of(segments[:1], window))
     assert per_segment > 1 and len(validation.dataset) == per_segment * 24 == len(train.dataset) / 2
     assert result.segment["n"] == 24
     again = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False)
