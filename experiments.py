@@ -247,7 +247,8 @@ class Result:
 def run_experiment(
     name: str | Experiment, *, root: str | Path = DATA_ROOT, data_name: str | None = None,
     runs_dir: str | Path = "runs", results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE,
-    force: bool = False, log: Sequence[str] = (), progress: bool = True, **recipe: Any,
+    force: bool = False, resume: str | Path | None = None, log: Sequence[str] = (), progress: bool = True,
+    **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
 
@@ -262,13 +263,16 @@ def run_experiment(
         results_dir: Where rows of results go; None, or a fast run, writes none.
         cache_dir: Where features are kept; None keeps none.
         force: Run anew even if a finished run is there.
+        resume: The run folder to go on with, which must be of the same configuration; None takes the newest of that
+            configuration, if there is one.
         log: Who else is told of the training, "tensorboard" or "wandb" or both, see `utils.loggers`; history.csv and
             the report are written anyway, and a run is the same run whoever is told.
         progress: Show progress bars.
         **recipe: Fields of `Recipe`, such as seed=1 or epochs=5.
 
     Raises:
-        ValueError: There is no such experiment, no such logger, a split has no segments, or a person is in two splits.
+        ValueError: There is no such experiment, no such logger, a split has no segments, a person is in two splits, or
+            the folder to resume is no run's or of another configuration.
         ModuleNotFoundError: A logger's package is not installed.
     """
     require(*log)
@@ -282,7 +286,7 @@ def run_experiment(
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
     config = run_config(experiment, chosen, data_name, splits, backbone)
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
-    run, finished = _run_of_all(folder, experiment.name, config, force=force)
+    run, finished = _run_of_all(folder, experiment.name, config, force=force, resume=resume)
     if not finished:
         with open_loggers(log if parallel.is_first() else (), run.path, config=config) as loggers:
             _train_and_measure(experiment, chosen, data_name, splits, backbone, run=run, cache_dir=cache_dir,
@@ -296,11 +300,14 @@ def run_experiment(
     return parallel.broadcast(result)
 
 
-def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bool) -> tuple[tracking.RunFolder, bool]:
+def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bool,
+                resume: str | Path | None) -> tuple[tracking.RunFolder, bool]:
     """Return the run folder that the first process finds or makes, and whether its run is finished already."""
     run = None
     with parallel.together("making the run folder"):
-        if parallel.is_first():
+        if parallel.is_first() and resume is not None:
+            run = tracking.run_to_resume(resume, config)
+        elif parallel.is_first():
             run = None if force else tracking.matching_run(folder, name, config)
             run = run or tracking.RunFolder.create(folder, name, config)
     path, finished = parallel.broadcast((run.path, run.finished) if run else None)

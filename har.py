@@ -78,7 +78,8 @@ def train(arguments: argparse.Namespace) -> None:
             for seed in arguments.seeds:
                 result = run_experiment(
                     name, root=arguments.root, data_name=arguments.data, seed=seed, force=arguments.force,
-                    results_dir=None if arguments.no_record else RESULTS, log=arguments.log, **recipe,
+                    resume=arguments.resume, results_dir=None if arguments.no_record else RESULTS, log=arguments.log,
+                    **recipe,
                 )  # fmt: skip
                 if parallel.is_first():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
@@ -261,7 +262,10 @@ def _training_arguments(verbs: Any) -> None:
     _recipe_arguments(verb)
     verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
     verb.add_argument("--log", nargs="+", default=(), choices=("tensorboard", "wandb"), help="tell these of it too")
-    verb.add_argument("--force", action="store_true", help="train anew even if this run is finished")
+    again = verb.add_mutually_exclusive_group()
+    again.add_argument("--resume", metavar="RUN", help="go on with this run folder (default: with the newest of these "
+                                                       "settings, if there is one)")
+    again.add_argument("--force", action="store_true", help="train anew even if this run is finished")
     verb = _verb(verbs, "crossval", crossval)
     verb.add_argument("names", nargs="+", metavar="NAME", help="experiments; several are compared on the same videos")
     _root_arguments(verb)

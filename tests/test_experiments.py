@@ -206,6 +206,17 @@ class TestRuns:
         assert [r["val_loss"] for r in result.history] == pytest.approx([r["val_loss"] for r in whole.history])
         assert result.items == whole.items
 
+    def test_a_run_to_resume_must_be_a_run_of_the_same_settings(self, lab, tmp_path):
+        first = lab.run("average", epochs=1)
+        newer = lab.run("average", epochs=1, force=True)
+        assert lab.run("average", epochs=1, resume=first.run).run == first.run != newer.run
+        for name, changed, said in (("ghost", {}, r"experiment\.name average \(now ghost\)"),
+                                    ("average", {"lr": 0.1}, r"recipe\.lr 0\.001 \(now 0\.1\)")):
+            with pytest.raises(ValueError, match=said):
+                lab.run(name, epochs=1, resume=first.run, **changed)
+        with pytest.raises(ValueError, match="no run folder"):
+            lab.run("average", epochs=1, resume=tmp_path)
+
     def test_the_test_persons_choose_nothing(self, lab, monkeypatch):
         seen = []
         original = experiments.train_model

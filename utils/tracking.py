@@ -130,6 +130,23 @@ def matching_run(runs_dir: str | os.PathLike, name: str, config: Mapping[str, An
     return max(reversed(alike), key=lambda run: run.finished, default=None)
 
 
+def run_to_resume(path: str | os.PathLike, config: Mapping[str, Any]) -> RunFolder:
+    """Return the run of a folder that was started with exactly this configuration.
+
+    Raises ValueError when it is no run folder, or names the settings in which its run is another.
+    """
+    run = RunFolder(path)
+    if not run.hash:
+        raise ValueError(f"{path} is no run folder, it has no config.json; `python har.py runs` lists them")
+    if run.hash != config_hash(config):
+        old, new = flat(run.config), flat(config)
+        differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        told = ", ".join(f"{name} {old.get(name)} (now {new.get(name)})" for name in differing[:8])
+        raise ValueError(f"{path} is another run, of {told}{' ...' if len(differing) > 8 else ''}: go on with the "
+                         "settings it was started with, or start a new run by leaving it out")
+    return run
+
+
 # results
 
 
