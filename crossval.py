@@ -29,7 +29,6 @@ from data.folds import Fold, k_folds, leaky, leave_one_out, official, repeated, 
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from experiments import (
     DATA_ROOT,
-    FAST_STEP,
     Experiment,
     Recipe,
     about_run,
@@ -406,9 +405,9 @@ class _Job:
 
 
 def _of_few_files(segments: Sequence[Segment]) -> list[Segment]:
-    """Keep every fourth file, of KTH one scenario: all persons and actions, and files of several segments stay so."""
-    chosen = set(sorted({segment.video.path for segment in segments})[:: FAST_STEP // 2])
-    return [segment for segment in segments if segment.video.path in chosen]
+    """Keep one file of each person and action, all segments of it: folds need them all, and a leak needs several."""
+    chosen = {(s.video.person, s.video.action): s.video.path for s in reversed(segments)}
+    return [s for s in segments if s.video.path == chosen[s.video.person, s.video.action]]
 
 
 def _features(experiment: Experiment, recipe: Recipe, segments: Sequence[Segment], backbone: EfficientNetBackbone, *,

@@ -210,11 +210,14 @@ class Result:
     run: str = ""
 
     @property
+    def answers(self) -> tuple[np.ndarray, np.ndarray]:
+        """The probabilities (N, K) and labels (N,) of the segments."""
+        return findings.answers(self.to_json())
+
+    @property
     def calibration_error(self) -> float:
         """The expected calibration error of the segments' probabilities."""
-        probs = np.array([[item["probs"][action] for action in self.classes] for item in self.items])
-        labels = np.array([self.classes.index(item["label"]) for item in self.items])
-        return metrics.calibration_error(probs, labels)
+        return findings.calibration_error_of(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as it is exchanged: plain values, the items' probabilities by action included."""

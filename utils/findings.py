@@ -54,6 +54,17 @@ class Film:
         file.write(cv2.imencode(f".{format}", strip(self.frames))[1].tobytes())
 
 
+def answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities (N, K) and labels (N,) of a result's segments."""
+    probs = np.array([[item["probs"][name] for name in result["classes"]] for item in result["items"]])
+    return probs, np.array([result["classes"].index(item["label"]) for item in result["items"]])
+
+
+def calibration_error_of(result: Mapping[str, Any]) -> float:
+    """Return the expected calibration error of a result's segments; nan when there are none."""
+    return calibration_error(*answers(result), bins=BINS) if result["items"] else float("nan")
+
+
 def find_mistakes(items: Sequence[Item], segments: Iterable[Segment], *, most: int = MOST_MISTAKES) -> list[Mistake]:
     """Return the misread items of which the model was surest, at most `most`, with a few frames each.
 
@@ -133,8 +144,8 @@ def make_summary(
     scores = {f"{level} accuracy": result[level]["accuracy"] for level in ("segment", "video")}
     pictures = {caption: as_picture(figure) for caption, figure in figures.items()}
     shown = {mistake.title: mistake.frames for mistake in mistakes if mistake.frames is not None}
-    return Summary(len(result["history"]), {**scores, "calibration error": _calibration_error(result)}, pictures, shown,
-                   embedding, classes)
+    scores["calibration error"] = calibration_error_of(result)
+    return Summary(len(result["history"]), scores, pictures, shown, embedding, classes)
 
 
 def as_picture(figure: Any) -> np.ndarray:
@@ -159,19 +170,9 @@ def _with_frames(item: Item, segment: Segment | None) -> Mistake:
     return Mistake(item, frames)
 
 
-def _answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (N, K) and labels (N,) of the items."""
-    probs = np.array([[item["probs"][name] for name in result["classes"]] for item in result["items"]])
-    return probs, np.array([result["classes"].index(item["label"]) for item in result["items"]])
-
-
 def _reliability(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    confidence, accuracy, count = reliability(*_answers(result), bins=BINS)
+    confidence, accuracy, count = reliability(*answers(result), bins=BINS)
     return confidence, accuracy, count
-
-
-def _calibration_error(result: Mapping[str, Any]) -> float:
-    return calibration_error(*_answers(result), bins=BINS) if result["items"] else float("nan")
 
 
 def _calibration(result: Mapping[str, Any]) -> Section:
@@ -181,7 +182,7 @@ def _calibration(result: Mapping[str, Any]) -> Section:
              "accuracy": float(accuracy)}
             for low, (confidence, accuracy, count) in enumerate(zip(*_reliability(result), strict=True))]
     return Section("How often answers are right against how sure they are, by ranges of confidence; segments.",
-                   {"expected calibration error": _calibration_error(result)}, rows=rows)
+                   {"expected calibration error": calibration_error_of(result)}, rows=rows)
 
 
 def _score(count: Mapping[str, int]) -> dict[str, Any]:
