@@ -48,6 +48,7 @@ from models.temporal import VideoClassifier, build_head
 from utils import evidence, metrics, tracking
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device, set_seed, train_model
+from utils.report import Section, write_report
 from utils.store import CACHE, FeatureStore, joined
 
 LEVELS = ("segment", "video")
@@ -105,14 +106,15 @@ class CrossValidation:
         return np.array([answers.right for answers in self.answers(level)])
 
     def score(self, level: str) -> dict[str, Any]:
-        """Return {"correct": a list by seed, "n", "accuracy", "interval", "kind"}: the mean over seeds.
+        """Return {"correct": a list by seed, "n", "accuracy", "interval", "person_interval"}: the mean over seeds.
 
-        The interval is a bootstrap over persons; where only one person is tested it is Wilson's, and "kind" says so.
+        The first interval is Wilson's, of the mean count; the second is over persons, see `evidence.interval_if_told`.
         """
-        right, persons = self.right(level), self.answers(level)[0].persons
-        low, high, kind = _interval(right.mean(0), persons)
+        right = self.right(level)
+        mean = right.mean(0)
         return {"correct": right.sum(1).tolist(), "n": right.shape[1], "accuracy": float(right.mean()),
-                "interval": [low, high], "kind": kind}
+                "interval": list(metrics.wilson_interval(round(mean.sum()), right.shape[1])),
+                "person_interval": evidence.interval_if_told(mean, self.answers(level)[0].persons)}
 
     def tables(self, level: str) -> dict[str, dict[str, dict[str, Any]]]:
         """Return accuracies by action, scenario, person and fold: {kind: {name: {"correct", "n"}}}, seeds pooled."""
@@ -132,11 +134,12 @@ class CrossValidation:
         for place, seed in enumerate(self.seeds):
             for level in LEVELS:
                 answers = self.answers(level)[place]
-                low, high, kind = _interval(answers.right, answers.persons)
+                n, correct = len(answers.right), int(answers.right.sum())
+                low, high = metrics.wilson_interval(correct, n)
+                persons = evidence.interval_if_told(answers.right, answers.persons)
                 rows.append({"experiment": self.experiment, "data": self.data, "split": self.scheme, "level": level,
-                             "n": len(answers.right), "correct": int(answers.right.sum()),
-                             "accuracy": float(answers.right.mean()), "low": low, "high": high, "interval": kind,
-                             **self.about[place], "seed": seed})  # fmt: skip
+                             "n": n, "correct": correct, "accuracy": correct / n, "low": low, "high": high,
+                             **evidence.person_columns(persons), **self.about[place], "seed": seed})  # fmt: skip
         return rows
 
     def to_json(self) -> dict[str, Any]:
@@ -187,15 +190,17 @@ def persons_in(root: str | Path) -> list[int]:
 
 
 def cross_validate(
-    name: str, scheme: Scheme, *, root: str | Path = DATA_ROOT, data_name: str | None = None, seeds: int = 3,
-    runs_dir: str | Path = "runs", cache_dir: str | Path | None = CACHE, progress: bool = True, **recipe: Any,
+    name: str | Experiment, scheme: Scheme, *, root: str | Path = DATA_ROOT, data_name: str | None = None,
+    seeds: int = 3, runs_dir: str | Path = "runs", cache_dir: str | Path | None = CACHE, progress: bool = True,
+    **recipe: Any,
 ) -> CrossValidation:
     """Train an experiment anew for every fold and seed, and ask it about the persons whom the fold tests.
 
-    What was finished before, by an interrupted or a smaller run of the same configuration, is not done again.
+    What was finished before, by an interrupted or a smaller run of the same configuration, is not done again. The
+    folder of the run then holds result.json and a page for the eye, report.html.
 
     Args:
-        name: One of EXPERIMENTS.
+        name: One of EXPERIMENTS, or an experiment of one's own.
         scheme: The folds, see `plan`.
         root: Folder in KTH's layout.
         data_name: What to call the data; from root's dataset.json or its folder name when None.
@@ -210,12 +215,13 @@ def cross_validate(
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; at least one is needed")
-    job = _Job.prepare(name, root, data_name or name_of(root), Recipe(**recipe), cache_dir, progress)
+    experiment = find_experiment(name)
+    job = _Job.prepare(experiment, Recipe(**recipe), root, data_name, cache_dir=cache_dir, progress=progress)
     parts = {fold: split_segments(job.segments, fold) for fold in scheme.folds}  # complains before anything is trained
     run = job.folder(Path(runs_dir) / "crossval", scheme)
     tested: dict[int, list[_Tested]] = {seed: [] for seed in range(seeds)}
     pairs = [(fold, seed) for fold in scheme.folds for seed in range(seeds)]
-    for fold, seed in tqdm(pairs, desc=f"{name}, {scheme.name}", unit="training", disable=not progress, leave=False):
+    for fold, seed in tqdm(pairs, desc=f"{experiment.name}, {scheme.name}", unit="training", disable=not progress, leave=False):
         path = run.path / f"{fold.name.replace(' ', '-')}-seed{seed}.npz"
         found = _Tested.read(path, fold, parts[fold]["test"]) if path.is_file() else None
         if found is None:
@@ -223,6 +229,7 @@ def cross_validate(
             found.write(path)
         tested[seed].append(found)
     result = _pooled(job, scheme, tested, run)
+    write_report(run.path, f"{experiment.name}, {result.data}, {scheme.name}", _sections(result, run.config))
     run.finish(result.to_json())
     return result
 
@@ -243,7 +250,7 @@ def leak(name: str, *, root: str | Path = DATA_ROOT, splits: int = 5, seed: int 
         progress: Show a progress bar.
         **recipe: Fields of `Recipe` but seed.
     """
-    job = _Job.prepare(name, root, name_of(root), Recipe(**recipe), cache_dir, progress)
+    job = _Job.prepare(find_experiment(name), Recipe(**recipe), root, cache_dir=cache_dir, progress=progress)
     correct = n = 0
     for number in tqdm(range(splits), desc=f"{name}, leaky", unit="training", disable=not progress, leave=False):
         split = leaky(job.segments, seed=seed * splits + number)
@@ -332,10 +339,9 @@ class _Job:
     features: VideoDataset | None  # None when stages of the backbone are tuned, anew in every fold
 
     @classmethod
-    def prepare(cls, name: str, root: str | Path, data_name: str, recipe: Recipe, cache_dir: str | Path | None,
-                progress: bool) -> _Job:
+    def prepare(cls, experiment: Experiment, recipe: Recipe, root: str | Path, data_name: str | None = None, *,
+                cache_dir: str | Path | None, progress: bool) -> _Job:
         """Find the segments that name a person and compute their features."""
-        experiment = find_experiment(name)
         if recipe.extra_root is not None:
             raise ValueError("cross-validation takes no extra_root: its folds deal out the persons of one data set")
         found = find_segments(root, whole_files=experiment.whole_file)
@@ -346,7 +352,7 @@ class _Job:
         features = None
         if not recipe.fine_tune:
             features = _features(experiment, recipe, segments, backbone, cache_dir=cache_dir, progress=progress)
-        return cls(experiment, recipe, data_name, segments, backbone, features)
+        return cls(experiment, recipe, data_name or name_of(root), segments, backbone, features)
 
     def folder(self, runs_dir: Path, scheme: Scheme) -> tracking.RunFolder:
         """Return the run folder of this configuration, an older one if there is one."""
@@ -430,6 +436,35 @@ def _unchecked_loaders(datasets: Mapping[str, VideoDataset], **settings: Any) ->
     return {name: create_dataloaders({name: dataset}, **settings)[name] for name, dataset in datasets.items()}
 
 
+# showing
+
+
+def _sections(found: CrossValidation, config: Mapping[str, Any]) -> dict[str, Section]:
+    """Put a cross-validation into the sections of its page."""
+    from utils import viz  # matplotlib takes a second to import, which training should not wait for
+
+    people = found.tables("video")["person"]
+    dots = {found.experiment: [count["correct"] / count["n"] for count in people.values()]}
+    curve = evidence.reliability(*_pooled_probs(found.segments))
+    figures = {
+        "videos": viz.fold_figure(dots, list(people), axis_label="accuracy of videos (%), one dot a person"),
+        "reliability of segments": viz.reliability_figure({found.experiment: curve}),
+    }
+    facts = {"calibration error of segments": found.calibration_error}
+    sections = {"Result": Section(str(found), facts, figures)}
+    for level in LEVELS:
+        for kind, counts in found.tables(level).items():
+            rows = [{kind: name, **count, "accuracy": count["correct"] / count["n"]} for name, count in counts.items()]
+            sections[f"{level.capitalize()}s by {kind}, seeds pooled"] = Section(rows=rows)
+    sections["Seeds"] = Section(rows=found.rows())
+    return sections | {"Configuration": Section(facts=tracking.flat(config))}
+
+
+def _pooled_probs(answers: Sequence[Answers]) -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities and labels of all seeds, one after another."""
+    return np.exp(np.concatenate([a.log_probs for a in answers])), np.concatenate([a.labels for a in answers])
+
+
 # pooling
 
 
@@ -452,15 +487,6 @@ def _together(parts: Sequence[Answers]) -> Answers:
                    *(chained(name) for name in ("names", "persons", "scenarios", "folds")))
 
 
-def _interval(right: np.ndarray, persons: Sequence[str]) -> tuple[float, float, str]:
-    """A bootstrap over persons, or Wilson's where that says nothing: one person, or all alike; and which it is."""
-    if len(set(persons)) > 1:
-        low, high = evidence.person_interval(right, persons)
-        if low < high:
-            return low, high, "persons"
-    return (*metrics.wilson_interval(round(float(right.sum())), len(right)), "Wilson")
-
-
 def _counts(right: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, int]]:
     """Counts by group, seeds pooled: right (S, N), groups (N)."""
     names = np.array(groups)
@@ -470,8 +496,10 @@ def _counts(right: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, int
 
 def _in_words(score: Mapping[str, Any]) -> str:
     low, high = score["interval"]
-    counts = " ".join(map(str, score["correct"]))
-    return f"{counts} of {score['n']} = {score['accuracy']:.1%} [{low:.1%}, {high:.1%} by {score['kind']}]"
+    text = f"{' '.join(map(str, score['correct']))} of {score['n']} = {score['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+    if score["person_interval"]:
+        text += ", over persons [{:.1%}, {:.1%}]".format(*score["person_interval"])
+    return text
 
 
 def compare(a: CrossValidation, b: CrossValidation, *, level: str = "video") -> evidence.Comparison:

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
-from utils import findings, metrics, parallel, tracking
+from utils import evidence, findings, metrics, parallel, tracking
 from utils.data_setup import (
     Augment,
     ClipSource,
@@ -189,8 +189,9 @@ class Result:
     """What an experiment is worth on one split of one data set.
 
     segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, per_person ("person01"),
-    confusion (rows true, columns predicted) and items are of segments, video_confusion of videos. `history` and `run`
-    tell of the training.
+    confusion (rows true, columns predicted) and items are of segments, video_confusion of videos. `interval` is
+    Wilson's; person_interval has the one over persons at both levels, None where one person was asked or all are alike.
+    `history` and `run` tell of the training.
     """
 
     experiment: str
@@ -236,12 +237,18 @@ class Result:
 
     def __str__(self) -> str:
         """One line: the accuracies with their counts and intervals."""
-        parts = [
-            f"{level} {score['correct']}/{score['n']} = {score['accuracy']:.1%} "
-            f"[{score['interval'][0]:.1%}, {score['interval'][1]:.1%}]"
-            for level, score in (("segments", self.segment), ("videos", self.video))
-        ]
+        parts = [f"{level}s {_score_in_words(score)}{_persons_in_words(self.person_interval.get(level))}"
+                 for level, score in (("segment", self.segment), ("video", self.video))]
         return f"{self.experiment} on {self.data} ({self.split}): {', '.join(parts)}"
+
+
+def _score_in_words(score: Mapping[str, Any]) -> str:
+    low, high = score["interval"]
+    return f"{score['correct']}/{score['n']} = {score['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _persons_in_words(interval: Sequence[float] | None) -> str:
+    return f", over persons [{interval[0]:.1%}, {interval[1]:.1%}]" if interval else ""
 
 
 # running an experiment
@@ -598,13 +605,15 @@ def measure(
     videos, first = metrics.to_video_level(log_probs, [str(segment.video.path) for segment in segments])
     scenarios = [str(segment.video.scenario or "unknown") for segment in segments]
     persons = ["unknown" if segment.video.person is None else segment.video.group for segment in segments]
+    intervals = {"segment": evidence.interval_if_told(log_probs.argmax(1) == labels, persons),
+                 "video": evidence.interval_if_told(videos.argmax(1) == labels[first], [persons[i] for i in first])}
     return Result(
         experiment=experiment, data=data, split=split, segment=metrics.score(log_probs, labels),
         video=metrics.score(videos, labels[first]), per_class=metrics.per_class(log_probs, labels, ACTIONS),
         confusion=metrics.confusion(log_probs, labels, len(ACTIONS)).tolist(), classes=list(ACTIONS),
         items=[_item(segment, row) for segment, row in zip(segments, log_probs, strict=True)],
         per_scenario=metrics.per_group(log_probs, labels, scenarios),
-        per_person=metrics.per_group(log_probs, labels, persons), about=dict(about or {}),
+        per_person=metrics.per_group(log_probs, labels, persons), person_interval=intervals, about=dict(about or {}),
         video_confusion=metrics.confusion(videos, labels[first], len(ACTIONS)).tolist(),
     )  # fmt: skip
 

@@ -151,7 +151,7 @@ def _leak_rows(name: str, fast: bool, where: Mapping[str, Any]) -> list[Row]:
     task = f"the leak, {name}: not for use"
     rows = []
     for method, correct, n, (low, high) in (
-        (scheme.name, honest["correct"][0], honest["n"], honest["interval"]),
+        (scheme.name, honest["correct"][0], honest["n"], honest["person_interval"] or honest["interval"]),
         (f"{LEAK_SPLITS} random splits of segments", leaky.correct, leaky.n, leaky.interval),
     ):
         rows.append(Row(task, method, 100 * correct / n, "%", None, 100 * low, 100 * high, 1, f"{correct} of {n}"))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,15 +57,16 @@ class TestPooling:
     def test_counts_and_intervals_are_those_of_the_items(self):
         found = validated("a", [1, 1, 1, 0], [1, 1, 0, 0])
         score = found.score("video")
-        assert (score["correct"], score["n"], score["accuracy"], score["kind"]) == ([3, 2], 4, 0.625, "persons")
-        low, high = score["interval"]
+        assert (score["correct"], score["n"], score["accuracy"]) == ([3, 2], 4, 0.625)
+        low, high = score["person_interval"]
         assert low == pytest.approx(0.25) and high == pytest.approx(1.0)  # persons a and b: 100 % and 25 %
         assert found.tables("video")["person"] == {"a": {"correct": 4, "n": 4}, "b": {"correct": 1, "n": 4}}
         assert found.calibration_error == pytest.approx(np.mean([abs(0.8 - 0.75), abs(0.8 - 0.5)]))
 
-    def test_one_person_gets_wilsons_interval_and_it_is_said(self):
-        score = validated("a", [1, 1, 1, 0], persons="aaaa").score("segment")
-        assert score["kind"] == "Wilson" and score["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
+    def test_of_one_person_there_is_wilsons_interval_alone(self):
+        found = validated("a", [1, 1, 1, 0], persons="aaaa")
+        assert found.score("segment")["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
+        assert found.score("segment")["person_interval"] is None and "over persons" not in str(found)
 
     def test_methods_are_compared_on_the_same_items_only(self):
         good, bad = validated("good", [1] * 4), validated("bad", [0] * 4)
@@ -83,6 +85,9 @@ class TestRunning:
         assert found.segments[0].names == found.segments[1].names and len(found.videos[0].names) == 12
         assert {row["split"] for row in found.rows()} == {"3 folds by person"} and len(found.rows()) == 4
         assert [row["seed"] for row in found.rows()] == [0, 0, 1, 1]
+        page = (Path(found.run) / "report.html").read_text()
+        assert "Segments by person, seeds pooled" in page and page.count("<img") == 2
+        assert json.loads((Path(found.run) / "result.json").read_text())["scheme"] == "3 folds by person"
 
     def test_what_is_finished_is_not_trained_again_and_damage_is(self, where, six, monkeypatch):
         scheme = plan(persons_in(six), folds=3)
@@ -157,5 +162,5 @@ def test_the_command_compares_experiments_and_writes_rows(six, tmp_path, monkeyp
     rows = list(csv.DictReader((tmp_path / "results" / "crossval-kth.csv").open()))
     counted = {(name, level, n) for name in ("middle", "average") for level, n in (("segment", "24"), ("video", "12"))}
     assert {(row["experiment"], row["level"], row["n"]) for row in rows} == counted
-    assert {row["interval"] for row in rows} == {"persons"} and all(row["weights_hash"] for row in rows)
+    assert all(row["weights_hash"] and row["commit"] for row in rows)
     assert set(json.loads((tmp_path / "found.json").read_text())) == {"middle", "average"}

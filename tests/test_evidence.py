@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from utils import evidence
 from utils.evidence import Comparison, compare, person_interval, reliability
 from utils.metrics import calibration_error, wilson_interval
 
@@ -169,3 +170,12 @@ def test_the_weighted_gap_is_the_calibration_error(seed, n, bins):
 def test_what_is_no_probability_is_refused(probs, labels, bins, said):
     with pytest.raises(ValueError, match=said):
         reliability(probs, np.array(labels), bins=bins)
+
+
+def test_an_interval_that_tells_nothing_is_none_and_leaves_its_columns_empty():
+    assert evidence.interval_if_told(np.array([1, 0]), "aa") is None
+    assert evidence.interval_if_told(np.array([1, 1]), "ab") is None
+    told = evidence.interval_if_told(np.array([1, 0]), "ab")
+    assert told == [0.0, 1.0]
+    assert evidence.person_columns(told) == {"person_low": 0.0, "person_high": 1.0}
+    assert evidence.person_columns(None) == {"person_low": "", "person_high": ""}

@@ -15,7 +15,8 @@ from utils.tracking import RunFolder
 def row(**changes):
     values = {
         "experiment": "gru", "data": "KTH-Synth", "trained_on": "KTH-Synth", "split": "test", "level": "segment",
-        "n": 8, "correct": 6, "accuracy": 0.75, "low": 0.41, "high": 0.93, "interval": "Wilson", "seed": 0,
+        "n": 8, "correct": 6, "accuracy": 0.75, "low": 0.41, "high": 0.93, "person_low": "",
+        "person_high": "", "seed": 0,
         "recipe": "", "parameters": 1234567, "frames": "uniform 16", "size": "96x128", "weights": "bundled",
         "weights_hash": "0123456789abcdef", "seconds": 12.4, "commit": "0123456789", "date": "2026-01-01",
     }  # fmt: skip
@@ -148,6 +149,11 @@ class TestTables:
         line = table.splitlines()[2]
         assert "6 / 8 = 75.0 % [41.0, 93.0]" in line and "KTH-Synth, test" in line and "1,234,567" in line
         assert all(text.count("|") == line.count("|") for text in table.splitlines())
+
+    def test_the_interval_over_persons_follows(self):
+        rows = [row(seed=seed, person_low=low, person_high=0.9) for seed, low in ((0, 0.5), (1, 0.7))]
+        line = tracking.results_table([{k: str(v) for k, v in r.items()} for r in rows]).splitlines()[2]
+        assert "75.0 ± 0.0 % of 8 [41.0, 93.0; persons 60.0, 90.0]" in line
 
     def test_seeds_are_summed_up_as_mean_and_deviation(self):
         rows = [row(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.5, 0.75, 1.0))]

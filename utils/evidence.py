@@ -86,6 +86,20 @@ def person_interval(
     return _by_person(_shares(correct, groups, "correct"), groups, confidence=confidence, draws=draws, seed=seed)
 
 
+def interval_if_told(correct: np.ndarray, groups: Sequence[Hashable]) -> list[float] | None:
+    """Return `person_interval` as a list, or None where it tells nothing: one person only, or all persons alike."""
+    if len(set(groups)) < 2:
+        return None
+    low, high = person_interval(correct, groups)
+    return [low, high] if low < high else None
+
+
+def person_columns(interval: Sequence[float] | None) -> dict[str, float | str]:
+    """Return an interval over persons as the columns of a row of results, empty where there is none."""
+    low, high = interval or ("", "")
+    return {"person_low": low, "person_high": high}
+
+
 def compare(
     correct_a: np.ndarray, correct_b: np.ndarray, groups: Sequence[Hashable], *, names: tuple[str, str] = ("a", "b"),
     confidence: float = 0.95, draws: int = 10_000, seed: int = 0,

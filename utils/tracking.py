@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = (
-    "experiment", "data", "trained_on", "split", "level", "n", "correct", "accuracy", "low", "high", "interval", "seed",
-    "recipe", "parameters", "frames", "size", "weights", "weights_hash", "seconds", "commit", "date",
+    "experiment", "data", "trained_on", "split", "level", "n", "correct", "accuracy", "low", "high", "person_low",
+    "person_high", "seed", "recipe", "parameters", "frames", "size", "weights", "weights_hash", "seconds", "commit",
+    "date",
 )  # fmt: skip
 KEY = ("experiment", "data", "trained_on", "split", "level", "seed", "recipe", "frames", "size", "weights")
 READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right",
@@ -321,15 +322,24 @@ def _table_line(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _accuracy_cell(rows: Sequence[Mapping[str, str]]) -> str:
-    """One seed: k / n = accuracy [interval]. Several: mean ± deviation of n, and the mean interval of a single run."""
+    """One seed: k / n = accuracy [interval]. Several: mean ± deviation of n, and the mean interval of a single run.
+
+    The interval over persons follows Wilson's, where every row has one.
+    """
     if not rows:
         return ""
     accuracies = [100 * float(row["accuracy"]) for row in rows]
-    low, high = (statistics.mean(100 * float(row[side]) for row in rows) for side in ("low", "high"))
+    intervals = _mean_interval(rows, "low", "high")
+    if all(row["person_low"] for row in rows):
+        intervals += f"; persons {_mean_interval(rows, 'person_low', 'person_high')}"
     if len(rows) == 1:
-        return f"{rows[0]['correct']} / {rows[0]['n']} = {accuracies[0]:.1f} % [{low:.1f}, {high:.1f}]"
+        return f"{rows[0]['correct']} / {rows[0]['n']} = {accuracies[0]:.1f} % [{intervals}]"
     spread = statistics.stdev(accuracies)
-    return f"{statistics.mean(accuracies):.1f} ± {spread:.1f} % of {rows[0]['n']} [{low:.1f}, {high:.1f}]"
+    return f"{statistics.mean(accuracies):.1f} ± {spread:.1f} % of {rows[0]['n']} [{intervals}]"
+
+
+def _mean_interval(rows: Sequence[Mapping[str, str]], low: str, high: str) -> str:
+    return ", ".join(f"{statistics.mean(100 * float(row[side]) for row in rows):.1f}" for side in (low, high))
 
 
 # files
