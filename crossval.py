@@ -221,7 +221,8 @@ def cross_validate(
     run = job.folder(Path(runs_dir) / "crossval", scheme)
     tested: dict[int, list[_Tested]] = {seed: [] for seed in range(seeds)}
     pairs = [(fold, seed) for fold in scheme.folds for seed in range(seeds)]
-    for fold, seed in tqdm(pairs, desc=f"{experiment.name}, {scheme.name}", unit="training", disable=not progress, leave=False):
+    title = f"{experiment.name}, {scheme.name}"
+    for fold, seed in tqdm(pairs, desc=title, unit="training", disable=not progress, leave=False):
         path = run.path / f"{fold.name.replace(' ', '-')}-seed{seed}.npz"
         found = _Tested.read(path, fold, parts[fold]["test"]) if path.is_file() else None
         if found is None:
@@ -229,12 +230,12 @@ def cross_validate(
             found.write(path)
         tested[seed].append(found)
     result = _pooled(job, scheme, tested, run)
-    write_report(run.path, f"{experiment.name}, {result.data}, {scheme.name}", _sections(result, run.config))
+    write_report(run.path, f"{title}, {result.data}", _sections(result, run.config))
     run.finish(result.to_json())
     return result
 
 
-def leak(name: str, *, root: str | Path = DATA_ROOT, splits: int = 5, seed: int = 0,
+def leak(name: str | Experiment, *, root: str | Path = DATA_ROOT, splits: int = 5, seed: int = 0,
          cache_dir: str | Path | None = CACHE, progress: bool = True, **recipe: Any) -> LeakyNumber:
     """Train on random segments and ask about the other segments of the same persons and files: the common mistake.
 
@@ -252,13 +253,13 @@ def leak(name: str, *, root: str | Path = DATA_ROOT, splits: int = 5, seed: int 
     """
     job = _Job.prepare(find_experiment(name), Recipe(**recipe), root, cache_dir=cache_dir, progress=progress)
     correct = n = 0
-    for number in tqdm(range(splits), desc=f"{name}, leaky", unit="training", disable=not progress, leave=False):
+    for number in tqdm(range(splits), desc=f"{job.experiment.name}, leaky", unit="training", disable=not progress, leave=False):
         split = leaky(job.segments, seed=seed * splits + number)
         parts = {"train": split.leaky_train, "validation": split.leaky_validation, "test": split.leaky_test}
         log_probs, asked = job.train_and_ask(parts, seed, loaders=_unchecked_loaders)
         found = metrics.score(log_probs, np.array([segment.label for segment in asked]))
         correct, n = correct + found["correct"], n + found["n"]
-    return LeakyNumber(name, job.data_name, correct, n)
+    return LeakyNumber(job.experiment.name, job.data_name, correct, n)
 
 
 @dataclass(frozen=True)
