@@ -253,7 +253,8 @@ def leak(name: str | Experiment, *, root: str | Path = DATA_ROOT, splits: int = 
     """
     job = _Job.prepare(find_experiment(name), Recipe(**recipe), root, cache_dir=cache_dir, progress=progress)
     correct = n = 0
-    for number in tqdm(range(splits), desc=f"{job.experiment.name}, leaky", unit="training", disable=not progress, leave=False):
+    title = f"{job.experiment.name}, leaky"
+    for number in tqdm(range(splits), desc=title, unit="training", disable=not progress, leave=False):
         split = leaky(job.segments, seed=seed * splits + number)
         parts = {"train": split.leaky_train, "validation": split.leaky_validation, "test": split.leaky_test}
         log_probs, asked = job.train_and_ask(parts, seed, loaders=_unchecked_loaders)
