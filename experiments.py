@@ -205,6 +205,7 @@ class Result:
     items: list[dict[str, Any]]
     per_scenario: dict[str, dict[str, Any]] = field(default_factory=dict)
     per_person: dict[str, dict[str, Any]] = field(default_factory=dict)
+    person_interval: dict[str, list[float] | None] = field(default_factory=dict)
     video_confusion: list[list[int]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -231,7 +232,7 @@ class Result:
         return [
             {"experiment": self.experiment, "data": self.data, "split": self.split, "level": level, "n": score["n"],
              "correct": score["correct"], "accuracy": score["accuracy"], "low": score["interval"][0],
-             "high": score["interval"][1], "interval": "Wilson", **self.about}
+             "high": score["interval"][1], **evidence.person_columns(self.person_interval.get(level)), **self.about}
             for level, score in levels.items()
         ]  # fmt: skip
 

@@ -55,7 +55,6 @@ def variants(crowd: str | Path | None) -> dict[str, Variant]:
         rows |= {
             "motion as colour, average, crowd": Variant("motion", more),
             "motion as colour, GRU, crowd": Variant("motion_gru", more),
-            "motion as colour, average, crowd, every window": Variant("motion", {**more, **everywhere}, True),
         }
     return rows
 
