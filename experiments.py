@@ -62,7 +62,7 @@ from utils.store import CACHE, FeatureStore
 
 DATA_ROOT = Path("Data/KTH-Synth")
 RECOGNISERS = Path(__file__).resolve().parent / "models" / "weights"
-DEFAULT_RECOGNISER = "motion"
+DEFAULT_RECOGNISER = "motion_gru"
 READINGS = "real_clips.csv"
 CHECKPOINT_EVERY = 300.0  # seconds: what a kill may cost of an epoch; frozen backbones have far shorter ones
 FAST_STEP, FAST_EPOCHS = 8, 4  # a fast run takes every eighth segment: all persons and actions, one scenario
@@ -217,6 +217,12 @@ class Result:
         return findings.answers(self.to_json())
 
     @property
+    def loss(self) -> float:
+        """The mean negative log-probability of the segments' true actions: it asks to be right, and sure when right."""
+        probs, labels = self.answers
+        return float(-np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12)).mean())
+
+    @property
     def calibration_error(self) -> float:
         """The expected calibration error of the segments' probabilities."""
         return findings.calibration_error_of(self.to_json())
@@ -258,7 +264,7 @@ def _persons_in_words(interval: Sequence[float] | None) -> str:
 def run_experiment(
     name: str | Experiment, *, root: str | Path = DATA_ROOT, data_name: str | None = None,
     runs_dir: str | Path = "runs", results_dir: str | Path | None = "results", cache_dir: str | Path | None = CACHE,
-    force: bool = False, resume: str | Path | None = None, log: Sequence[str] = (), progress: bool = True,
+    force: bool = False, resume: str | Path | bool = False, log: Sequence[str] = (), progress: bool = True,
     **recipe: Any,
 ) -> Result:
     """Train an experiment on the official training persons, choose by validation, and measure the test persons once.
@@ -274,8 +280,8 @@ def run_experiment(
         results_dir: Where rows of results go; None, or a fast run, writes none.
         cache_dir: Where features are kept; None keeps none.
         force: Run anew even if a finished run is there.
-        resume: The run folder to go on with, which must be of the same configuration; None takes the newest of that
-            configuration, if there is one.
+        resume: The run folder to go on with, which must be of the same configuration. True takes the newest of that
+            configuration and insists that there is one; False takes it if there is one.
         log: Who else is told of the training, "tensorboard" or "wandb" or both, see `utils.loggers`; history.csv and
             the report are written anyway, and a run is the same run whoever is told.
         progress: Show progress bars.
@@ -283,7 +289,7 @@ def run_experiment(
 
     Raises:
         ValueError: There is no such experiment, no such logger, a split has no segments, a person is in two splits, or
-            the folder to resume is no run's or of another configuration.
+            there is no run to resume or it is of another configuration.
         ModuleNotFoundError: A logger's package is not installed.
     """
     require(*log)
@@ -312,14 +318,17 @@ def run_experiment(
 
 
 def _run_of_all(folder: Path, name: str, config: Mapping[str, Any], *, force: bool,
-                resume: str | Path | None) -> tuple[tracking.RunFolder, bool]:
+                resume: str | Path | bool) -> tuple[tracking.RunFolder, bool]:
     """Return the run folder that the first process finds or makes, and whether its run is finished already."""
     run = None
     with parallel.together("making the run folder"):
-        if parallel.is_first() and resume is not None:
+        if parallel.is_first() and not isinstance(resume, bool):
             run = tracking.run_to_resume(resume, config)
         elif parallel.is_first():
             run = None if force else tracking.matching_run(folder, name, config)
+            if resume and run is None:
+                raise ValueError(f"no run of {name} under {folder} has these settings, so none can go on: `python "
+                                 "har.py runs` lists them; leave resume out to start one")
             run = run or tracking.RunFolder.create(folder, name, config)
     path, finished = parallel.broadcast((run.path, run.finished) if run else None)
     return tracking.RunFolder(path), finished

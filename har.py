@@ -263,8 +263,9 @@ def _training_arguments(verbs: Any) -> None:
     verb.add_argument("--extra-root", metavar="DIR", help="another folder, all of which is trained on too")
     verb.add_argument("--log", nargs="+", default=(), choices=("tensorboard", "wandb"), help="tell these of it too")
     again = verb.add_mutually_exclusive_group()
-    again.add_argument("--resume", metavar="RUN", help="go on with this run folder (default: with the newest of these "
-                                                       "settings, if there is one)")
+    again.add_argument("--resume", nargs="?", const=True, default=False, metavar="RUN",
+                       help="go on with this run folder, or without RUN with the newest of these settings; an error "
+                            "where there is none (default: goes on if there is one)")
     again.add_argument("--force", action="store_true", help="train anew even if this run is finished")
     verb = _verb(verbs, "crossval", crossval)
     verb.add_argument("names", nargs="+", metavar="NAME", help="experiments; several are compared on the same videos")

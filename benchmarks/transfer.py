@@ -111,6 +111,9 @@ def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
             note += f"; calibration error {statistics.mean(result.calibration_error for result in results):.3f}"
         rows.append(Row(f"{task}, {level}s", name, statistics.mean(percent), "%", None, min(percent), max(percent),
                         len(results), note))
+    if task != REAL:  # nothing is chosen by the real ones
+        loss = [result.loss for result in results]
+        rows.append(Row(f"{task}, loss", name, statistics.mean(loss), "", None, min(loss), max(loss), len(loss)))
     return rows
 
 

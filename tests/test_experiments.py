@@ -216,6 +216,9 @@ class TestRuns:
                 lab.run(name, epochs=1, resume=first.run, **changed)
         with pytest.raises(ValueError, match="no run folder"):
             lab.run("average", epochs=1, resume=tmp_path)
+        assert lab.run("average", epochs=1, resume=True).run == newer.run
+        with pytest.raises(ValueError, match="no run of ghost"):
+            lab.run("ghost", epochs=1, resume=True)
 
     def test_the_test_persons_choose_nothing(self, lab, monkeypatch):
         seen = []

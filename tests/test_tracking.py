@@ -160,6 +160,11 @@ class TestTables:
         line = tracking.results_table([{k: str(v) for k, v in r.items()} for r in rows]).splitlines()[2]
         assert "75.0 ± 25.0 % of 8" in line and "| 3 |" in line
 
+    def test_rows_of_older_code_are_refused_by_name(self):
+        old = {name: str(value) for name, value in row().items() if name != "recipe"}
+        with pytest.raises(ValueError, match=r"gru, 2026-01-01.*lacks \['recipe'\].*measure again"):
+            tracking.results_table([old])
+
     def test_the_order_of_experiments_is_the_callers(self):
         rows = [{k: str(v) for k, v in row(experiment=name).items()} for name in ("average", "zeta", "ghost")]
         lines = tracking.results_table(rows, order=("ghost", "average")).splitlines()[2:]

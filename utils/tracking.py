@@ -159,7 +159,7 @@ def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
     if wrong := set(row) ^ set(COLUMNS):
         raise ValueError(f"{csv_path}: a row has the columns {', '.join(COLUMNS)}; this one differs in {sorted(wrong)}")
     fresh = {column: _as_text(row[column]) for column in COLUMNS}
-    kept = [old for old in read_results(csv_path) if any(old[column] != fresh[column] for column in KEY)]
+    kept = [old for old in read_results(csv_path) if any(old.get(column) != fresh[column] for column in KEY)]
     rows = sorted([*kept, fresh], key=_place)
     Path(csv_path).parent.mkdir(parents=True, exist_ok=True)
     _write_rows(Path(csv_path), rows, list(COLUMNS))
@@ -206,6 +206,9 @@ def results_table(rows: Iterable[Mapping[str, str]], order: Sequence[str] = ()) 
     """
     groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
     for row in rows:
+        if lacking := set(COLUMNS) - set(row):
+            raise ValueError(f"a row of results ({row.get('experiment')}, {row.get('date')}) lacks {sorted(lacking)}: "
+                             "older code wrote it; remove its file and measure again")
         groups.setdefault(tuple(row[column] for column in KEY if column not in ("level", "seed")), []).append(row)
     names = list(order)
     places = sorted(groups, key=lambda key: (key[1:], names.index(key[0]) if key[0] in names else len(names), key[0]))
