@@ -447,10 +447,10 @@ def _sections(found: CrossValidation, config: Mapping[str, Any]) -> dict[str, Se
 
     people = found.tables("video")["person"]
     dots = {found.experiment: [count["correct"] / count["n"] for count in people.values()]}
-    curve = evidence.reliability(*_pooled_probs(found.segments))
+    confidence, accuracy, count = evidence.reliability(*_pooled_probs(found.segments))
     figures = {
         "videos": viz.fold_figure(dots, list(people), axis_label="accuracy of videos (%), one dot a person"),
-        "reliability of segments": viz.reliability_figure({found.experiment: curve}),
+        "reliability of segments": viz.reliability_figure({found.experiment: (confidence, accuracy, count)}),
     }
     facts = {"calibration error of segments": found.calibration_error}
     sections = {"Result": Section(str(found), facts, figures)}
