@@ -523,3 +523,12 @@ def comparisons(results: Sequence[CrossValidation], *, level: str = "video") -> 
     for place, later in enumerate(results):
         for earlier in results[:place]:
             yield compare(later, earlier, level=level)
+
+
+def pair_row(pair: evidence.Comparison, found: CrossValidation, *, level: str = "video") -> dict[str, Any]:
+    """Return a comparison as a row for results/*.csv; `found` is one of the two that were compared."""
+    low, high = pair.interval
+    return {"a": pair.names[0], "b": pair.names[1], "data": found.data, "split": found.scheme, "level": level,
+            "seeds": len(found.seeds), "items": pair.items, "persons": pair.persons, "difference": pair.difference,
+            "low": low, "high": high, "only_a": pair.only_a, "only_b": pair.only_b, "p": pair.p,
+            "verdict": pair.verdict, "commit": found.about[0]["commit"], "date": found.about[0]["date"]}

@@ -110,12 +110,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def crossval(arguments: argparse.Namespace) -> None:
     """Train experiments anew in every fold of persons, and compare them on the same videos."""
-    from crossval import comparisons, cross_validate, leak, persons_in, plan
-    from utils.tracking import append_result, results_path
+    from crossval import comparisons, cross_validate, leak, pair_row, persons_in, plan
+    from utils.tracking import append_pair, append_result, results_path
 
     scheme = plan(persons_in(arguments.root), folds=arguments.folds, loo=arguments.loo, repeats=arguments.repeats)
-    recipe = _recipe(arguments)
-    results = []
+    recipe, recorded, results = _recipe(arguments), not (arguments.no_record or arguments.fast), []
     for name in arguments.names:
         found = cross_validate(name, scheme, root=arguments.root, data_name=arguments.data, seeds=arguments.seeds,
                                **recipe)
@@ -123,11 +122,13 @@ def crossval(arguments: argparse.Namespace) -> None:
         print(f"{found}\n{_by_group(found)}  {found.run}")
         if arguments.leak:
             print(leak(name, root=arguments.root, **recipe))
-        if not (arguments.no_record or arguments.fast):
+        if recorded:
             for row in found.rows():
                 append_result(results_path(f"crossval {found.data}", RESULTS), row)
-    for comparison in comparisons(results):
-        print(comparison)
+    for pair in comparisons(results):
+        print(pair)
+        if recorded:
+            append_pair(results_path(f"pairs {results[0].data}", RESULTS), pair_row(pair, results[0]))
     _write_json(arguments.json, {found.experiment: found.to_json() for found in results})
     _refresh_tables()
 

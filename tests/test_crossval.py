@@ -163,4 +163,6 @@ def test_the_command_compares_experiments_and_writes_rows(six, tmp_path, monkeyp
     counted = {(name, level, n) for name in ("middle", "average") for level, n in (("segment", "24"), ("video", "12"))}
     assert {(row["experiment"], row["level"], row["n"]) for row in rows} == counted
     assert all(row["weights_hash"] and row["commit"] for row in rows)
+    (pair,) = csv.DictReader((tmp_path / "results" / "pairs-kth.csv").open())
+    assert (pair["a"], pair["b"], pair["items"]) == ("average", "middle", "12") and pair["verdict"] in said
     assert set(json.loads((tmp_path / "found.json").read_text())) == {"middle", "average"}

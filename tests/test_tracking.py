@@ -108,6 +108,22 @@ class TestRows:
         with pytest.raises(ValueError, match="seed"):
             tracking.append_reading(tmp_path / "real.csv", {k: v for k, v in reading.items() if k != "seed"})
 
+    def test_a_comparison_is_replaced_by_that_of_the_same_methods_and_has_a_table(self, tmp_path):
+        pair = dict.fromkeys(tracking.PAIR_COLUMNS, "1")
+        pair |= {"a": "gru", "b": "average", "difference": 0.022, "low": 0.008}
+        path = tmp_path / "pairs-kth.csv"
+        for changes in ({"p": 0.5}, {"p": 0.04}, {"b": "ghost"}):
+            tracking.append_pair(path, pair | changes)
+        rows = tracking.read_results(path)
+        assert [(row["b"], row["p"]) for row in rows] == [("average", "0.04"), ("ghost", "1")]
+        line = tracking.pairs_table(rows).splitlines()[2]
+        assert "gru against average" in line and "+2.2 [+0.8, +100.0]" in line
+        readme = tmp_path / "README.md"
+        readme.write_text("<!-- results:pairs-kth -->\n<!-- /results:pairs-kth -->\n")
+        assert tracking.write_tables(readme, tmp_path) and "gru against ghost" in readme.read_text()
+        with pytest.raises(ValueError, match="verdict"):
+            tracking.append_pair(path, {k: v for k, v in pair.items() if k != "verdict"})
+
     def test_the_commit_says_whether_code_was_changed(self, tmp_path):
         assert tracking.code_commit(tmp_path) == "unknown"
         git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]

@@ -22,6 +22,8 @@ COLUMNS = (
     "date",
 )  # fmt: skip
 KEY = ("experiment", "data", "trained_on", "split", "level", "seed", "recipe", "frames", "size", "weights")
+PAIR_COLUMNS = ("a", "b", "data", "split", "level", "seeds", "items", "persons", "difference", "low", "high", "only_a",
+                "only_b", "p", "verdict", "commit", "date")
 READING_COLUMNS = ("date", "recogniser", "trained_on", "weights", "seed", "segments_right", "segments", "files_right",
                    "files", "calibration_error")
 MARKER = re.compile(r"<!-- results:(?P<name>[\w.-]+) -->\n(?P<table>.*?)<!-- /results:(?P=name) -->", re.DOTALL)
@@ -156,13 +158,7 @@ def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
 
     Raises ValueError naming the columns when some are missing or unknown.
     """
-    if wrong := set(row) ^ set(COLUMNS):
-        raise ValueError(f"{csv_path}: a row has the columns {', '.join(COLUMNS)}; this one differs in {sorted(wrong)}")
-    fresh = {column: _as_text(row[column]) for column in COLUMNS}
-    kept = [old for old in read_results(csv_path) if any(old.get(column) != fresh[column] for column in KEY)]
-    rows = sorted([*kept, fresh], key=_place)
-    Path(csv_path).parent.mkdir(parents=True, exist_ok=True)
-    _write_rows(Path(csv_path), rows, list(COLUMNS))
+    _append(Path(csv_path), row, COLUMNS, key=KEY, place=_place)
 
 
 def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
@@ -170,12 +166,39 @@ def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
 
     Raises ValueError naming the columns when some are missing or unknown.
     """
-    if wrong := set(row) ^ set(READING_COLUMNS):
-        raise ValueError(f"{csv_path}: a reading has the columns {', '.join(READING_COLUMNS)}; this one differs in "
-                         f"{sorted(wrong)}")
-    fresh = {column: _as_text(row[column]) for column in READING_COLUMNS}
-    Path(csv_path).parent.mkdir(parents=True, exist_ok=True)
-    _write_rows(Path(csv_path), [*_read_rows(Path(csv_path)), fresh], list(READING_COLUMNS))
+    _append(Path(csv_path), row, READING_COLUMNS)
+
+
+def append_pair(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+    """Write a comparison of two methods; the row of the same methods, data, split and level is replaced.
+
+    Raises ValueError naming the columns when some are missing or unknown.
+    """
+    _append(Path(csv_path), row, PAIR_COLUMNS, key=("a", "b", "data", "split", "level"))
+
+
+def _append(path: Path, row: Mapping[str, Any], columns: Sequence[str], *, key: Sequence[str] = (),
+            place: Any = None) -> None:
+    """Add a row to a file, in place of one with the same key if there is a key, and sorted by place if there is one."""
+    if wrong := set(row) ^ set(columns):
+        raise ValueError(f"{path}: a row has the columns {', '.join(columns)}; this one differs in {sorted(wrong)}")
+    fresh = {column: _as_text(row[column]) for column in columns}
+    kept = [old for old in _read_rows(path) if not key or any(old.get(name) != fresh[name] for name in key)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_rows(path, sorted([*kept, fresh], key=place) if place else [*kept, fresh], columns)
+
+
+def pairs_table(rows: Iterable[Mapping[str, str]]) -> str:
+    """Render comparisons as a Markdown table, differences in points with their interval over persons."""
+    lines = ["| a against b | split, level | difference | only a right | only b right | McNemar p | a is |",
+             "|---|---|---|---:|---:|---:|---|"]
+    for row in rows:
+        points, low, high = (100 * float(row[name]) for name in ("difference", "low", "high"))
+        asked = f"{row['items']} {row['level']}s of {row['persons']} persons, {row['seeds']} seeds"
+        difference = f"{points:+.1f} [{low:+.1f}, {high:+.1f}]"
+        lines.append(f"| {row['a']} against {row['b']} | {row['split']}, {asked} | {difference} | {row['only_a']} | "
+                     f"{row['only_b']} | {float(row['p']):.2g} | {row['verdict']} |")
+    return "\n".join(lines) + "\n"
 
 
 def code_commit(folder: str | os.PathLike = ".") -> str:
@@ -271,7 +294,9 @@ def render_tables(text: str, results_dir: str | os.PathLike = "results", order: 
         rows = read_results(source)
         if not rows:
             raise ValueError(f"table {match['name']!r} has no rows: {source} is missing or empty; run an experiment")
-        table = bench_table(rows) if match["name"].startswith("bench_") else results_table(rows, order)
+        kinds = {"bench_": bench_table, "pairs-": pairs_table}
+        make = next((make for start, make in kinds.items() if match["name"].startswith(start)), None)
+        table = make(rows) if make else results_table(rows, order)
         return f"<!-- results:{match['name']} -->\n{table}<!-- /results:{match['name']} -->"
 
     opened, closed = text.count("<!-- results:"), len(MARKER.findall(text))
