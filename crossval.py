@@ -150,7 +150,8 @@ class CrossValidation:
 
     def __str__(self) -> str:
         """A line: the accuracies with counts, seeds and intervals."""
-        return (f"{self.experiment} on {self.data} ({self.scheme}, {len(self.seeds)} seeds): "
+        seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
+        return (f"{self.experiment} on {self.data} ({self.scheme}, {seeds}): "
                 + ", ".join(f"{level}s {_in_words(self.score(level))}" for level in LEVELS))
 
 
@@ -331,19 +332,20 @@ class _Tested:
 
 @dataclass
 class _Job:
-    """An experiment and a recipe on a data set, its features computed once."""
+    """An experiment and a recipe on a data set, its features computed once, when they are first needed."""
 
     experiment: Experiment
     recipe: Recipe
     data_name: str
     segments: list[Segment]
     backbone: EfficientNetBackbone
-    features: VideoDataset | None  # None when stages of the backbone are tuned, anew in every fold
+    cache_dir: str | Path | None
+    progress: bool
 
     @classmethod
     def prepare(cls, experiment: Experiment, recipe: Recipe, root: str | Path, data_name: str | None = None, *,
                 cache_dir: str | Path | None, progress: bool) -> _Job:
-        """Find the segments that name a person and compute their features."""
+        """Find the segments that name a person, and the backbone that looks at them."""
         if recipe.extra_root is not None:
             raise ValueError("cross-validation takes no extra_root: its folds deal out the persons of one data set")
         found = find_segments(root, whole_files=experiment.whole_file)
@@ -351,10 +353,22 @@ class _Job:
         segments = _of_few_files(segments) if recipe.fast else segments
         set_seed(0)  # random weights are then the same ones every time
         backbone = EfficientNetBackbone(weights=recipe.weights, channels=experiment.channels).to(pick_device())
-        features = None
-        if not recipe.fine_tune:
-            features = _features(experiment, recipe, segments, backbone, cache_dir=cache_dir, progress=progress)
-        return cls(experiment, recipe, data_name or name_of(root), segments, backbone, features)
+        return cls(experiment, recipe, data_name or name_of(root), segments, backbone, cache_dir, progress)
+
+    @cached_property
+    def features(self) -> VideoDataset:
+        """The features of all folds, by official split where there is one: so `train` leaves them in the cache."""
+        official_ones = all(s.video.person in PERSONS for s in self.segments)
+        parts = [select(self.segments, split) for split in SPLITS] if official_ones else [self.segments]
+        every_window, sampler = self.recipe.every_window, self.experiment.sampler
+        found = [
+            feature_dataset(self.backbone, windows_of(part, sampler) if every_window else part, sampler=sampler,
+                            transform=transform_of(self.experiment, self.recipe), cache_dir=self.cache_dir,
+                            mirrored=self.recipe.mirrored, progress=self.progress)
+            for part in parts if part
+        ]  # fmt: skip
+        stores = [cast(FeatureStore, part.source) for part in found]  # feature_dataset makes nothing else
+        return VideoDataset([segment for part in found for segment in part.segments], joined(stores), seed=None)
 
     def folder(self, runs_dir: Path, scheme: Scheme) -> tracking.RunFolder:
         """Return the run folder of this configuration, an older one if there is one."""
@@ -400,7 +414,7 @@ class _Job:
     def _datasets(self, parts: Mapping[str, Sequence[Segment]],
                   recipe: Recipe) -> tuple[dict[str, VideoDataset], EfficientNetBackbone]:
         """The fold's data sets: parts of the features, or clips for a backbone of the fold's own."""
-        if self.features is None:
+        if recipe.fine_tune:
             backbone = EfficientNetBackbone(weights=recipe.weights, channels=self.experiment.channels)
             return clip_datasets(self.experiment, recipe, parts), backbone.to(pick_device())
         places: dict[tuple[Path, int], list[int]] = {}
@@ -416,21 +430,6 @@ def _of_few_files(segments: Sequence[Segment]) -> list[Segment]:
     """Keep one file of each person and action, all segments of it: folds need them all, and a leak needs several."""
     chosen = {(s.video.person, s.video.action): s.video.path for s in reversed(segments)}
     return [s for s in segments if s.video.path == chosen[s.video.person, s.video.action]]
-
-
-def _features(experiment: Experiment, recipe: Recipe, segments: Sequence[Segment], backbone: EfficientNetBackbone, *,
-              cache_dir: str | Path | None, progress: bool) -> VideoDataset:
-    """The features of all folds, split by official split where there is one: so they lie in the cache after `train`."""
-    official_ones = all(s.video.person in PERSONS for s in segments)
-    parts = [select(segments, split) for split in SPLITS] if official_ones else [list(segments)]
-    found = [
-        feature_dataset(backbone, windows_of(part, experiment.sampler) if recipe.every_window else part,
-                        sampler=experiment.sampler, transform=transform_of(experiment, recipe), cache_dir=cache_dir,
-                        mirrored=recipe.mirrored, progress=progress)
-        for part in parts if part
-    ]  # fmt: skip
-    stores = [cast(FeatureStore, part.source) for part in found]  # feature_dataset makes nothing else
-    return VideoDataset([segment for part in found for segment in part.segments], joined(stores), seed=None)
 
 
 def _unchecked_loaders(datasets: Mapping[str, VideoDataset], **settings: Any) -> dict[str, DataLoader]:

@@ -133,6 +133,7 @@ class TestRunning:
             cross_validate("average", plan(persons_in(six), folds=2), extra_root=str(six), **where)
         with pytest.raises(ValueError, match="of whom there are no segments"):
             cross_validate("average", plan(persons_in(six)), **where)
+        assert not where["cache_dir"].exists() and not where["runs_dir"].exists()  # said before any work
 
 
 class TestLeak:
