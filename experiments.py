@@ -569,7 +569,8 @@ def evaluate_checkpoint(
     segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
     if not segments:
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes every file")
-    _warn_of_training_persons(segments, extra, data_name)
+    if split not in ("train", "validation"):  # whoever asks for those knows
+        _warn_of_training_persons(segments, extra, data_name)
     every_window = bool(extra.get("every_window")) if every_window is None else every_window
     asked = windows_of(segments, recogniser.sampler) if every_window else segments
     dataset = feature_dataset(model.backbone, asked, sampler=recogniser.sampler, transform=recogniser.transform,

@@ -53,7 +53,7 @@ def test_the_command_part_runs_without_real_clips(tiny_kth, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(transfer, "variants", lambda _: {"grey, average": transfer.Variant("average_window", SMALL)})
     rows = suite.run_part("transfer", tiny_kth, quick=True)
-    assert [row.task for row in rows] == ["validation persons, segments", "validation persons, videos"]
+    assert [row.task for row in rows] == [f"validation persons, {what}" for what in ("segments", "videos", "loss")]
 
 
 def test_few_persons_teach_and_others_are_asked(tiny_kth, tmp_path):
