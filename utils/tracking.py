@@ -245,8 +245,9 @@ def results_table(rows: Iterable[Mapping[str, str]], order: Sequence[str] = ()) 
 def bench_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Render rows of a benchmark as a Markdown table and the machine they were measured on below it.
 
-    A ratio says how many times the value of ours a method took. Where no row has one and every task was asked of the
-    same methods, the table is a grid, the longer list downwards. Raises ValueError when there are no rows.
+    Times are medians, accuracies means. A ratio says how many times the value of ours a method took. Where no row has
+    one and every task was asked of the same methods, the table is a grid, the longer list downwards. Raises ValueError
+    when there are no rows.
     """
     if not rows:
         raise ValueError("there are no rows to make a table of; run `python har.py bench` first")
@@ -259,11 +260,15 @@ def bench_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _list(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    lines = ["| task | method | median | times ours | note |", "|---|---|---:|---:|---|"]
+    """One line a row; the column of ratios is there when something was compared."""
+    compared = any(row["ratio"] for row in rows)
+    lines = ["| task | method | value | times ours | note |", "|---|---|---:|---:|---|"]
+    if not compared:
+        lines = ["| task | method | value | note |", "|---|---|---:|---|"]
     task = ""
     for row in rows:
-        ratio = f"{float(row['ratio']):.3g}" if row["ratio"] else ""
-        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['method']} | {_value(row)} | {ratio} | "
+        ratio = (f"{float(row['ratio']):.3g} | " if row["ratio"] else " | ") if compared else ""
+        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['method']} | {_value(row)} | {ratio}"
                      f"{row['note']} |")
         task = row["task"]
     return lines
