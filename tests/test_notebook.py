@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from data.synthetic import render_dataset
+from experiments import EXPERIMENTS
+from utils import tracking
 from utils.notebook import execute
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,21 @@ def test_it_is_an_article(cells):
     assert len(sources(cells, "markdown")) >= 0.8 * len(code)
     assert all(len(text.splitlines()) <= 16 for text in code)
     assert not any(word in text for text in code for word in ("!pip", "%%writefile", "\nclass "))
+
+
+def test_its_tables_say_what_the_results_say(cells):
+    tables = []
+    for path in (ROOT / "results").glob("*.csv"):
+        rows = tracking.read_results(path)
+        if path.name.startswith("bench_"):
+            tables.append(tracking.bench_table(rows))
+        elif set(tracking.COLUMNS) <= set(rows[0]):
+            tables.append(tracking.results_table(rows, order=tuple(EXPERIMENTS)))
+    now = set("\n".join(tables).splitlines())
+    shown = [line for cell in cells if "_table(" in "".join(cell["source"]) for output in cell.get("outputs", [])
+             for line in "".join(output.get("data", {}).get("text/markdown", "")).splitlines() if line.startswith("| ")]
+    assert len(shown) > 60
+    assert [line for line in shown if line not in now] == [], "run `make notebook`: results have changed since"
 
 
 def test_the_ideas_come_in_order_and_each_is_predicted_before_it_runs(cells):
