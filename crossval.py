@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import shutil
 import statistics
 import time
 import zipfile
@@ -33,12 +34,12 @@ from experiments import (
     Recipe,
     about_run,
     by_segment,
+    checkpoint_extra,
     clip_datasets,
     feature_dataset,
     find_experiment,
     name_of,
     part_of,
-    remembered,
     run_config,
     transform_of,
     windows_of,
@@ -227,8 +228,9 @@ def cross_validate(
         path = run.path / f"{fold.name.replace(' ', '-')}-seed{seed}.npz"
         found = _Tested.read(path, fold, parts[fold]["test"]) if path.is_file() else None
         if found is None:
-            found = job.test(parts[fold], fold, seed, folder=run.path)
+            found = job.test(parts[fold], fold, seed, checkpoints=path.with_suffix(""))
             found.write(path)
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)  # they were there to go on from, and weigh most
         tested[seed].append(found)
     result = _pooled(job, scheme, tested, run)
     write_report(run.path, f"{title}, {result.data}", _sections(result, run.config))
@@ -378,10 +380,10 @@ class _Job:
         name = self.experiment.name
         return tracking.matching_run(runs_dir, name, config) or tracking.RunFolder.create(runs_dir, name, config)
 
-    def test(self, parts: Mapping[str, Sequence[Segment]], fold: Fold, seed: int, *, folder: Path) -> _Tested:
-        """Train inside a fold and ask about its test persons."""
+    def test(self, parts: Mapping[str, Sequence[Segment]], fold: Fold, seed: int, *, checkpoints: Path) -> _Tested:
+        """Train inside a fold and ask about its test persons; only tuning, which takes long, keeps checkpoints."""
         started = time.perf_counter()
-        kept = folder / f"{fold.name.replace(' ', '-')}-seed{seed}" if self.recipe.fine_tune else None
+        kept = checkpoints if self.recipe.fine_tune else None
         log_probs, segments = self.train_and_ask(parts, seed, checkpoint_dir=kept)
         return _Tested(fold, log_probs, segments, time.perf_counter() - started)
 
@@ -389,6 +391,7 @@ class _Job:
                       checkpoint_dir: Path | None = None) -> tuple[np.ndarray, list[Segment]]:
         """Build and train a model on parts["train"] and return what it says about the segments of parts["test"]."""
         recipe = dataclasses.replace(self.recipe, seed=seed)
+        set_seed(seed)  # a backbone of the fold's own may start from random weights
         datasets, backbone = self._datasets(parts, recipe)
         feeds: dict[str, DataLoader] = loaders(datasets, batch_size=recipe.batch_size, seed=seed)
         set_seed(seed)
@@ -404,7 +407,7 @@ class _Job:
     def described(self, seed: int) -> dict[str, Any]:
         """Return the columns of a row of results that are not the numbers themselves."""
         recipe, head = dataclasses.replace(self.recipe, seed=seed), self._head()
-        extra = remembered(self.experiment, recipe, self.data_name, self.segments, backbone=self.backbone,
+        extra = checkpoint_extra(self.experiment, recipe, self.data_name, self.segments, backbone=self.backbone,
                            transform=transform_of(self.experiment, recipe), head=head)
         return about_run(extra, head, seconds=0)
 

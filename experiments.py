@@ -349,7 +349,7 @@ def _train_and_measure(
     loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
     set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
     head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
-    extra = remembered(experiment, recipe, data_name, splits["train"], backbone=backbone,
+    extra = checkpoint_extra(experiment, recipe, data_name, splits["train"], backbone=backbone,
                        transform=transform_of(experiment, recipe), head=head)
     model: nn.Module = head
     if recipe.fine_tune:
@@ -757,7 +757,7 @@ def run_config(
     return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint()}
 
 
-def remembered(
+def checkpoint_extra(
     experiment: Experiment, recipe: Recipe, data_name: str, train: Sequence[Segment], *,
     backbone: EfficientNetBackbone, transform: ClipTransform, head: Any,
 ) -> dict[str, Any]:  # fmt: skip

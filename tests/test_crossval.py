@@ -103,6 +103,16 @@ class TestRunning:
         assert len(trained) == 4
         np.testing.assert_array_equal(mended.segments[0].log_probs, first.segments[0].log_probs)
 
+    @pytest.mark.parametrize("recipe", [{}, {"every_window": True}, {"fine_tune": 1, "epochs": 1}])
+    def test_no_person_is_on_two_sides_of_a_training(self, where, six, monkeypatch, recipe):
+        seen = spied(monkeypatch)
+        cross_validate("average_window", plan(persons_in(six), folds=3), seeds=1, **{**where, **recipe})
+        assert len(seen) == 3
+        for train, validation, test in seen:
+            assert train and validation and test and not (train & validation or train & test or validation & test)
+        assert set.union(*(test for _, _, test in seen)) == set(persons_in(six))
+        assert not list((where["runs_dir"] / "crossval").rglob("*.pth"))  # checkpoints go when the fold is finished
+
     def test_it_is_interrupted_and_goes_on(self, where, six, monkeypatch):
         scheme, trained = plan(persons_in(six), folds=3), []
         train = crossval._Job.train_and_ask
@@ -137,11 +147,32 @@ class TestRunning:
 
 
 class TestLeak:
-    def test_the_same_files_are_on_both_sides_and_the_number_is_no_result(self, where, six):
-        settings = {key: value for key, value in where.items() if key != "runs_dir"}
+    def test_the_same_persons_are_on_both_sides_and_the_number_is_no_result(self, where, monkeypatch):
+        settings, seen = {key: value for key, value in where.items() if key != "runs_dir"}, spied(monkeypatch)
         found = leak("average", splits=2, **settings)
+        assert all(train & test for train, _, test in seen) and len(seen) == 2
         assert found.n == 2 * 9 and 0 <= found.correct <= found.n  # 9 in 25 of 24 segments
         assert "LEAKY" in str(found) and not hasattr(found, "rows")
+
+
+def spied(monkeypatch):
+    """Collect the persons of each training: (train, validation, test)."""
+    seen, train, ask = [], crossval.train_model, crossval.evaluate
+
+    def people(loader):
+        return {segment.video.person for segment in loader.dataset.segments}
+
+    def train_model(model, first, second, **settings):
+        seen.append((people(first), people(second)))
+        return train(model, first, second, **settings)
+
+    def evaluate(model, loader):
+        seen[-1] += (people(loader),)
+        return ask(model, loader)
+
+    monkeypatch.setattr(crossval, "train_model", train_model)
+    monkeypatch.setattr(crossval, "evaluate", evaluate)
+    return seen
 
 
 def counting(function, calls):
