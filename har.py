@@ -321,7 +321,7 @@ def _article_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "bench", bench)
     verb.add_argument("parts", nargs="*", metavar="PART",
                       help="whole, decoding, embedding, growth, cost, predicting, transfer, fewshot, ablation, realism "
-                           "(default: all, more than an hour)")
+                           "(default: all, some two hours)")
     verb.add_argument("--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)")
     verb.add_argument("--real", metavar="DIR", default=os.environ.get("HAR_REAL_CLIPS"),
                       help="real clips to measure too (default: what HAR_REAL_CLIPS says)")

@@ -20,10 +20,12 @@ from benchmarks.measure import Row
 from data.kth import find_segments
 from experiments import (
     Recipe,
-    evaluate_checkpoint,
+    Result,
+    about_run,
     feature_dataset,
     is_footage,
     load_recogniser,
+    measure,
     name_of,
     part_of,
     record_reading,
@@ -64,8 +66,7 @@ def run(root: str | Path, *, real: str | Path | None = None, counts: Sequence[in
     data = feature_dataset(recogniser.model.backbone, segments, sampler=recogniser.sampler,
                            transform=recogniser.transform, cache_dir=cache_dir, progress=False)
     task = f"{name_of(folder)}, segments of persons not trained on"
-    asked = evaluate_checkpoint(recogniser, folder, split="all", every_window=False, cache_dir=cache_dir,
-                                progress=False)
+    asked = _as_it_is(recogniser, data, name_of(folder))
     if log is not None and is_footage(folder):
         record_reading(asked, name=f"{asked.experiment}, bundled, middle window", results_dir=log)
     rows = [_row(task, "0 persons, bundled head", [(asked.segment["correct"], asked.segment["n"])])]
@@ -75,6 +76,14 @@ def run(root: str | Path, *, real: str | Path | None = None, counts: Sequence[in
                      for draw in range(draws)]
             rows.append(_row(task, f"{count} of {len(persons)} persons, {start}", found))
     return rows
+
+
+def _as_it_is(recogniser: Recogniser, data: VideoDataset, data_name: str) -> Result:
+    """Ask the bundled head about everybody."""
+    head, extra = recogniser.model.head, recogniser.extra
+    output = evaluate(head, create_dataloaders({"all": data}, batch_size=64)["all"])
+    return measure(output.log_probs, data.segments, experiment=extra["experiment"], data=data_name, split="all",
+                   about=about_run(extra, head, seconds=0))
 
 
 def _drawn(persons: Sequence[int], count: int, draw: int) -> set[int]:

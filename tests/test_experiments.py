@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,21 @@ def discs(make_kth, tmp_path_factory):
 @pytest.fixture
 def lab(discs, tmp_path):
     return Lab(discs, tmp_path)
+
+
+@contextmanager
+def interrupted_after(epoch, kind, callback, monkeypatch):
+    """Within this block a callback of the training lets Ctrl-C through once it has done its work of an epoch."""
+    original = getattr(kind, callback)
+
+    def cut(self, row):
+        original(self, row)
+        if row["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(kind, callback, cut)
+        yield
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -189,15 +205,7 @@ class TestRuns:
 
     def test_an_interrupted_run_goes_on_in_its_folder_to_the_same_end(self, lab, monkeypatch):
         whole = lab.run("gru", epochs=4, runs_dir=lab.base / "whole")
-        original = tracking.RunFolder.log_epoch
-
-        def interrupt(run, row):
-            original(run, row)
-            if row["epoch"] == 2:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(tracking.RunFolder, "log_epoch", interrupt)
+        with interrupted_after(2, tracking.RunFolder, "log_epoch", monkeypatch):
             lab.run("gru", epochs=4)
         (cut,) = tracking.find_runs(lab.base / "runs", "gru")
         assert not cut.finished and len(cut.history) == 2
@@ -283,15 +291,7 @@ class TestLogging:
         assert not (Path(plain.run) / "tensorboard").exists()
 
     def test_a_run_that_goes_on_has_each_step_once(self, lab, monkeypatch):
-        log = loggers.TensorBoardLogger.__call__
-
-        def cut(self, row):
-            log(self, row)
-            if row["epoch"] == 2:
-                raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(loggers.TensorBoardLogger, "__call__", cut)
+        with interrupted_after(2, loggers.TensorBoardLogger, "__call__", monkeypatch):
             lab.run("average", epochs=4, log=("tensorboard",))
         result = lab.run("average", epochs=4, log=("tensorboard",))
         folder = Path(result.run) / "tensorboard"

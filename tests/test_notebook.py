@@ -61,6 +61,8 @@ def test_its_tables_say_what_the_results_say(cells):
         rows = tracking.read_results(path)
         if path.name.startswith("bench_"):
             tables.append(tracking.bench_table(rows))
+        elif path.name.startswith("pairs-"):
+            tables.append(tracking.pairs_table(rows))
         elif set(tracking.COLUMNS) <= set(rows[0]):
             tables.append(tracking.results_table(rows, order=tuple(EXPERIMENTS)))
     now = set("\n".join(tables).splitlines())
