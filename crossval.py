@@ -38,6 +38,7 @@ from experiments import (
     clip_datasets,
     feature_dataset,
     find_experiment,
+    head_of,
     name_of,
     part_of,
     run_config,
@@ -45,7 +46,7 @@ from experiments import (
     windows_of,
 )
 from models.backbone import EfficientNetBackbone
-from models.temporal import VideoClassifier, build_head
+from models.temporal import VideoClassifier
 from utils import evidence, metrics, tracking
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device, set_seed, train_model
@@ -84,6 +85,11 @@ class Answers:
         """Whether each item (N,) was named right."""
         return self.log_probs.argmax(1) == self.labels
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Which segment or video each answer is about: its name without the fold's; several folds may test it."""
+        return tuple(name.removeprefix(f"{fold}: ") for name, fold in zip(self.names, self.folds, strict=True))
+
 
 @dataclass(frozen=True)
 class CrossValidation:
@@ -109,16 +115,21 @@ class CrossValidation:
     def score(self, level: str) -> dict[str, Any]:
         """Return {"correct": a list by seed, "n", "accuracy", "interval", "person_interval"}: the mean over seeds.
 
-        The first interval is Wilson's, of the mean count; the second is over persons, see `evidence.interval_if_told`.
+        n counts an item once, however many folds test it; correct is then the mean count over these, rounded. The
+        first interval is Wilson's, of the mean count over seeds; the second is over persons, see
+        `evidence.interval_if_told`.
         """
-        right = self.right(level)
-        mean = right.mean(0)
-        return {"correct": right.sum(1).tolist(), "n": right.shape[1], "accuracy": float(right.mean()),
-                "interval": list(metrics.wilson_interval(round(mean.sum()), right.shape[1])),
-                "person_interval": evidence.interval_if_told(mean, self.answers(level)[0].persons)}
+        right, first = self.right(level), self.answers(level)[0]
+        n = len(set(first.items))
+        return {"correct": [_count(of_seed, n) for of_seed in right], "n": n, "accuracy": float(right.mean()),
+                "interval": list(metrics.wilson_interval(_count(right, n), n)),
+                "person_interval": evidence.interval_if_told(right.mean(0), first.persons)}
 
     def tables(self, level: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """Return accuracies by action, scenario, person and fold: {kind: {name: {"correct", "n"}}}, seeds pooled."""
+        """Return accuracies by action, scenario, person and fold: {kind: {name: {"correct", "n"}}}, seeds pooled.
+
+        These are counts of answers: an item that several folds test counts in each.
+        """
         first = self.answers(level)[0]
         actions = tuple(ACTIONS[label] for label in first.labels)
         kinds = {"action": actions, "scenario": first.scenarios, "person": first.persons, "fold": first.folds}
@@ -130,16 +141,19 @@ class CrossValidation:
         return statistics.mean(metrics.calibration_error(np.exp(a.log_probs), a.labels) for a in self.segments)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows for results/*.csv: for each seed one at each level, all folds pooled."""
+        """Return the rows for results/*.csv: for each seed one at each level, all folds pooled; counts as in `score`.
+        """
         rows = []
         for place, seed in enumerate(self.seeds):
             for level in LEVELS:
                 answers = self.answers(level)[place]
-                n, correct = len(answers.right), int(answers.right.sum())
+                n = len(set(answers.items))
+                correct = _count(answers.right, n)
                 low, high = metrics.wilson_interval(correct, n)
                 persons = evidence.interval_if_told(answers.right, answers.persons)
                 rows.append({"experiment": self.experiment, "data": self.data, "split": self.scheme, "level": level,
-                             "n": n, "correct": correct, "accuracy": correct / n, "low": low, "high": high,
+                             "n": n, "correct": correct, "accuracy": float(answers.right.mean()),
+                             "low": low, "high": high,
                              **evidence.person_columns(persons), **self.about[place], "seed": seed})  # fmt: skip
         return rows
 
@@ -374,7 +388,8 @@ class _Job:
 
     def folder(self, runs_dir: Path, scheme: Scheme) -> tracking.RunFolder:
         """Return the run folder of this configuration, an older one if there is one."""
-        config = {**run_config(self.experiment, self.recipe, self.data_name, {"all": self.segments}, self.backbone),
+        config = {**run_config(self.experiment, self.recipe, self.data_name, {"all": self.segments}, self.backbone,
+                               head_of(self.experiment, self.backbone)),
                   "scheme": scheme.name, "folds": [[f.name, *map(list, (f.train, f.validation, f.test))]
                                                    for f in scheme.folds]}  # fmt: skip
         name = self.experiment.name
@@ -395,7 +410,7 @@ class _Job:
         datasets, backbone = self._datasets(parts, recipe)
         feeds: dict[str, DataLoader] = loaders(datasets, batch_size=recipe.batch_size, seed=seed)
         set_seed(seed)
-        head = self._head()
+        head = head_of(self.experiment, backbone)
         model: nn.Module = head
         if recipe.fine_tune:
             backbone.unfreeze(recipe.fine_tune)
@@ -406,13 +421,10 @@ class _Job:
 
     def described(self, seed: int) -> dict[str, Any]:
         """Return the columns of a row of results that are not the numbers themselves."""
-        recipe, head = dataclasses.replace(self.recipe, seed=seed), self._head()
+        recipe, head = dataclasses.replace(self.recipe, seed=seed), head_of(self.experiment, self.backbone)
         extra = checkpoint_extra(self.experiment, recipe, self.data_name, self.segments, backbone=self.backbone,
                            transform=transform_of(self.experiment, recipe), head=head)
         return about_run(extra, head, seconds=0)
-
-    def _head(self) -> nn.Module:
-        return build_head(self.experiment.head, in_dim=self.backbone.feature_dim, num_classes=len(ACTIONS))
 
     def _datasets(self, parts: Mapping[str, Sequence[Segment]],
                   recipe: Recipe) -> tuple[dict[str, VideoDataset], EfficientNetBackbone]:
@@ -498,6 +510,11 @@ def _counts(right: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, int
             for name in sorted(set(groups))}
 
 
+def _count(right: np.ndarray, n: int) -> int:
+    """How many of n items are right, rounded, when answers about them are right or wrong as `right` says."""
+    return round(int(right.sum()) * n / right.size)
+
+
 def _in_words(score: Mapping[str, Any]) -> str:
     low, high = score["interval"]
     text = f"{' '.join(map(str, score['correct']))} of {score['n']} = {score['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
@@ -509,6 +526,8 @@ def _in_words(score: Mapping[str, Any]) -> str:
 def compare(a: CrossValidation, b: CrossValidation, *, level: str = "video") -> evidence.Comparison:
     """Compare two experiments on the same items of the same folds, persons resampled together.
 
+    An item that several folds test is one item to McNemar's test, see `evidence.compare`.
+
     Raises:
         ValueError: They were not tested on the same items in the same folds.
     """
@@ -517,7 +536,7 @@ def compare(a: CrossValidation, b: CrossValidation, *, level: str = "video") -> 
         raise ValueError(f"{a.experiment} ({a.scheme}) and {b.experiment} ({b.scheme}) were not tested on the same "
                          f"{level}s ({len(names[0])} and {len(names[1])}): take one data set and one scheme for both")
     return evidence.compare(a.right(level), b.right(level), a.answers(level)[0].persons,
-                            names=(a.experiment, b.experiment))
+                            names=(a.experiment, b.experiment), items=a.answers(level)[0].items)
 
 
 def comparisons(results: Sequence[CrossValidation], *, level: str = "video") -> Iterator[evidence.Comparison]:

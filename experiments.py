@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from data.kth import ACTIONS, SPLITS, Segment, find_segments, select
+from data.kth import ACTIONS, SPLITS, Segment, check_disjoint, find_segments, select
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
 from utils import evidence, findings, metrics, parallel, tracking
@@ -191,7 +191,8 @@ class Result:
     segment and video are {"correct", "n", "accuracy", "interval"}; per_class, per_scenario, per_person ("person01"),
     confusion (rows true, columns predicted) and items are of segments, video_confusion of videos. `interval` is
     Wilson's; person_interval has the one over persons at both levels, None where one person was asked or all are alike.
-    `history` and `run` tell of the training.
+    `history` and `run` tell of the training. log_probs (N, K) are the items' log-probabilities as the model gave them;
+    those in items are rounded for the eye and for exchange, and no score is computed from them.
     """
 
     experiment: str
@@ -210,22 +211,23 @@ class Result:
     about: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     run: str = ""
+    log_probs: list[list[float]] = field(default_factory=list)
 
     @property
     def answers(self) -> tuple[np.ndarray, np.ndarray]:
         """The probabilities (N, K) and labels (N,) of the segments."""
-        return findings.answers(self.to_json())
+        return findings.answers(vars(self))
 
     @property
     def loss(self) -> float:
         """The mean negative log-probability of the segments' true actions: it asks to be right, and sure when right."""
-        probs, labels = self.answers
-        return float(-np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-12)).mean())
+        log_probs, labels = findings.log_answers(vars(self))
+        return float(-log_probs[np.arange(len(labels)), labels].mean())
 
     @property
     def calibration_error(self) -> float:
         """The expected calibration error of the segments' probabilities."""
-        return findings.calibration_error_of(self.to_json())
+        return findings.calibration_error_of(vars(self))
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as it is exchanged: plain values, the items' probabilities by action included."""
@@ -299,9 +301,10 @@ def run_experiment(
     if chosen.extra_root is not None:
         more = find_segments(chosen.extra_root, whole_files=experiment.whole_file)
         splits["train"] += more[:: FAST_STEP if chosen.fast else 1]
+        check_disjoint(splits)  # loaders check it too, but only after hours of features
     set_seed(chosen.seed)  # random weights are then the same ones every time
     backbone = EfficientNetBackbone(weights=chosen.weights, channels=experiment.channels).to(pick_device())
-    config = run_config(experiment, chosen, data_name, splits, backbone)
+    config = run_config(experiment, chosen, data_name, splits, backbone, head_of(experiment, backbone))
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
     run, finished = _run_of_all(folder, experiment.name, config, force=force, resume=resume)
     if not finished:
@@ -348,7 +351,7 @@ def _train_and_measure(
         datasets = _feature_datasets(experiment, recipe, splits, backbone, cache_dir=cache_dir, progress=progress)
     loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=recipe.seed)
     set_seed(recipe.seed)  # the head's first weights do not depend on whether features had to be computed
-    head = build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
+    head = head_of(experiment, backbone)
     extra = checkpoint_extra(experiment, recipe, data_name, splits["train"], backbone=backbone,
                        transform=transform_of(experiment, recipe), head=head)
     model: nn.Module = head
@@ -433,6 +436,11 @@ def part_of(dataset: VideoDataset, indices: Sequence[int], *, seed: int | None =
 def transform_of(experiment: Experiment, recipe: Recipe) -> ClipTransform:
     """Return how an experiment turns frames into clips of a recipe's size."""
     return ClipTransform(size=recipe.size, pool=experiment.pool, channels=experiment.channels, gap=experiment.gap)
+
+
+def head_of(experiment: Experiment, backbone: EfficientNetBackbone) -> nn.Module:
+    """Build an experiment's head for a backbone's features; its first weights are random."""
+    return build_head(experiment.head, in_dim=backbone.feature_dim, num_classes=len(ACTIONS))
 
 
 def load_splits(root: str | Path, *, whole_files: bool = False, fast: bool = False) -> dict[str, list[Segment]]:
@@ -587,24 +595,37 @@ def evaluate_checkpoint(
 
 
 def windows_of(segments: Sequence[Segment], sampler: Sampler) -> list[Segment]:
-    """Cut each segment into stretches of a window's reach, half of it apart and evenly spread; they keep its index."""
+    """Cut each segment into stretches of a window's reach, half of it apart and evenly spread; they keep its index.
+
+    A window of one frame has no half: its stretches are the single frames.
+    """
     if not isinstance(sampler, Window):
         return list(segments)
     reach = _span(sampler, segments)
+    step = max(reach // 2, 1)
     pieces = []
     for segment in segments:
         room = max(len(segment) - reach, 0)
-        starts = segment.start + np.linspace(0, room, 1 + -(-room // (reach // 2))).round().astype(int)
+        starts = segment.start + np.linspace(0, room, 1 + -(-room // step)).round().astype(int)
         pieces += [dataclasses.replace(segment, start=int(a), stop=min(int(a) + reach, segment.stop)) for a in starts]
     return pieces
 
 
 def by_segment(log_probs: np.ndarray, pieces: Sequence[Segment]) -> tuple[np.ndarray, list[Segment]]:
-    """Average the probabilities of each segment's pieces; what is whole stays as it is, to the last bit."""
-    if len({(piece.video.path, piece.index) for piece in pieces}) == len(pieces):
+    """Average the probabilities of each segment's pieces; what is whole stays as it is, to the last bit.
+
+    Returns log-probabilities (S, K) and the S segments, each from its first piece's start to its last one's stop.
+    """
+    together: dict[tuple[Path, int], list[Segment]] = {}
+    for piece in pieces:
+        together.setdefault((piece.video.path, piece.index), []).append(piece)
+    if len(together) == len(pieces):
         return log_probs, list(pieces)
-    log_probs, first = metrics.to_video_level(log_probs, [(piece.video.path, piece.index) for piece in pieces])
-    return log_probs, [pieces[index] for index in first]
+    log_probs, _ = metrics.to_video_level(log_probs, [(piece.video.path, piece.index) for piece in pieces])
+    return log_probs, [
+        dataclasses.replace(parts[0], start=min(p.start for p in parts), stop=max(p.stop for p in parts))
+        for parts in together.values()
+    ]
 
 
 def measure(
@@ -626,6 +647,7 @@ def measure(
         per_scenario=metrics.per_group(log_probs, labels, scenarios),
         per_person=metrics.per_group(log_probs, labels, persons), person_interval=intervals, about=dict(about or {}),
         video_confusion=metrics.confusion(videos, labels[first], len(ACTIONS)).tolist(),
+        log_probs=np.asarray(log_probs, dtype=float).tolist(),
     )  # fmt: skip
 
 
@@ -664,11 +686,14 @@ def report_again(which: str | Path, root: str | Path = DATA_ROOT) -> Path:
     """Make report.html and report.json of a finished run anew and return the page.
 
     Frames of mistakes are read from the data set under root; where it is not, the report says so. Raises
-    FileNotFoundError when `which` is no finished run's folder.
+    FileNotFoundError when `which` is no finished run's folder, ValueError when it is a cross-validation's.
     """
     run = tracking.RunFolder(which)
     if not run.finished:
         raise FileNotFoundError(f"{which} is no folder of a finished run; `python har.py runs` lists those there are")
+    if "scheme" in run.config:
+        raise ValueError(f"{which} is the folder of a cross-validation; its page is {run.path / HTML}, and the same "
+                         "`python har.py crossval` command writes it anew")
     result, config = read_result(run), run.config
     try:
         segments = find_segments(root, whole_files=config["experiment"]["whole_file"])
@@ -745,16 +770,26 @@ def find_experiment(name: str | Experiment) -> Experiment:
 
 def run_config(
     experiment: Experiment, recipe: Recipe, data_name: str, splits: Mapping[str, Sequence[Segment]],
-    backbone: EfficientNetBackbone,
+    backbone: EfficientNetBackbone, head: nn.Module,
 ) -> dict[str, Any]:
-    """Everything that the outcome depends on; a file counts by name, size and segments, so a copy is the same data."""
+    """Everything that the outcome depends on; a file counts by name, size and segments, so a copy is the same data.
+
+    The head counts by its class, its settings and the shapes of its weights, not by its name alone.
+    """
     files = {segment.video.path for segments in splits.values() for segment in segments}
     stamps = sorted((path.name, path.stat().st_size) for path in files)
     ranges = [[s.name, s.start, s.stop] for inside in splits.values() for s in inside]
     data = {"name": data_name, "files": len(stamps), "hash": tracking.config_hash({"files": stamps, "ranges": ranges})}
     plain = {**dataclasses.asdict(recipe), "weights": _weights_name(recipe.weights), "size": list(recipe.size),
              "extra_root": _name_or_none(recipe.extra_root)}  # fmt: skip
-    return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint()}
+    return {"experiment": experiment.to_config(), "data": data, "recipe": plain, "backbone": backbone.fingerprint(),
+            "head": _head_in_plain_values(head)}
+
+
+def _head_in_plain_values(head: Any) -> dict[str, Any]:
+    shapes = {name: list(value.shape) for name, value in head.state_dict().items()}
+    return {"class": type(head).__qualname__, "settings": json.loads(json.dumps(head.config)),
+            "shapes": tracking.config_hash(shapes)}
 
 
 def checkpoint_extra(
@@ -772,8 +807,14 @@ def checkpoint_extra(
         "head": {"name": experiment.head, "config": dict(head.config)}, "experiment": experiment.name,
         "data": data_name, "extra_data": _name_or_none(recipe.extra_root), "whole_file": experiment.whole_file,
         "every_window": recipe.every_window, "recipe": _recipe_in_words(recipe), "span": span, "seed": recipe.seed,
-        "versions": _versions(),
+        "versions": _versions(), "parameters": _trained_weights(backbone, head, recipe.fine_tune),
     }  # fmt: skip
+
+
+def _trained_weights(backbone: EfficientNetBackbone, head: nn.Module, stages: int) -> int:
+    """How many weights a training changes: the head's and those of the backbone's last `stages` stages."""
+    tuned = backbone.features[len(backbone.features) - stages :] if stages else ()
+    return sum(p.numel() for part in (head, *tuned) for p in part.parameters())
 
 
 def _span(sampler: Sampler, train: Sequence[Segment]) -> int:
@@ -792,11 +833,15 @@ def _save_whole(
 
 
 def about_run(extra: Mapping[str, Any], head: nn.Module, *, seconds: float) -> dict[str, Any]:
-    """The columns of a row of results that are not the numbers themselves."""
+    """The columns of a row of results that are not the numbers themselves.
+
+    "parameters" are the weights that were trained, those of the backbone included; an older checkpoint does not say how
+    many, then they are the head's.
+    """
     transform = make_transform(extra["transform"])
     return {
         "trained_on": " + ".join(filter(None, (extra["data"], extra.get("extra_data")))), "seed": extra["seed"],
-        "parameters": sum(p.numel() for p in head.parameters()),
+        "parameters": extra.get("parameters", sum(p.numel() for p in head.parameters())),
         "frames": _frames_in_words(make_sampler(extra["sampler"]), transform),
         "size": "x".join(map(str, transform.size)), "weights": extra["backbone"]["weights"],
         "weights_hash": extra["backbone"]["fingerprint"], "recipe": extra.get("recipe", ""),

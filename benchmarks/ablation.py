@@ -152,11 +152,12 @@ def _leak_rows(name: str, eye: str, recipe: Mapping[str, Any], where: Mapping[st
     leaky = leak(name, root=where["root"], splits=LEAK_SPLITS, cache_dir=where["cache_dir"], progress=False, **recipe)
     task = f"the leak, not for use: {name} on the {eye} eye"
     rows = []
-    for method, correct, n, (low, high) in (
-        (scheme.name, honest["correct"][0], honest["n"], honest["person_interval"] or honest["interval"]),
-        (f"{LEAK_SPLITS} random splits of segments", leaky.correct, leaky.n, leaky.interval),
+    for method, accuracy, (low, high), note in (
+        (scheme.name, honest["accuracy"], honest["person_interval"] or honest["interval"],
+         f"{honest['correct'][0]} of {honest['n']}"),
+        (f"{LEAK_SPLITS} random splits of segments", leaky.accuracy, leaky.interval, f"{leaky.correct} of {leaky.n}"),
     ):
-        rows.append(Row(task, method, 100 * correct / n, "%", None, 100 * low, 100 * high, 1, f"{correct} of {n}"))
+        rows.append(Row(task, method, 100 * accuracy, "%", None, 100 * low, 100 * high, 1, note))
     return rows
 
 

@@ -10,7 +10,9 @@ import pytest
 import crossval
 from crossval import Answers, CrossValidation, compare, comparisons, cross_validate, leak, persons_in, plan
 from data.kth import find_segments
+from experiments import report_again
 from har import main
+from utils import metrics
 
 SMALL = {"size": (32, 43), "epochs": 2}
 
@@ -68,6 +70,23 @@ class TestPooling:
         assert found.score("segment")["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
         assert found.score("segment")["person_interval"] is None and "over persons" not in str(found)
 
+    def test_an_item_that_several_folds_test_is_one_item(self):
+        def drawn(name, *draws):
+            parts = [answers(right, "aabb", fold=f"split {k}") for k, right in enumerate(draws)]
+            pooled = (crossval._together(parts),)
+            return CrossValidation(name, "data", "3 random splits", (0,), pooled, pooled, ({},), "")
+
+        found = drawn("a", [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0])
+        score = found.score("segment")
+        assert (score["correct"], score["n"], score["accuracy"]) == ([3], 4, pytest.approx(8 / 12))
+        assert score["interval"] == pytest.approx(metrics.wilson_interval(3, 4))
+        row = found.rows()[0]
+        assert (row["correct"], row["n"], row["accuracy"]) == (3, 4, pytest.approx(8 / 12))
+        assert [row["low"], row["high"]] == score["interval"]
+        pair = compare(found, drawn("b", [0, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]))  # the third item: two of three
+        assert (pair.items, pair.only_a, pair.only_b) == (4, 1, 0)
+        assert pair.difference == pytest.approx(8 / 12 - 5 / 12)
+
     def test_methods_are_compared_on_the_same_items_only(self):
         good, bad = validated("good", [1] * 4), validated("bad", [0] * 4)
         assert compare(good, bad).verdict == "better" and compare(bad, good).verdict == "worse"
@@ -88,6 +107,19 @@ class TestRunning:
         page = (Path(found.run) / "report.html").read_text()
         assert "Segments by person, seeds pooled" in page and page.count("<img") == 2
         assert json.loads((Path(found.run) / "result.json").read_text())["scheme"] == "3 folds by person"
+
+    def test_a_report_of_it_is_refused_in_words_that_name_its_page(self, where, six):
+        found = cross_validate("middle", plan(persons_in(six), folds=2), seeds=1, **where)
+        page = Path(found.run) / "report.html"
+        with pytest.raises(ValueError, match="folder of a cross-validation") as said:
+            report_again(found.run)
+        assert str(page) in str(said.value) and page.is_file()
+
+    def test_random_splits_count_each_segment_once(self, where, six):
+        found = cross_validate("middle", plan(persons_in(six), repeats=4), seeds=1, **where)
+        tested = {name.split(": ")[1] for name in found.segments[0].names}
+        assert len(found.segments[0].names) == 4 * 8 > len(tested)  # two of six persons, four segments each
+        assert found.score("segment")["n"] == found.rows()[0]["n"] == len(tested)
 
     def test_what_is_finished_is_not_trained_again_and_damage_is(self, where, six, monkeypatch):
         scheme = plan(persons_in(six), folds=3)

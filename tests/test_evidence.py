@@ -87,6 +87,20 @@ def test_mcnemar_counts_what_only_one_has_right():
     assert (found.items, found.persons) == (20, 2)
 
 
+def test_mcnemar_takes_answers_about_one_item_for_one_item():
+    items = ["u", "v", "w"] * 2
+    a = np.array([[1, 1, 0, 1, 0, 0], [1, 1, 0, 0, 0, 1]])  # of four answers 3, 2 and 1 are right
+    found = compare(a, np.zeros(6), list("xxyxxy"), items=items, draws=500)
+    assert (found.items, found.only_a, found.only_b) == (3, 1, 0)
+    assert found.difference == pytest.approx(a.mean())
+
+
+def test_of_thirds_that_make_a_half_a_method_is_not_mostly_right():
+    a = np.array([[1, 0], [1, 1], [0, 0]])  # two of three and one of three: half
+    found = compare(a, np.zeros(2), ["x", "y"], items=["u", "u"], draws=100)
+    assert (found.items, found.only_a) == (1, 0)
+
+
 def test_the_verdict_follows_the_persons_and_not_the_items():
     worse, groups = persons(2, 3, 2)
     better, _ = persons(8, 9, 9)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import functools
 import json
 import sys
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import experiments
 from data.kth import ACTIONS, SPLITS, find_segments
 from experiments import EXPERIMENTS, Recipe, evaluate_checkpoint, load_recogniser, resolve, run_experiment
 from models.backbone import EfficientNetBackbone, save_backbone
-from models.temporal import HEADS
+from models.temporal import HEADS, FrameAverage, TemporalGRU
 from utils import findings, loggers, tracking
 from utils.engine import load_checkpoint, save_checkpoint, train_model
 
@@ -134,6 +135,12 @@ def test_fine_tuning_changes_the_last_stages_only(monkeypatch, make_kth, tmp_pat
     after = load_checkpoint(Path(result.run) / "best.pth")["backbone"]
     changed = {key.split(".")[0] for key in before if not torch.equal(before[key], after[f"features.{key}"])}
     assert changed == {"7", "8"} and result.about["weights"] == "start.pth, 2 stages tuned"
+    head = sum(p.numel() for p in load_recogniser(result.run).model.head.parameters())
+    start.unfreeze(2)
+    tuned = sum(p.numel() for p in start.parameters() if p.requires_grad)
+    assert tuned > 0 and result.about["parameters"] == head + tuned
+    again = evaluate_checkpoint(result.run, root, cache_dir=None, progress=False)
+    assert again.about["parameters"] == head + tuned
     with pytest.raises(ValueError, match="stages tuned"):
         experiments.export_recogniser(result.run)
 
@@ -147,10 +154,12 @@ def test_a_crowd_is_trained_on_too(lab, make_kth, tmp_path):
     assert extra["data"] == "Discs" and extra["extra_data"] == "Crowd"
 
 
-def test_a_crowd_with_the_same_persons_is_refused(lab, make_kth, tmp_path):
+@pytest.mark.parametrize("recipe", [{}, {"fine_tune": 1}])
+def test_a_crowd_with_the_same_persons_is_refused_before_any_work(lab, make_kth, tmp_path, recipe):
     same = make_kth(tmp_path / "Same", persons=(22,), length=8)
     with pytest.raises(ValueError, match="person22"):
-        lab.run("gru", epochs=1, extra_root=str(same))
+        lab.run("gru", epochs=1, extra_root=str(same), **recipe)
+    assert not (lab.base / "cache").exists() and not (lab.base / "runs").exists()
 
 
 def test_every_window_of_a_segment_is_heard(lab):
@@ -162,6 +171,29 @@ def test_every_window_of_a_segment_is_heard(lab):
     result = lab.run("gru", epochs=1)
     heard = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False, every_window=True)
     assert heard.segment["n"] == result.segment["n"] and heard.video["n"] == result.video["n"]
+
+
+def test_a_window_of_one_frame_stands_at_each_frame(lab):
+    segment = find_segments(lab.root)[0]
+    pieces = experiments.windows_of([segment], experiments.Window(1))
+    assert [(p.start, p.stop) for p in pieces] == [(t, t + 1) for t in range(segment.start, segment.stop)]
+
+
+def test_windows_are_put_together_to_their_whole_segments(lab):
+    segments = find_segments(lab.root)[:3]
+    pieces = experiments.windows_of(segments, experiments.Window(2, 2))
+    log_probs = np.log(np.full((len(pieces), 6), 1 / 6))
+    together, wholes = experiments.by_segment(log_probs, pieces)
+    assert wholes == segments and together.shape == (3, 6)
+
+
+def test_the_report_of_every_window_looks_for_mistakes_in_whole_segments(lab, monkeypatch):
+    window = experiments.Window(2, 2)
+    monkeypatch.setitem(EXPERIMENTS, "gru", dataclasses.replace(EXPERIMENTS["gru"], sampler=window))
+    given = []
+    monkeypatch.setattr(findings, "find_mistakes", lambda _, segments: given.extend(segments) or [])
+    lab.run("gru", epochs=1, every_window=True)
+    assert given == experiments.load_splits(lab.root)["test"]
 
 
 def test_a_recogniser_of_every_window_is_read_as_it_was_trained(lab, monkeypatch):
@@ -197,6 +229,25 @@ class TestRuns:
     def test_force_another_seed_and_another_recipe_are_other_runs(self, lab):
         changes = ({}, {"seed": 1}, {"lr": 1e-2}, {"force": True})
         assert len({lab.run("average", epochs=1, **change).run for change in changes}) == 4
+
+    def test_another_head_of_the_same_name_is_another_run(self, lab, monkeypatch):
+        first = lab.run("gru", epochs=1)
+
+        class Wider(TemporalGRU):
+            def __init__(self, **config):
+                super().__init__(**config)
+                self.classifier = nn.Sequential(nn.Linear(256, 9), nn.Linear(9, 6))
+
+        runs = {first.run}
+        for head in (functools.partial(TemporalGRU, hidden=4), functools.partial(TemporalGRU, dropout=0.5),
+                     type("TemporalGRU", (Wider,), {}), FrameAverage):
+            monkeypatch.setitem(HEADS, "gru", head)
+            result = lab.run("gru", epochs=1)
+            assert result.run not in runs
+            runs.add(result.run)
+            assert lab.run("gru", epochs=1).run == result.run
+        with pytest.raises(ValueError, match="head.class TemporalGRU .now FrameAverage"):
+            lab.run("gru", epochs=1, resume=first.run)
 
     def test_other_data_is_another_run(self, lab, make_kth):
         first = lab.run("average", epochs=1)
@@ -366,6 +417,26 @@ class TestReport:
 
 
 class TestResults:
+    def test_loss_and_calibration_are_of_unrounded_probabilities(self, tiny_kth, tmp_path):
+        segments = find_segments(tiny_kth)[:2]
+        logits = np.zeros((2, 6), np.float32)
+        logits[:, (segments[0].label + 1) % 6] = 16  # sure, and wrong
+        log_probs = logits - np.log(np.exp(logits.astype(float)).sum(1, keepdims=True))
+        result = experiments.measure(log_probs, segments, experiment="gru", data="d", split="test")
+        assert result.loss == pytest.approx(-log_probs[0, segments[0].label], abs=1e-9) and result.loss < 16.1
+        assert result.calibration_error == pytest.approx(np.exp(log_probs.max()), abs=1e-6)
+        run = tracking.RunFolder.create(tmp_path, "gru", {})
+        run.finish(experiments._record_of(result))
+        again = experiments.read_result(run)
+        assert again.loss == result.loss and again.calibration_error == result.calibration_error
+        np.testing.assert_array_equal(again.answers[0], np.exp(log_probs))
+        assert again.items[0]["probs"][segments[0].video.action] == 0  # six digits are for the eye
+
+    def test_the_loss_of_a_run_is_the_one_that_evaluating_it_again_finds(self, lab):
+        result = lab.run("average", epochs=1)
+        again = evaluate_checkpoint(result.run, lab.root, cache_dir=None, progress=False)
+        assert result.loss == pytest.approx(again.loss, abs=1e-9) and len(result.log_probs) == 24
+
     def test_rows_agree_with_the_result(self, lab):
         result = lab.run("gru", seed=3)
         rows = tracking.read_results(lab.base / "results" / "discs.csv")

@@ -102,21 +102,22 @@ def person_columns(interval: Sequence[float] | None) -> dict[str, float | str]:
 
 def compare(
     correct_a: np.ndarray, correct_b: np.ndarray, groups: Sequence[Hashable], *, names: tuple[str, str] = ("a", "b"),
-    confidence: float = 0.95, draws: int = 10_000, seed: int = 0,
+    items: Sequence[Hashable] | None = None, confidence: float = 0.95, draws: int = 10_000, seed: int = 0,
 ) -> Comparison:  # fmt: skip
     """Compare two methods that answered the same items, such as the videos of the test persons.
 
     The interval of the difference is made like `person_interval`, from each item's difference. With several seeds it is
     the difference of their means: it tells of other persons, not of other seeds. For McNemar's test ("Note on the
     sampling error of the difference between correlated proportions or percentages", Psychometrika 12, 1947; here exact,
-    by the binomial distribution) a method has an item right when more than half of its seeds do: adding up the seeds
-    would count each item many times.
+    by the binomial distribution) a method has an item right when more than half of its seeds do, and of its answers
+    where it was asked more than once: adding them up would count each item many times.
 
     Args:
         correct_a: 1 for right, 0 for wrong, (N,), or (S, N) for S seeds.
         correct_b: The same for the other method, items in the same order; its seeds may be fewer or more.
         groups: The person of each item (N).
         names: What a and b are called.
+        items: What each answer (N,) is about, where several are about the same item; None when each has its own.
         confidence: Of the interval of the difference.
         draws: How many samples of persons.
         seed: Start of the random numbers.
@@ -128,12 +129,12 @@ def compare(
 
     a, b = _shares(correct_a, groups, names[0]), _shares(correct_b, groups, names[1])
     interval = _by_person(a - b, groups, confidence=confidence, draws=draws, seed=seed)
-    right_a, right_b = a > 0.5, b > 0.5
+    right_a, right_b = _mostly_right(a, items), _mostly_right(b, items)
     table = np.array([[(right_a & right_b).sum(), (right_a & ~right_b).sum()],
                       [(~right_a & right_b).sum(), (~right_a & ~right_b).sum()]])  # fmt: skip
     return Comparison(
         names=names, difference=float((a - b).mean()), interval=interval, only_a=int(table[0, 1]),
-        only_b=int(table[1, 0]), p=float(mcnemar(table, exact=True)[1]), items=len(a), persons=len(set(groups)),
+        only_b=int(table[1, 0]), p=float(mcnemar(table, exact=True)[1]), items=len(right_a), persons=len(set(groups)),
     )  # fmt: skip
 
 
@@ -189,6 +190,15 @@ def _shares(correct: np.ndarray, groups: Sequence[Hashable], name: str) -> np.nd
         raise ValueError(f"{name}: answers lie between 0 (wrong) and 1 (right), these between {correct.min():g} and "
                          f"{correct.max():g}; give predicted == true")
     return correct if correct.ndim == 1 else correct.mean(0)
+
+
+def _mostly_right(shares: np.ndarray, items: Sequence[Hashable] | None) -> np.ndarray:
+    """Whether each item (M,) is right in more than half, given the shares (N,) of answers about items (N,)."""
+    if items is not None:
+        places = {item: place for place, item in enumerate(dict.fromkeys(items))}
+        place = np.array([places[item] for item in items])
+        shares = np.bincount(place, shares) / np.bincount(place)
+    return np.round(shares, 9) > 0.5  # one third and two thirds are half together, not a little more
 
 
 def _by_person(

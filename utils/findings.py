@@ -56,8 +56,21 @@ class Film:
 
 def answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities (N, K) and labels (N,) of a result's segments."""
+    log_probs, labels = log_answers(result)
+    return np.exp(log_probs), labels
+
+
+def log_answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log-probabilities (N, K), unrounded, and the labels (N,) of a result's segments.
+
+    A result without them, written by older code or exchanged as its items alone, has the items' probabilities, which
+    are rounded to six digits: there 0 stands for anything below 5e-7, and is taken for 1e-12.
+    """
+    labels = np.array([result["classes"].index(item["label"]) for item in result["items"]])
+    if result.get("log_probs"):
+        return np.minimum(np.array(result["log_probs"]), 0.0), labels  # a mean's rounding may lie above 0
     probs = np.array([[item["probs"][name] for name in result["classes"]] for item in result["items"]])
-    return probs, np.array([result["classes"].index(item["label"]) for item in result["items"]])
+    return np.log(np.maximum(probs, 1e-12)), labels
 
 
 def calibration_error_of(result: Mapping[str, Any]) -> float:
