@@ -10,13 +10,15 @@ import argparse
 import json
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 README, RESULTS = Path("README.md"), Path("results")
-EXPECTED_ERRORS = (ValueError, OSError, RuntimeError, TypeError)  # said in one line; anything else is a fault of ours
+HERE = Path(__file__).resolve().parent
+FAULT = "this is a fault of the program, not yours: please report it with the lines above"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +35,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = "" if "pip install" in str(error) else f": `pip install -r requirements.txt` into {sys.executable}"
         print(f"har.py: {error}{remedy}", file=sys.stderr)
         return 1
-    except EXPECTED_ERRORS as error:
-        if os.environ.get("HAR_DEBUG"):
-            raise
-        print(f"har.py: {error or type(error).__name__}", file=sys.stderr)
+    except Exception as error:
+        if _is_meant_for_users(error):
+            print(f"har.py: {str(error) or type(error).__name__}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+            print(f"har.py: {FAULT}", file=sys.stderr)
         return 1
+
+
+def _is_meant_for_users(error: Exception) -> bool:
+    """Tell whether the message alone helps: it names a file, a connection, numbers that ran away, or a wrong value.
+
+    A wrong value is the user's only where code of ours refuses it; a ValueError out of a library is a fault of ours.
+    """
+    if not isinstance(error, ValueError):
+        return isinstance(error, (OSError, FloatingPointError))
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    refused_here = _is_ours(last.filename) and (last.line or "").startswith("raise ")
+    home = getattr(sys.modules.get(type(error).__module__), "__file__", None)  # a worker's error is raised elsewhere
+    return refused_here or (home is not None and _is_ours(home))
+
+
+def _is_ours(file: str) -> bool:
+    """Tell whether a file is this project's own; an environment within the checkout is not."""
+    path = Path(file).resolve()
+    return path.is_relative_to(HERE) and "site-packages" not in path.relative_to(HERE).parts
 
 
 # verbs
@@ -88,9 +111,10 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collect the fields of a recipe that the command line names."""
+    """Collect the fields of a recipe that the command line names; a number of 0 is named too."""
     told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root", "every_window")
-    recipe = {name: getattr(arguments, name) for name in told if getattr(arguments, name, None)}
+    given = {name: getattr(arguments, name, None) for name in told}
+    recipe = {name: value for name, value in given.items() if value is not None and value is not False}
     return recipe | ({"weights": None} if arguments.weights == "random" else {})
 
 

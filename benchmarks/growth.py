@@ -83,7 +83,7 @@ def _in_own_program(root: str | Path, size: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.growth", str(Path(root).resolve()), str(size)]
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"measuring {size} segments failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise ChildProcessError(f"measuring {size} segments failed: {done.stderr.strip().splitlines()[-1:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -44,7 +44,7 @@ REMEDY = (
 Check = Callable[[Path], "str | None"]  # what is wrong with a file that arrived, or None
 
 
-class DownloadError(RuntimeError):
+class DownloadError(OSError):
     """A transfer or an archive that cannot be used; the message names it, what is wrong, and the remedy."""
 
 
@@ -178,7 +178,7 @@ def _count(video: kth.Video, row: Row, ranges: kth.Ranges) -> list[str]:
     """Add one file to its row; returns what is wrong with it, in words."""
     last = max((stop for _, stop in ranges), default=0)
     try:
-        frames = kth.probe(video.path)
+        frames = kth.probe(video.path, allow_cut_off=video.name in kth.SHORT_FILES)
     except kth.VideoError as err:
         return [f"{err}; run the command again after that"]
     row.files += 1

@@ -28,10 +28,11 @@ SPLITS = {  # persons, in the order of the official annotation file (Schuldt, La
 }
 FPS = 25
 MISSING = "person13_handclapping_d3"  # the one (person, action, scenario) of 600 that was never published
-SHORT_FILES = {"person01_boxing_d4": 304}  # published cut off: its header promises 370 frames, this many decode
+SHORT_FILES = {"person01_boxing_d4": 304}  # KTH's own, published cut off: its header promises 370 frames, 304 decode
 VIDEO_SUFFIXES = (".avi", ".mp4")
 MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what the first box of an MP4 file may be
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
+OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
 CSV_HEADER = ["video", "segment", "start", "stop"]
 
 _NAME = re.compile(r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE)
@@ -120,8 +121,9 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
     """List the usable videos under root, sorted: root/<action>/* or root/{train,validation,test}/<action>/*.
 
     What is odd but survivable goes to report, one message a kind (default: a warning): files that cannot be used,
-    class folders without videos, files without a person, one name found twice (the first is kept). Raises
-    FileNotFoundError when there is no usable video at all and ValueError when a folder of videos is no known action.
+    class folders without videos, files without a person, one name found twice (the first is kept). KTH's own
+    person01_boxing_d4 was published cut off and is usable as it is. Raises FileNotFoundError when there is no usable
+    video at all and ValueError when a folder of videos is no known action.
     """
     root, report = Path(root), report or _warn
     folders = _class_folders(root)
@@ -130,7 +132,7 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
     if empty and len(empty) < len(folders):
         report(f"class folders without videos: {', '.join(empty)}")
     videos = sorted(parse_name(path) for inside in files.values() for path in inside)
-    usable = _only_usable(_only_first(videos, report), report)
+    usable = _only_usable(_only_first(videos, report), _short_files(root), report)
     if not usable:
         raise FileNotFoundError(_nothing_found(root, len(videos)))
     strangers = sum(video.person is None for video in usable)
@@ -152,17 +154,18 @@ def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
     return capture if capture.isOpened() else cv2.VideoCapture(str(path))  # other backends know no such setting
 
 
-def probe(path: str | os.PathLike) -> int:
+def probe(path: str | os.PathLike, *, allow_cut_off: bool = False) -> int:
     """Return the number of frames a video file's container promises, after a look at its size and its first frame.
 
-    Raises VideoError for a file that is missing, empty, cut off, not a video, or whose first frame does not decode.
+    Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a video, or whose first
+    frame does not decode.
     """
     path = Path(path)
     try:
         stat = path.stat()
     except OSError as err:
         raise VideoError(f"{path}: cannot be opened ({err.strerror}); check the path") from err
-    return _inspect(path, stat.st_size, stat.st_mtime_ns)
+    return _inspect(path, stat.st_size, stat.st_mtime_ns, allow_cut_off)
 
 
 def _class_folders(root: Path) -> list[Path]:
@@ -203,11 +206,11 @@ def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
     return list(kept.values())
 
 
-def _only_usable(videos: Sequence[Video], report: Report) -> list[Video]:
+def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
     usable, broken = [], []
     for video in videos:
         try:
-            probe(video.path)
+            probe(video.path, allow_cut_off=video.name in short)
             usable.append(video)
         except VideoError as err:
             broken.append(str(err))
@@ -225,13 +228,13 @@ def _nothing_found(root: Path, seen: int) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def _inspect(path: Path, size: int, mtime_ns: int) -> int:
+def _inspect(path: Path, size: int, mtime_ns: int, allow_cut_off: bool) -> int:
     """probe() without the stat; size and mtime_ns make a changed file a new key of the cache."""
     remedy = "fetch or render it again, or delete it"
     if size == 0:
         raise VideoError(f"{path}: empty file (0 bytes); {remedy}")
     promised = _promised_size(path, size)
-    if promised > size and Video(path, None, None, None).name not in SHORT_FILES:
+    if promised > size and not allow_cut_off:
         raise VideoError(f"{path}: truncated, {size} of {promised} bytes are there; {remedy}")
     capture = open_video(path)
     try:
@@ -315,15 +318,18 @@ def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report:
     Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that the table lacks is one
     segment, whole_files makes every video one. Raises VideoError when a segment ends beyond its file; only KTH's
     person01_boxing_d4, published cut off, is clamped to the frames that decode, with one message to report (default:
-    a warning).
+    a warning). Raises ValueError when root holds a rendering that is not finished.
     """
-    report = report or _warn
-    own = Path(root) / "segments.csv"
-    # Only KTH's own file is cut off; in another data set a file of that name is as long as it says.
-    table, short = (load_segments(own), {}) if own.is_file() else (load_segments(), SHORT_FILES)
+    root, report = Path(root), report or _warn
+    if _is_unfinished(root):
+        raise ValueError(
+            f"{root}: the rendering is unfinished (dataset.json is there, segments.csv is not); the command that began "
+            f"it finishes it, such as `python har.py data synth --root {root}`"
+        )
+    table, short = load_segments(root / OWN_TABLE if _has_own_table(root) else SEGMENTS_CSV), _short_files(root)
     found: list[Segment] = []
     for video in find_videos(root, report=report):
-        frames = probe(video.path)
+        frames = probe(video.path, allow_cut_off=video.name in short)
         limit = short.get(video.name, frames)
         ranges = ((0, min(limit, frames)),) if whole_files or video.name not in table else table[video.name]
         if video.name in short and any(stop > limit for _, stop in ranges):
@@ -331,6 +337,20 @@ def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report:
             ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
         found += _checked_segments(video, ranges, frames)
     return found
+
+
+def _has_own_table(root: Path) -> bool:
+    return (root / OWN_TABLE).is_file()
+
+
+def _is_unfinished(root: Path) -> bool:
+    """Tell whether a rendering of this project was cut off: its segment table is written last."""
+    return (root / "dataset.json").is_file() and not _has_own_table(root)
+
+
+def _short_files(root: Path) -> Mapping[str, int]:
+    """Frames of the files that were published cut off: only KTH has one; elsewhere its name means nothing."""
+    return {} if _has_own_table(root) or _is_unfinished(root) else SHORT_FILES
 
 
 def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Segment]:

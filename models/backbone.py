@@ -40,7 +40,7 @@ class EfficientNetBackbone(nn.Module):
     Raises:
         FileNotFoundError: The weights file is not there; the message says how to get it.
         ValueError: The file is not a weights file of this network, or `channels` is neither 1 nor 3.
-        RuntimeError: weights="imagenet" and the download failed.
+        ConnectionError: weights="imagenet" and the download failed.
     """
 
     feature_dim = 1280
@@ -246,7 +246,7 @@ def _download_imagenet() -> dict[str, Tensor]:
     try:
         state = source.get_state_dict(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise RuntimeError(
+        raise ConnectionError(
             f"could not download {source.url} ({error}). Download that file by hand where there is a network and pass "
             'its path as weights=..., or use weights="bundled", which needs no network') from error
     return _torchvision_features(state, source.url)

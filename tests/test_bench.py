@@ -116,7 +116,7 @@ def test_growth_is_measured_in_programs_of_their_own(tiny_kth):
             for row in suite.run_part("growth", tiny_kth, quick=True)}
     assert rows["4 segments"].value > 0 and "MB above the start" in rows["8 segments"].note
     assert math.isfinite(rows["exponent of time"].value)
-    with pytest.raises(RuntimeError, match="measuring 99999 segments failed.*the data set gives 72"):
+    with pytest.raises(ChildProcessError, match="measuring 99999 segments failed.*the data set gives 72"):
         growth._in_own_program(tiny_kth, 99999)
 
 

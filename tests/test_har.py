@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -64,10 +65,22 @@ class TestTrain:
         monkeypatch.setattr("experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0)
         asked = []
         for more in ([], ["--mirrored", "--log", "tensorboard", "wandb"]):
-            with pytest.raises(ZeroDivisionError):
-                har.main(["train", "gru", "--root", "Tiny", *more])
+            assert har.main(["train", "gru", "--root", "Tiny", *more]) == 1
         assert "mirrored" not in asked[0] and asked[1]["mirrored"] is True
         assert list(asked[0]["log"]) == [] and asked[1]["log"] == ["tensorboard", "wandb"]
+
+    def test_a_number_of_nought_is_asked_for_too(self, trained, here, capsys):
+        data = str(trained / "Tiny")
+        assert har.main(["train", "gru", "--root", data, "--weights", "random", "--epochs", "0"]) == 1
+        assert capsys.readouterr().err.endswith("har.py: epochs is 0; it must be above 0\n")
+
+    def test_what_is_not_named_is_not_in_the_recipe(self):
+        def recipe(*more):
+            return har._recipe(har._parser().parse_args(["train", "gru", *more]))
+
+        assert recipe() == {}
+        assert recipe("--fine-tune", "0", "--weights", "random") == {"fine_tune": 0, "weights": None}
+        assert recipe("--weights", "", "--extra-root", "") == {"weights": "", "extra_root": ""}
 
     def test_without_data_says_which_command_helps(self, here, capsys):
         said = fails(capsys, "train", "gru", "--root", "Nowhere")
@@ -202,6 +215,61 @@ def test_an_interruption_says_that_a_rerun_goes_on(here, monkeypatch, capsys):
     monkeypatch.setattr(utils.notebook, "execute", interrupt)
     assert har.main(["notebook", "a.ipynb"]) == 130
     assert "goes on" in capsys.readouterr().err
+
+
+def told(monkeypatch, capsys, fail):
+    """Let a verb fail; return what is said."""
+    import utils.notebook
+
+    monkeypatch.setattr(utils.notebook, "execute", fail)
+    assert har.main(["notebook", "a.ipynb"]) == 1
+    return capsys.readouterr().err
+
+
+def refuse(error):
+    def fail(path):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [
+    ValueError("epochs is 0"), FileNotFoundError("no such clip"), ConnectionError("no network"),
+    ChildProcessError("process 1 failed"), FloatingPointError("the loss is nan"), OSError("disk full"),
+])  # fmt: skip
+def test_what_users_can_mend_is_said_in_one_line(here, monkeypatch, capsys, error):
+    assert told(monkeypatch, capsys, refuse(error)) == f"har.py: {error}\n"
+
+
+@pytest.mark.parametrize(("fail", "line"), [
+    (refuse(TypeError("no such argument")), "TypeError: no such argument"),
+    (refuse(RuntimeError("shapes differ")), "RuntimeError: shapes differ"),
+    (lambda path: {}[path], "KeyError: 'a.ipynb'"),
+    (lambda path: json.loads("no json"), "JSONDecodeError: Expecting value"),
+    (lambda path: np.zeros(2) + np.zeros(3), "ValueError: operands could not be broadcast"),
+    (lambda path: torch.zeros(2) @ torch.zeros(3), "RuntimeError: "),
+    (lambda path: int("one"), "ValueError: invalid literal"),
+])  # fmt: skip
+def test_a_fault_of_the_program_shows_its_traceback_and_asks_for_a_report(here, monkeypatch, capsys, fail, line):
+    said = told(monkeypatch, capsys, fail)
+    assert said.startswith("Traceback") and line in said
+    assert said.splitlines()[-1] == "har.py: this is a fault of the program, not yours: please report it with the " \
+                                    "lines above"
+
+
+def test_an_error_of_ours_out_of_a_worker_is_for_users(here, monkeypatch, capsys):
+    """A loader's workers hand it on as their own words, raised in torch."""
+    from data.kth import VideoError
+
+    class Cut(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise VideoError("clip.avi ends early")
+
+    said = told(monkeypatch, capsys, lambda path: next(iter(torch.utils.data.DataLoader(Cut(), num_workers=1))))
+    assert said.startswith("har.py: ") and "clip.avi ends early" in said
 
 
 def test_a_missing_package_says_how_to_install_it(here, monkeypatch, capsys):

@@ -371,6 +371,7 @@ def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
     assert [(s.start, s.stop) for s in segments] == [(0, 106), (106, 170), (170, 245), (245, 304)]
     assert len(said) == 1
     assert "304 frames decode" in said[0]
+    assert [video.path for video in kth.find_videos(tmp_path)] == [path]
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [304]
 
 
@@ -389,6 +390,27 @@ def test_another_data_set_may_have_a_whole_file_of_that_name(tmp_path, recwarn):
     assert [s.stop for s in kth.find_segments(tmp_path)] == [320]
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [330]
     assert not recwarn.list
+
+
+def test_a_cut_off_file_of_that_name_is_refused_wherever_it_is_not_kths(tmp_path):
+    other = make_video(tmp_path / "boxing" / "person02_boxing_d4.avi", frames=9)
+    path = make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(kth.VideoError, match="person01_boxing_d4.avi: truncated"):
+        kth.probe(path)
+    assert kth.probe(path, allow_cut_off=True) == 330
+    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
+    said = []
+    assert [s.video.path for s in kth.find_segments(tmp_path, report=said.append)] == [other]
+    assert "person01_boxing_d4.avi: truncated" in said[0]
+
+
+def test_a_rendering_that_is_not_finished_is_refused(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=400)
+    (tmp_path / "dataset.json").write_text("{}")
+    for whole_files in (False, True):
+        with pytest.raises(ValueError, match=rf"unfinished.*`python har\.py data synth --root {tmp_path}`"):
+            kth.find_segments(tmp_path, whole_files=whole_files)
 
 
 spans = st.tuples(st.integers(0, 500), st.integers(1, 200)).map(lambda pair: (pair[0], pair[0] + pair[1]))

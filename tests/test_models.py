@@ -233,7 +233,7 @@ def test_imagenet_without_a_network_says_what_to_do(monkeypatch):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(backbone_module.EfficientNet_B0_Weights, "get_state_dict", no_network)
-    with pytest.raises(RuntimeError, match=r'(?s)download\.pytorch\.org.*by hand.*weights="bundled"'):
+    with pytest.raises(ConnectionError, match=r'(?s)download\.pytorch\.org.*by hand.*weights="bundled"'):
         EfficientNetBackbone(weights="imagenet")
 
 

@@ -87,6 +87,6 @@ def test_a_failing_cell_is_named_and_what_came_before_is_kept(tmp_path):
     code = [nbformat.v4.new_code_cell(source) for source in ("print('first')", "1 / 0")]
     notebook = nbformat.v4.new_notebook(cells=code)
     nbformat.write(notebook, path)
-    with pytest.raises(RuntimeError, match="(?s)code cell 2 of 2.*ZeroDivisionError"):
+    with pytest.raises(ValueError, match="(?s)code cell 2 of 2.*ZeroDivisionError"):
         execute(path, progress=False)
     assert "first" in json.dumps(nbformat.read(path, 4).cells[0].outputs)

@@ -172,6 +172,18 @@ def test_a_broken_file_asked_for_by_name_is_an_error(tmp_path, numbered_video):
         predict_video(recogniser(), tmp_path / "nowhere.avi")
 
 
+def test_no_name_of_a_file_is_special(tmp_path):
+    path = tmp_path / "person01_boxing_d4.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (16, 16), isColor=False)
+    for _ in range(310):
+        writer.write(np.zeros((16, 16), np.uint8))
+    writer.release()
+    assert predict_video(recogniser(Uniform(310)), path).frames == list(range(310))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(VideoError, match="truncated"):
+        predict_video(recogniser(), path)
+
+
 def test_a_recogniser_is_made_of_what_the_checkpoint_says():
     extra = {"classes": ["a", "b"], "sampler": {"name": "window", "frames": 8, "stride": 3}, "span": 40,
              "transform": {"size": [6, 8], "pool": "none", "channels": 1}}  # fmt: skip

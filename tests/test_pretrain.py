@@ -138,9 +138,32 @@ def test_two_steps_write_weights_that_load_with_their_card(tmp_path, monkeypatch
 def test_divergence_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(pretrain, "half_precision_pays", lambda *_: False)
     monkeypatch.setattr(pretrain, "LOSS_WEIGHTS", {**pretrain.LOSS_WEIGHTS, "pose": float("nan")})
-    with pytest.raises(RuntimeError, match="diverged at batch 0"):
+    with pytest.raises(FloatingPointError, match="diverged at batch 0"):
         pretrain.pretrain(tmp_path / "w.pth", init=None, steps=1, batch_size=2, size=(32, 48), progress=False)
     assert not (tmp_path / "w.pth").exists()
+
+
+class Blind(torch.nn.Module):
+    """Answers every picture with zeros."""
+
+    def forward(self, features):
+        n = len(features)
+        return {"joints": torch.zeros(n, 21, 2), "pose": torch.zeros(n, 21, 3), "speed": torch.zeros(n, 21, 2),
+                "presence": torch.zeros(n, 1), "action": torch.zeros(n, 6)}
+
+
+def test_errors_of_the_card_are_means_over_joints_not_over_batches():
+    found = pretrain.measure(torch.nn.Identity(), Blind(), seed=1, transform=SMALL, device="cpu", batches=2)
+    target = batch(first(96, seed=1, stream=1))
+    seen = (target["visible"] * target["present"][:, None]).bool()
+    moving = seen & target["moving"][:, None].bool()
+    assert seen[:48].sum() != seen[48:].sum() and moving[:48].sum() != moving[48:].sum()
+    pixels = (target["joints"] * torch.tensor([80.0, 60.0])).norm(dim=-1)[seen].mean()
+    speeds = pretrain.SPEED_SCALE * target["speed"].norm(dim=-1)[moving].mean()
+    assert found["joint_error_px"] == pytest.approx(pixels.item(), abs=0.006)
+    assert found["pose_error_cm"] == pytest.approx(175 * target["pose"].norm(dim=-1)[seen].mean().item(), abs=0.006)
+    assert found["speed_error"] == pytest.approx(speeds.item(), abs=0.0006)
+    assert found["held_out_frames"] == 96 and found["action_n"] == int(target["present"].sum())
 
 
 def test_half_precision_is_measured_not_assumed():

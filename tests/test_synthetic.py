@@ -295,6 +295,8 @@ def test_the_annotations_come_last_so_that_their_presence_means_a_whole_set(tmp_
     with pytest.raises(KeyboardInterrupt):
         synthetic.render_dataset(tmp_path, seed=1, **arguments)
     assert not (tmp_path / "segments.csv").exists() and (tmp_path / "dataset.json").exists()
+    with pytest.raises(ValueError, match=rf"unfinished.*`python har\.py data synth --root {tmp_path}`"):
+        kth.find_segments(tmp_path)
 
 
 def test_a_folder_with_other_peoples_videos_is_left_alone(tmp_path):

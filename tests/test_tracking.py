@@ -36,6 +36,14 @@ class TestRunFolder:
         assert len(paths) == 3
         assert [run.path for run in tracking.find_runs(tmp_path, "gru")] == sorted(paths)
 
+    def test_a_thousand_runs_in_one_second_are_too_many(self, tmp_path, monkeypatch):
+        def taken(*_, **__):
+            raise FileExistsError
+
+        monkeypatch.setattr(tracking.Path, "mkdir", taken)
+        with pytest.raises(OSError, match="a thousand runs named gru-.*look for a loop"):
+            RunFolder.create(tmp_path, "gru", {})
+
     def test_history_is_numbers_and_a_repeated_epoch_replaces_what_followed(self, tmp_path):
         run = RunFolder.create(tmp_path, "gru", {})
         assert run.history == []

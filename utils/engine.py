@@ -125,7 +125,7 @@ def train_model(model: nn.Module, train_loader: DataLoader, val_loader: DataLoad
         One row per epoch, those of before the interruption included.
 
     Raises:
-        RuntimeError: The loss or the gradient is not finite; the checkpoints of earlier epochs stay.
+        FloatingPointError: The loss or the gradient is not finite; the checkpoints of earlier epochs stay.
         ValueError: A setting makes no sense, nothing is trainable, or the checkpoint to resume is of another run or
             of code too old to resume.
         OSError: A checkpoint cannot be written.
@@ -228,7 +228,8 @@ class Trainer:
         train_loss, train_accuracy, lr = self._train_epoch(epoch)
         output = evaluate(self.model, self.val_loader, device=self.device)
         if not math.isfinite(output.loss):
-            raise RuntimeError(f"the validation loss is {output.loss} in epoch {epoch}, lr {lr:.3g}; {self._remedy()}")
+            what = f"the validation loss is {output.loss} in epoch {epoch}, lr {lr:.3g}"
+            raise FloatingPointError(f"{what}; {self._remedy()}")
         accuracy = float((output.log_probs.argmax(1) == output.labels).mean())
         row = {"epoch": epoch, "train_loss": train_loss, "train_accuracy": train_accuracy, "val_loss": output.loss,
                "val_accuracy": accuracy, "lr": lr, "seconds": time.perf_counter() - self.started}
@@ -291,13 +292,13 @@ class Trainer:
     def _step(self, loss: Tensor, value: float, where: str) -> None:
         """Change the weights by one clipped step; refuse a loss or, outside mixed precision, a gradient of NaN."""
         if not math.isfinite(value):  # the whole batch's, so that all processes stop or none does
-            raise RuntimeError(f"the loss is {value} in {where}; {self._remedy()}")
+            raise FloatingPointError(f"the loss is {value} in {where}; {self._remedy()}")
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.weights, self.settings.clip_norm).item()
         if not self.amp and not math.isfinite(norm):  # in mixed precision the scaler skips such a step by itself
-            raise RuntimeError(f"the gradient is {norm} in {where}; {self._remedy()}")
+            raise FloatingPointError(f"the gradient is {norm} in {where}; {self._remedy()}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()

@@ -150,10 +150,10 @@ def build_features(backbone: nn.Module, segments: Sequence[Segment], *, sampler:
         skip_errors: Warn about files that cannot be read and list them in `store.failed` instead of stopping.
 
     Raises:
-        ValueError: There are no segments.
+        ValueError: There are no segments, or another process has another backbone.
         VideoError: A file cannot be read (unless skip_errors); what was finished stays in the cache.
-        OSError: The disk of the cache is full; what was finished stays.
-        RuntimeError: Another process failed, has another backbone, or does not see the cache folder.
+        OSError: The disk of the cache is full, and what was finished stays; or another process failed or does not see
+            the cache folder.
     """
     if not segments:
         raise ValueError("no segments to compute features of; check the data folder and the split's persons")
@@ -196,8 +196,8 @@ def _check_alike(job: _Job) -> None:
     names = ("backbone", "precision", "segments")
     said = gather([job.description[name] for name in names])
     if unlike := [name for number, name in enumerate(names) if any(one[number] != said[0][number] for one in said)]:
-        raise RuntimeError(f"the processes differ in {', '.join(unlike)} of the features to compute; start all with "
-                           "the same weights and data, on machines of the same kind")
+        raise ValueError(f"the processes differ in {', '.join(unlike)} of the features to compute; start all with "
+                         "the same weights and data, on machines of the same kind")
 
 
 def _compute_shares(cache: Memory, todo: Sequence[int], cache_dir: str | Path | None, compute: Callable[..., None]
@@ -223,8 +223,8 @@ def _compute_shares(cache: Memory, todo: Sequence[int], cache_dir: str | Path | 
 
 def _check_complete(cache: Disk, failed: Mapping[int, str]) -> None:
     if missing := set(cache.todo()) - set(failed):
-        raise RuntimeError(f"features of {len(missing)} items that other processes computed do not lie in "
-                           f"{cache.folder}: {NOT_SHARED}")
+        raise FileNotFoundError(f"features of {len(missing)} items that other processes computed do not lie in "
+                                f"{cache.folder}: {NOT_SHARED}")
 
 
 def _see_the_same(cache: Memory) -> None:
@@ -234,8 +234,8 @@ def _see_the_same(cache: Memory) -> None:
         if isinstance(cache, Disk) and not is_first():
             cache.look()
             if not np.array_equal(cache.lengths, lengths):
-                raise RuntimeError(f"process {rank()} does not find the finished features in {cache.folder}: "
-                                   f"{NOT_SHARED}")
+                raise FileNotFoundError(f"process {rank()} does not find the finished features in {cache.folder}: "
+                                        f"{NOT_SHARED}")
 
 
 @dataclass

@@ -23,7 +23,7 @@ def execute(path: str | os.PathLike, *, timeout: int | None = None, progress: bo
 
     Raises:
         FileNotFoundError: There is no such notebook.
-        RuntimeError: A cell failed; the message has its number and its error, and what came before is saved.
+        ValueError: A cell failed; the message has its number and its error, and what came before is saved.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,7 +39,7 @@ def execute(path: str | os.PathLike, *, timeout: int | None = None, progress: bo
             try:
                 client.execute_cell(notebook.cells[index], index, execution_count=number)
             except CellExecutionError as error:
-                raise RuntimeError(f"{path}: code cell {number} of {len(codes)} failed: {error}") from error
+                raise ValueError(f"{path}: code cell {number} of {len(codes)} failed: {error}") from error
             finally:
                 _save(notebook, path)
     return len(codes)

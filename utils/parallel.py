@@ -31,7 +31,7 @@ def start(meeting: str = "env://") -> Iterator[None]:
         meeting: Where the processes find one another, as `torch.distributed.init_process_group` takes it.
 
     Raises:
-        RuntimeError: More processes than GPUs were started on this machine.
+        ValueError: More processes than GPUs were started on this machine.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1 or "RANK" not in os.environ or _started():
@@ -52,8 +52,8 @@ def start(meeting: str = "env://") -> Iterator[None]:
 def _take_gpu(local_rank: int) -> None:
     there = torch.cuda.device_count()
     if local_rank >= there:
-        raise RuntimeError(f"process {local_rank} of this machine has no GPU, there are {there}: start at most "
-                           f"{there} with --nproc-per-node, or hide the GPUs with CUDA_VISIBLE_DEVICES= to use the CPU")
+        raise ValueError(f"process {local_rank} of this machine has no GPU, there are {there}: start at most "
+                         f"{there} with --nproc-per-node, or hide the GPUs with CUDA_VISIBLE_DEVICES= to use the CPU")
     torch.cuda.set_device(local_rank)
 
 
@@ -130,7 +130,7 @@ def together(what: str) -> Iterator[None]:
         what: The work, as in "process 1 of 2 failed in reading: ...".
 
     Raises:
-        RuntimeError: The block failed in another process; in the one where it did, its own error is raised.
+        ChildProcessError: The block failed in another process; in the one where it did, its own error is raised.
     """
     own: Exception | None = None
     try:
@@ -144,4 +144,4 @@ def together(what: str) -> Iterator[None]:
     said = gather(None)
     for number, failure in enumerate(said):
         if failure is not None:
-            raise RuntimeError(f"process {number} of {world()} failed in {what}: {failure}")
+            raise ChildProcessError(f"process {number} of {world()} failed in {what}: {failure}")

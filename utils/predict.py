@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.kth import SHORT_FILES, Video, probe
+from data.kth import probe
 from utils.data_setup import ClipTransform, Sampler, Window, collate, make_sampler, make_transform, read_frames
 from utils.features import Encoder
 
@@ -149,7 +149,7 @@ def _movement(pictures: np.ndarray) -> float:
 def _predict(
     recogniser: Recogniser, video: str | Path | np.ndarray, start: int, stop: int | None, *, with_frames: bool
 ) -> Prediction:
-    length, name = (len(_grey(video)), "array") if isinstance(video, np.ndarray) else (_length(video), str(video))
+    length, name = (len(_grey(video)), "array") if isinstance(video, np.ndarray) else (probe(video), str(video))
     end = length if stop is None else stop
     if not 0 <= start < end <= length:
         raise ValueError(f"{name} has {length} frames, not {start}..{end}; give 0 <= start < stop <= {length}")
@@ -215,11 +215,6 @@ def _aligned(frame_probs: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) ->
     total = np.zeros((len(frames), rows.shape[1]))
     np.add.at(total, place, rows)
     return total / np.bincount(place)[:, None]
-
-
-def _length(path: str | Path) -> int:
-    frames = probe(path)
-    return min(frames, SHORT_FILES.get(Video(Path(path), None, None, None).name, frames))
 
 
 def _grey(video: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class RunFolder:
                 continue
             _write_json(path / "config.json", {"name": name, "hash": config_hash(config), "config": config})
             return cls(path)
-        raise RuntimeError(f"{runs_dir} holds a thousand runs named {name}-{stamp}; look for a loop that starts them")
+        raise OSError(f"{runs_dir} holds a thousand runs named {name}-{stamp}; look for a loop that starts them")
 
     @property
     def best(self) -> Path:
