@@ -1,5 +1,6 @@
 """Samplers to the exact index, frames to the exact picture, batches to the exact mask."""
 
+import os
 import pickle
 
 import cv2
@@ -30,6 +31,7 @@ from utils.data_setup import (
     read_segments,
     sampler_config,
 )
+from utils.store import FeatureStore
 
 FOUR = Uniform(frames=4)
 EVERY_SAMPLER = [Middle(), Uniform(frames=5), Jittered(frames=5), Window(frames=5, stride=3),
@@ -277,9 +279,9 @@ def test_augmentation_of_nothing_and_of_a_flip():
 # data sets and loaders
 
 
-def dataset_of(root, split, *, sampler=FOUR, seed=0, augment=None):
+def dataset_of(root, split, *, sampler=FOUR, seed=0, augment=None, size=(24, 32)):
     segments = select(find_segments(root), split)
-    source = ClipSource(segments, sampler=sampler, transform=ClipTransform(size=(24, 32)), augment=augment)
+    source = ClipSource(segments, sampler=sampler, transform=ClipTransform(size=size), augment=augment)
     return VideoDataset(segments, source, seed=seed)
 
 
@@ -348,14 +350,40 @@ def test_loaders_shuffle_training_only_and_repeat_with_the_seed(tiny_kth):
 
 
 def test_workers_give_the_same_items(tiny_kth):
-    batches = {}
-    for workers in (0, 2):
+    batches = {0: [], 2: []}
+    for workers, found in batches.items():
         dataset = dataset_of(tiny_kth, "train", sampler=Jittered(frames=4), augment=Augment())
-        dataset.set_epoch(3)
         loader = create_dataloaders({"train": dataset}, batch_size=4, workers=workers)["train"]
-        batches[workers] = list(loader)
+        for epoch, start in ((3, 0), (4, 1), (5, 0)):  # the second is taken up after its first batch
+            dataset.set_epoch(epoch)
+            loader.batch_sampler.set_epoch(epoch, start)
+            found += loader
+    assert len(batches[0]) == 3 + 2 + 3
     for alone, shared in zip(batches[0], batches[2], strict=True):
         assert torch.equal(alone["input"], shared["input"]) and torch.equal(alone["index"], shared["index"])
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more than this machine has cores
+def test_clips_get_workers_and_features_none(tiny_kth, monkeypatch):
+    clips = dataset_of(tiny_kth, "train")
+    features = VideoDataset(clips.segments, FeatureStore(np.zeros((12, 2, 3)), np.full(12, 2)))
+    for cores, expected in ((None, 1), (1, 1), (3, 3), (64, 4)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert create_dataloaders({"train": clips}, batch_size=4)["train"].num_workers == expected
+        assert create_dataloaders({"train": features}, batch_size=4)["train"].num_workers == 0
+    assert create_dataloaders({"train": clips}, batch_size=4, workers=0)["train"].num_workers == 0
+
+
+def test_workers_start_although_opencv_had_threads(tiny_kth):
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(8)
+        cv2.GaussianBlur(np.zeros((2000, 2000), dtype=np.float32), (31, 31), 5)  # large: now the threads are there
+        large = dataset_of(tiny_kth, "train", sampler=Middle(), size=(1200, 1600))  # in a worker, work for several
+        batch = next(iter(create_dataloaders({"train": large}, batch_size=2, workers=1)["train"]))
+    finally:
+        cv2.setNumThreads(before)
+    assert batch["input"].shape == (2, 1, 1, 1200, 1600)
 
 
 def test_a_person_in_two_splits_stops_the_run(tiny_kth):

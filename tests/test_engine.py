@@ -117,6 +117,31 @@ def test_the_losses_weigh_every_item_alike():
     assert row["train_accuracy"] == (again.log_probs.argmax(1) == again.labels).mean()
 
 
+def test_both_losses_are_plain_and_the_smoothed_one_is_learnt_from():
+    train, val = loaders(75, batch_size=32)
+    model, smoothed = new_model("average"), new_model("average")
+    model.dropout.p = smoothed.dropout.p = 0.0
+    still = {"epochs": 1, "lr": 1e-12, "label_smoothing": 0.3, **QUIET}  # no step that could be seen
+    row = train_model(model, train, val, **still)[0]
+    train.dataset.set_epoch(1)
+    again = evaluate(model, DataLoader(train.dataset, batch_size=75, collate_fn=collate), device="cpu")
+    assert row["train_loss"] == pytest.approx(again.loss, abs=1e-5)
+    plain = new_model("average")
+    plain.dropout.p = 0.0
+    train_model(plain, *loaders(), epochs=1, label_smoothing=0.0, **QUIET)
+    train_model(smoothed, *loaders(), epochs=1, label_smoothing=0.3, **QUIET)
+    assert not equal(plain, smoothed)
+
+
+def test_epochs_can_be_run_one_by_one(tmp_path):
+    expected = train_model(new_model(), *loaders(), epochs=2, seed=4, **QUIET)
+    model, settings = new_model(), engine.Settings(2, 1e-3, 1e-2, 0.1, 10, 1.0, "cosine", 4)
+    set_seed(4)
+    trainer = engine.Trainer(model, settings, *loaders(), device="cpu", folder=tmp_path, checkpoint_every=0)
+    assert untimed([trainer.run_epoch(1), trainer.run_epoch(2)]) == untimed(expected)
+    assert load_checkpoint(tmp_path / "last.pth")["epoch"] == 2
+
+
 def test_the_best_epoch_is_restored(tmp_path):
     model = new_model()
     train, val = loaders()

@@ -322,6 +322,44 @@ BUILD = """
 """
 
 
+class Watched(np.ndarray):
+    """An array that counts how many of its elements are looked at or changed."""
+
+    seen = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **how):
+        Watched.seen += self.size
+        return getattr(ufunc, method)(*(np.asarray(value) for value in inputs), **how)
+
+    def __array_function__(self, function, types, args, kwargs):
+        Watched.seen += self.size
+        return function(*(np.asarray(a) if a is self else a for a in args), **kwargs)
+
+    def __getitem__(self, place):
+        found = np.asarray(self)[place]
+        Watched.seen += np.size(found)
+        return found
+
+    def __setitem__(self, place, value):
+        Watched.seen += np.size(np.asarray(self)[place])
+        np.asarray(self)[place] = value
+
+
+def test_the_work_of_keeping_grows_with_the_items_not_their_square(tmp_path):
+    seen = {}
+    for items in (50, 100):
+        with store_module.Disk(tmp_path / str(items), (items, 1, 2, 3), {"of": "zeros"}) as disk:
+            disk.open()
+            disk.lengths, Watched.seen = disk.lengths.view(Watched), 0
+            for index in range(items):
+                assert not disk.path.exists()
+                disk.write(index, np.zeros((1, 2, 3)))
+                disk.write(0, np.zeros((1, 2, 3))) if index == items // 2 else None  # once more does not count twice
+            seen[items] = Watched.seen
+            assert disk.path.is_file()
+    assert 0 < seen[100] <= 2 * seen[50]
+
+
 def test_of_two_programs_at_once_one_works_and_both_have_the_result(tiny_kth, segments, expected, tmp_path):
     home, program = Path(__file__).parents[1], "import zlib\n" + textwrap.dedent(BUILD)
     command = [sys.executable, "-c", program, str(tiny_kth), str(tmp_path)]

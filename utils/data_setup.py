@@ -10,6 +10,7 @@ The way of a clip: sampler -> frames (T, H, W) uint8 -> transform -> clip (T, C,
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.kth import Segment, VideoError, check_disjoint, open_video
 from utils.parallel import rank, world
 
+MOST_WORKERS = 4  # processes that decode for one loader: each holds two batches ready, which is memory
 Sampler = Callable[..., np.ndarray]  # (num_frames, rng=None) -> int64 indices, ascending
 
 
@@ -488,11 +490,15 @@ class Batches(torch.utils.data.Sampler[list[int]]):
         return {"items": self.items, "batch_size": self.batch_size, "seed": self.seed}
 
 
-def create_dataloaders(datasets: Mapping[str, VideoDataset], *, batch_size: int, workers: int = 0,
-                       seed: int = 0) -> dict[str, DataLoader]:
+def create_dataloaders(datasets: Mapping[str, VideoDataset], *, batch_size: int,
+                       workers: int | None = None, seed: int = 0) -> dict[str, DataLoader]:
     """Build a loader per split; "train" is shuffled by the seed and the epoch, the others keep their order.
 
     Under several processes each gets its share of every batch, see `Batches`; batch_size is that of all together.
+    `workers` is the number of processes that read and decode for a loader, 0 for none. None leaves features, which are
+    there already, to this process, and gives clips one a core, 4 at most. Items are the same whoever makes them. A
+    loader's workers live as long as one pass through it, so each pass knows the epoch set before. This process keeps
+    OpenCV to one thread from then on.
 
     Raises:
         ValueError: A person is in two splits, a split is empty, or a batch size below 1.
@@ -503,9 +509,19 @@ def create_dataloaders(datasets: Mapping[str, VideoDataset], *, batch_size: int,
     if empty:
         raise ValueError(f"no segments in {', '.join(empty)}: check the data folder and the split's persons")
     check_disjoint({name: dataset.segments for name, dataset in datasets.items()})
-    return {name: DataLoader(dataset, batch_sampler=batches[name], num_workers=workers, collate_fn=collate,
+    counts = {name: _workers_for(dataset) if workers is None else workers for name, dataset in datasets.items()}
+    if any(counts.values()):
+        cv2.setNumThreads(1)  # a worker forked while OpenCV has threads crashes or hangs
+    return {name: DataLoader(dataset, batch_sampler=batches[name], num_workers=counts[name], collate_fn=collate,
                              worker_init_fn=_quiet_worker, pin_memory=torch.cuda.is_available())
             for name, dataset in datasets.items()}
+
+
+def _workers_for(dataset: VideoDataset) -> int:
+    """Return how many processes shall make a data set's items: only clips are worth any."""
+    if not isinstance(dataset.source, ClipSource):
+        return 0
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // world()))  # the processes share the cores
 
 
 def _quiet_worker(worker: int) -> None:

@@ -35,7 +35,7 @@ SCHEDULES = ("cosine", "onecycle", "constant")
 RANK_STEP = 1_000_003  # between the seeds of processes: farther apart than the seeds that people choose
 RESUME_KEYS = ("experiment", "classes", "sampler", "transform")  # entries of `extra` that a resumed run must share
 
-Row = dict[str, Any]  # epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds
+Row = dict[str, Any]  # epoch, train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds; see `train_model`
 History = list[Row]
 Callback = Callable[[Row], None]
 
@@ -75,7 +75,10 @@ class Settings:
 
 @dataclass
 class Position:
-    """How far an epoch has come: batches done, sums over their items, rate of the last step, and seconds spent."""
+    """How far an epoch has come: batches done, sums over their items, rate of the last step, and seconds spent.
+
+    `loss` sums the plain cross-entropy, which is what a row states, not the smoothed one that is learnt from.
+    """
 
     batch: int = 0
     loss: float = 0.0
@@ -122,7 +125,10 @@ def train_model(model: nn.Module, train_loader: DataLoader, val_loader: DataLoad
             so that a kill costs no more than those; 0 writes it after every step, None only after an epoch.
 
     Returns:
-        One row per epoch, those of before the interruption included.
+        One row per epoch, those of before the interruption included. Both losses are means over the items of the plain
+        cross-entropy in nats, without label smoothing, so that they share an axis. `train_loss` and `train_accuracy`
+        are of the logits that the steps learnt from: with dropout, and with the weights before each step.
+        `val_loss` and `val_accuracy` are of the epoch's last weights, without dropout.
 
     Raises:
         FloatingPointError: The loss or the gradient is not finite; the checkpoints of earlier epochs stay.
@@ -184,6 +190,8 @@ class Trainer:
         self.position = Position(lr=settings.lr)
         self.random: dict[str, Any] | None = None  # what a resumed epoch goes on with, once its loader has started
         self.fresh = True  # nothing of this run is written yet
+        self.written = time.monotonic()  # when last.pth was, or when the training began
+        self.started = time.perf_counter()  # when the epoch was, less what was spent on it before an interruption
 
     def _checked_batches(self) -> Batches | None:
         """Return the training loader's Batches; an order that is not theirs cannot be split nor taken up amid it."""
@@ -243,7 +251,8 @@ class Trainer:
         return row
 
     def _train_epoch(self, epoch: int) -> tuple[float, float, float]:
-        """Return the mean loss and the accuracy over the epoch's items, and the learning rate of its last step."""
+        """Return the mean plain loss and the accuracy over the epoch's items, and the learning rate of its last step.
+        """
         self.network.train()
         batches = self._begin(epoch)
         for number, batch in enumerate(batches, start=self.position.batch + 1):
@@ -275,12 +284,13 @@ class Trainer:
         with torch.autocast(self.device.type, enabled=self.amp):
             logits = self.network(inputs, mask)
         loss = self.loss(logits.float(), labels)
+        plain = nn.functional.cross_entropy(logits.detach().float(), labels)  # what validation measures too
         correct = int((logits.argmax(1) == labels).sum()) if mine else 0
-        loss_sum, correct_sum, due = total(loss.item() * mine, correct, self._due())
+        loss_sum, plain_sum, correct_sum, due = total(loss.item() * mine, plain.item() * mine, correct, self._due())
         # gradients become the mean over processes; with these weights that is the mean over the whole batch
         self._step(loss * (mine * world() / everywhere), loss_sum / everywhere, f"{where}, lr {lr:.3g}")
         done = self.position
-        self.position = Position(number, done.loss + loss_sum, done.correct + correct_sum, done.count + everywhere, lr)
+        self.position = Position(number, done.loss + plain_sum, done.correct + correct_sum, done.count + everywhere, lr)
         return due > 0
 
     def _due(self) -> bool:

@@ -213,6 +213,7 @@ class Disk(Memory):
         self._header = _npy_header(shape)
         self._sound = np.zeros(shape[0], dtype=JOURNAL)  # the record of each item that is believed; length 0: none
         self._files: list[io.FileIO] = []  # data and journal while they are written
+        self._missing = shape[0]  # how many items are to be done: counted, for listing them after each is quadratic
 
     def open(self) -> None:
         """Take over what is there and sound; unless that is everything, lock the rest and prepare to write it.
@@ -246,8 +247,9 @@ class Disk(Memory):
             _write_all(journal, record.tobytes())
         except OSError as error:
             raise self._explained(error) from error
+        self._missing -= not self.lengths[index]
         self.lengths[index] = features.shape[1]
-        if not self.todo():
+        if not self._missing:
             self._finish()
 
     def close(self) -> None:
@@ -275,7 +277,7 @@ class Disk(Memory):
                 return
 
     def _mapped(self) -> np.ndarray:
-        return np.load(self.partial if self.todo() else self.path, mmap_mode="r", allow_pickle=False)
+        return np.load(self.partial if self._missing else self.path, mmap_mode="r", allow_pickle=False)
 
     # what is there
 
@@ -283,7 +285,7 @@ class Disk(Memory):
         """Tell whether a complete, undamaged cache lies there; it is then taken over."""
         if self.path.is_file():
             self._verify(self.path)
-        return self.path.is_file() and not self.todo()
+        return self.path.is_file() and not self._missing
 
     def _verify(self, path: Path) -> None:
         """Believe the items whose bytes match the journal, and no others."""
@@ -298,6 +300,7 @@ class Disk(Memory):
                     if record["length"] and len(row) == row_bytes and zlib.crc32(row) == record["crc32"]:
                         self._sound[first + number] = record
         self.lengths[:] = self._sound["length"]
+        self._missing = int(np.count_nonzero(self.lengths == 0))
 
     def _claimed(self) -> np.ndarray:
         """Return what the journal says of each item, when it is there and the record speaks of these features."""
@@ -327,7 +330,7 @@ class Disk(Memory):
     def _continue(self) -> None:
         """Go on with what is sound of a damaged or unfinished cache, or start an empty one."""
         if self.path.is_file():
-            warnings.warn(f"the feature cache {self.path} is damaged (cut off or changed): {len(self.todo())} of "
+            warnings.warn(f"the feature cache {self.path} is damaged (cut off or changed): {self._missing} of "
                           f"{self.shape[0]} items are made anew", stacklevel=5)
             os.replace(self.path, self.partial)
         elif self.partial.is_file():

@@ -99,6 +99,8 @@ def segment_timeline(
 def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str = "") -> Figure:
     """Draw loss and accuracy over epochs, training thin and validation thick, one line style a run.
 
+    Both losses are plain, without label smoothing; training's is measured with dropout and may lie above validation's.
+
     Args:
         histories: Run -> rows with epoch, train_loss, val_loss, train_accuracy, val_accuracy.
         title: The finding that the figure shows.
@@ -112,7 +114,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, t
             axis.plot(epochs, [row[f"val_{what}"] for row in history], linewidth=2.0, label=name, **look)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylabel(f"{what} (thick: validation, thin: training)", fontsize=9)
+        axis.set_ylabel(f"{what} \nvalidation (thick), training (thin, with dropout)", fontsize=9)
         _quiet(axis)
     axis.legend(fontsize=8, frameon=False)
     return figure
