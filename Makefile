@@ -46,6 +46,7 @@ results: $(VENV)/.core
 	$(RUN) har.py results
 
 lint: $(VENV)/.test
+	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 

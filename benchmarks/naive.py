@@ -1,8 +1,9 @@
 """The usual way to do this project, written plainly, to be compared with.
 
-Every frame is fetched by a seek of its own and resized by PIL; the frozen network runs again over every clip in every
-epoch; a batch is loaded, then computed, then the next is loaded. Nothing in here is slow on purpose: it is what a first
-notebook does. Knows the segments, the samplers and the network. Does not know how this project does it.
+Every frame is fetched by a seek of its own and resized by PIL; the frozen network runs again over
+every clip in every epoch; a batch is loaded, then computed, then the next is loaded. Nothing in
+here is slow on purpose: it is what a first notebook does. Knows the segments, the samplers and the
+network. Does not know how this project does it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ class SeekingDataset(Dataset):
         ghost: Average the frames of a clip into one.
     """
 
-    def __init__(self, segments: Sequence[Segment], *, sampler: Any, size: tuple[int, int], ghost: bool = False):
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        *,
+        sampler: Any,
+        size: tuple[int, int],
+        ghost: bool = False,
+    ):
         self.segments, self.sampler, self.size, self.ghost = list(segments), sampler, size, ghost
 
     def __len__(self) -> int:
@@ -42,7 +50,10 @@ class SeekingDataset(Dataset):
         """Open the file, seek to each frame, convert, resize, and let the file go."""
         segment = self.segments[index]
         capture = cv2.VideoCapture(str(segment.video.path))
-        frames = [self._frame(capture, segment.start + int(number)) for number in self.sampler(len(segment))]
+        frames = [
+            self._frame(capture, segment.start + int(number))
+            for number in self.sampler(len(segment))
+        ]
         capture.release()
         clip = torch.stack(frames)  # (T, 1, H, W)
         return (clip.mean(0, keepdim=True) if self.ghost else clip), segment.label
@@ -66,7 +77,9 @@ def padded(batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]
     return clips, masks, torch.tensor([label for _, label in batch])
 
 
-def train_step(model: Any, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor]) -> float:
+def train_step(
+    model: Any, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor, Tensor]
+) -> float:
     """One step of the head on top of the frozen network; returns the loss."""
     clips, masks, labels = batch
     with torch.no_grad():

@@ -22,18 +22,33 @@ PARTS = {
     "predicting": "one prediction warm and cold, and what importing takes",
     "transfer": "what makes recognisers of rendered people read real ones, row by row",
     "fewshot": "how many real persons it takes, with a bundled head and with a fresh one",
-    "ablation": "what matters: frames, size, segments, order, motion, heads, weights, tuning; and the leak",
+    "ablation": (
+        "what matters: frames, size, segments, order, motion, heads, weights, tuning; and the leak"
+    ),
     "realism": "rendered and real footage in numbers",
 }
 TAKES_REAL = ("decoding", "transfer", "fewshot", "realism")
 # settings that show that a part works, in seconds; the numbers mean nothing
 QUICK: dict[str, dict[str, Any]] = {
-    "whole": {"sizes": ((32, 32),), "batches": 1, "rendering": {"persons": (1,), "scenarios": (1,), "segments": 1},
-              "fast": True, "epochs": 1, "size": (32, 43)},
+    "whole": {
+        "sizes": ((32, 32),),
+        "batches": 1,
+        "rendering": {"persons": (1,), "scenarios": (1,), "segments": 1},
+        "fast": True,
+        "epochs": 1,
+        "size": (32, 43),
+    },
     "decoding": {"files": 2, "repeats": 1},
     "embedding": {"heights": (32,), "repeats": 1, "files": 2, "runtimes": ("ours", "eager fp32")},
     "growth": {"sizes": (4, 8), "repeats": 1},
-    "cost": {"heights": (32,), "frames": (4, 8), "default": (32, 8), "seeds": (0,), "repeats": 1, "cache_dir": None},
+    "cost": {
+        "heights": (32,),
+        "frames": (4, 8),
+        "default": (32, 8),
+        "seeds": (0,),
+        "repeats": 1,
+        "cache_dir": None,
+    },
     "predicting": {"files": 1, "repeats": 1, "modules": ("har", "experiments")},
     "transfer": {"crowd": None, "strangers": None, "seeds": (0,), "fast": True, "log": None},
     "fewshot": {"counts": (1,), "draws": 1, "epochs": 2, "log": None},
@@ -42,10 +57,17 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 
 
-def run_part(name: str, root: str | Path, *, real: str | Path | None = None, imagenet: str | None = None,
-             quick: bool = False,
-             results_dir: str | Path | None = "results") -> list[Row]:
-    """Run one benchmark and write its rows to results_dir/bench_<name>.csv; a quick run writes none.
+def run_part(
+    name: str,
+    root: str | Path,
+    *,
+    real: str | Path | None = None,
+    imagenet: str | None = None,
+    quick: bool = False,
+    results_dir: str | Path | None = "results",
+) -> list[Row]:
+    """Run one benchmark and write its rows to results_dir/bench_<name>.csv; a quick run writes
+    none.
 
     Args:
         name: One of PARTS.
@@ -80,6 +102,15 @@ def as_text(rows: Sequence[Row]) -> str:
             lines += ["", row.task]
             task = row.task
         ratio = "" if row.ratio is None else f"{row.ratio:9.2f} x"
-        spread = "" if row.low is None or row.repeats < 2 else f"  [{row.low:.4g}, {row.high:.4g}] of {row.repeats}"
-        lines.append(f"  {row.method:<42}{row.value:>10.4g} {row.unit:<10}{ratio:>11}{spread}  {row.note}".rstrip())
+        spread = (
+            ""
+            if row.low is None or row.repeats < 2
+            else f"  [{row.low:.4g}, {row.high:.4g}] of {row.repeats}"
+        )
+        lines.append(
+            (
+                f"  {row.method:<42}{row.value:>10.4g} {row.unit:<10}{ratio:>11}{spread}  "
+                f"{row.note}"
+            ).rstrip()
+        )
     return "\n".join(lines)

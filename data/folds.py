@@ -1,6 +1,8 @@
-"""Who trains, who validates, who is tested: splits by person, and the one by segment that shows what goes wrong else.
+"""Who trains, who validates, who is tested: splits by person, and the one by segment that shows
+what goes wrong else.
 
-Knows persons and segments. Does not know videos' pixels, models or results: it says what is compared, not how it ends.
+Knows persons and segments. Does not know videos' pixels, models or results: it says what is
+compared, not how it ends.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from data.kth import SPLITS, Segment
 
 @dataclass(frozen=True)
 class Fold:
-    """One way of dealing persons: those trained on, those who choose the epoch, and those who are measured.
+    """One way of dealing persons: those trained on, those who choose the epoch, and those who are
+    measured.
 
     Raises ValueError when a person is in two parts or twice in one, or when a part is empty.
     """
@@ -29,12 +32,21 @@ class Fold:
         where: dict[int, list[str]] = {}
         for part, persons in self.parts.items():
             if not persons:
-                raise ValueError(f"fold {self.name!r} has nobody in {part}; give it more persons or smaller parts")
+                raise ValueError(
+                    f"fold {self.name!r} has nobody in {part}; give it more persons or smaller "
+                    "parts"
+                )
             for person in persons:
                 where.setdefault(person, []).append(part)
-        shared = [f"person {person} ({', '.join(parts)})" for person, parts in where.items() if len(parts) > 1]
+        shared = [
+            f"person {person} ({', '.join(parts)})"
+            for person, parts in where.items()
+            if len(parts) > 1
+        ]
         if shared:
-            raise ValueError(f"fold {self.name!r} has {'; '.join(shared)}; give each person to one part, once")
+            raise ValueError(
+                f"fold {self.name!r} has {'; '.join(shared)}; give each person to one part, once"
+            )
 
     @property
     def parts(self) -> dict[str, tuple[int, ...]]:
@@ -63,14 +75,16 @@ class LeakySplit:
 
 
 def official() -> Fold:
-    """Return KTH's own split (Schuldt, Laptev and Caputo, ICPR 2004): 8 persons train, 8 validate, 9 are tested."""
+    """Return KTH's own split (Schuldt, Laptev and Caputo, ICPR 2004): 8 persons train, 8 validate,
+    9 are tested."""
     return Fold("official", **SPLITS)
 
 
 def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
     """Deal persons into k folds: each is tested exactly once, with one person more or less a fold.
 
-    Those whom the next fold tests validate, but never more than half of whoever is not tested; the others train.
+    Those whom the next fold tests validate, but never more than half of whoever is not tested; the
+    others train.
 
     Args:
         persons: Whom to deal, in any order.
@@ -78,14 +92,17 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
         seed: Of the dealing.
 
     Raises:
-        ValueError: k is below 2, a person is named twice, or there are fewer persons than folds need.
+        ValueError: k is below 2, a person is named twice, or there are fewer persons than folds
+            need.
     """
     people = _people(persons)
     if k < 2:
         raise ValueError(f"{k} folds leave nobody to train on; give at least 2")
     if len(people) < k:
-        raise ValueError(f"{len(people)} persons cannot be dealt into {k} folds, each of which tests somebody; "
-                         f"give at most {len(people)} folds")
+        raise ValueError(
+            f"{len(people)} persons cannot be dealt into {k} folds, each of which tests somebody; "
+            f"give at most {len(people)} folds"
+        )
     dealt = _shuffled(people, np.random.default_rng(seed))
     hands = [dealt[place::k] for place in range(k)]
     folds = []
@@ -97,9 +114,11 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
 
 
 def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
-    """Test each person once, in ascending order; those next in that order, cyclically, validate and the others train.
+    """Test each person once, in ascending order; those next in that order, cyclically, validate and
+    the others train.
 
-    Much of the literature trains on all others and stops where the test says so; here somebody must say when to stop.
+    Much of the literature trains on all others and stops where the test says so; here somebody must
+    say when to stop.
 
     Args:
         persons: Whom to test; all of them take turns in the other parts.
@@ -110,18 +129,24 @@ def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
     """
     people = _people(persons)
     if not 1 <= validation <= len(people) - 2:
-        raise ValueError(f"{validation} of {len(people)} persons cannot validate when one is tested and somebody is to "
-                         f"train; give 1 to {len(people) - 2}, or at least 3 persons")
+        raise ValueError(
+            f"{validation} of {len(people)} persons cannot validate when one is tested and "
+            "somebody is to "
+            f"train; give 1 to {len(people) - 2}, or at least 3 persons"
+        )
     around = people * 2
-    return [_fold(f"person{person:02d}", people, around[place + 1 : place + 1 + validation], (person,))
-            for place, person in enumerate(people)]
+    return [
+        _fold(f"person{person:02d}", people, around[place + 1 : place + 1 + validation], (person,))
+        for place, person in enumerate(people)
+    ]
 
 
 def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int = 0) -> list[Fold]:
     """Draw `test` persons to be tested, again and again; half of the others validate, rounded down.
 
-    Of KTH's 25 persons 16 are then for learning and 9 for testing, as in the official split and in much of the
-    literature, but others each time. Unlike in `k_folds` a person may be tested often or never.
+    Of KTH's 25 persons 16 are then for learning and 9 for testing, as in the official split and in
+    much of the literature, but others each time. Unlike in `k_folds` a person may be tested often
+    or never.
 
     Args:
         persons: Whom to draw from, in any order.
@@ -130,20 +155,26 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
         seed: Of the drawing; more repeats begin with the same folds.
 
     Raises:
-        ValueError: There is no fold to draw, a person is named twice, or fewer than two persons are left for learning.
+        ValueError: There is no fold to draw, a person is named twice, or fewer than two persons are
+            left for learning.
     """
     people = _people(persons)
     if repeats < 1:
         raise ValueError(f"{repeats} repeats are none; give at least 1")
     if not 1 <= test <= len(people) - 2:
-        raise ValueError(f"{test} of {len(people)} persons cannot be tested when one is to train and one to validate; "
-                         f"give 1 to {len(people) - 2}, or at least 3 persons")
+        raise ValueError(
+            f"{test} of {len(people)} persons cannot be tested when one is to train and one to "
+            "validate; "
+            f"give 1 to {len(people) - 2}, or at least 3 persons"
+        )
     rng = np.random.default_rng(seed)
     folds = []
     for number in range(1, repeats + 1):
         drawn = _shuffled(people, rng)
         learning = len(people) - test
-        folds.append(_fold(f"draw {number}", people, drawn[test : test + learning // 2], drawn[:test]))
+        folds.append(
+            _fold(f"draw {number}", people, drawn[test : test + learning // 2], drawn[:test])
+        )
     return folds
 
 
@@ -157,31 +188,44 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
 
     Raises:
         TypeError: It is no Fold, such as a leaky split.
-        ValueError: A person of the fold has no segments, or a part lacks an action that the fold has elsewhere.
+        ValueError: A person of the fold has no segments, or a part lacks an action that the fold
+            has elsewhere.
     """
     if not isinstance(fold, Fold):
         raise TypeError(f"a {type(fold).__name__} is not a split by person; give a Fold")
     known = {segment.video.person for segment in segments}
-    strangers = [person for persons in fold.parts.values() for person in persons if person not in known]
+    strangers = [
+        person for persons in fold.parts.values() for person in persons if person not in known
+    ]
     if strangers:
-        raise ValueError(f"fold {fold.name!r} has persons {', '.join(map(str, sorted(strangers)))}, of whom there are "
-                         "no segments; deal the persons that the data has")
-    found = {part: [s for s in segments if s.video.person in persons] for part, persons in fold.parts.items()}
+        raise ValueError(
+            f"fold {fold.name!r} has persons {', '.join(map(str, sorted(strangers)))}, of whom "
+            "there are "
+            "no segments; deal the persons that the data has"
+        )
+    found = {
+        part: [s for s in segments if s.video.person in persons]
+        for part, persons in fold.parts.items()
+    }
     actions = {part: {segment.video.action for segment in inside} for part, inside in found.items()}
     for part, seen in actions.items():
         lacking = sorted(map(str, set().union(*actions.values()) - seen))
         if lacking:
-            raise ValueError(f"fold {fold.name!r} has nobody in {part} who does {', '.join(lacking)}; deal with "
-                             "another seed or fewer folds, or add persons")
+            raise ValueError(
+                f"fold {fold.name!r} has nobody in {part} who does {', '.join(lacking)}; deal with "
+                "another seed or fewer folds, or add persons"
+            )
     return found
 
 
 def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int = 0) -> LeakySplit:
-    """Deal segments at random, whoever is in them: it exists to show the leak, and no number from it is a result.
+    """Deal segments at random, whoever is in them: it exists to show the leak, and no number from
+    it is a result.
 
-    The same persons, even other segments of the same files, are then on both sides, so that a method is rewarded for
-    knowing people again. Half of what is not tested validates, rounded down, as in `repeated`: with the default share
-    as much is trained on as in the official split, and what differs from an honest number is the leak alone.
+    The same persons, even other segments of the same files, are then on both sides, so that a
+    method is rewarded for knowing people again. Half of what is not tested validates, rounded down,
+    as in `repeated`: with the default share as much is trained on as in the official split, and
+    what differs from an honest number is the leak alone.
 
     Args:
         segments: What to deal.
@@ -189,21 +233,29 @@ def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int 
         seed: Of the dealing.
 
     Raises:
-        ValueError: A part would be empty, or no file is on both sides: then it could not show what it is for.
+        ValueError: A part would be empty, or no file is on both sides: then it could not show what
+            it is for.
     """
     test = round(test_share * len(segments))
     validation = (len(segments) - test) // 2
     if test < 1 or validation < 1:
-        raise ValueError(f"a share of {test_share} of {len(segments)} segments leaves a part empty; give a share "
-                         "between 0 and 1, or more segments")
+        raise ValueError(
+            f"a share of {test_share} of {len(segments)} segments leaves a part empty; give a "
+            "share "
+            "between 0 and 1, or more segments"
+        )
     order = np.random.default_rng(seed).permutation(len(segments))
     tested, validating, training = (
-        tuple(segments[place] for place in sorted(places)) for places in np.split(order, [test, test + validation])
+        tuple(segments[place] for place in sorted(places))
+        for places in np.split(order, [test, test + validation])
     )
     split = LeakySplit(training, validating, tested)
     if not split.shared_files:
-        raise ValueError(f"no file of these {len(segments)} segments is both trained on and tested, so nothing leaks "
-                         "that could be shown; give files of several segments, or more of them")
+        raise ValueError(
+            f"no file of these {len(segments)} segments is both trained on and tested, so "
+            "nothing leaks "
+            "that could be shown; give files of several segments, or more of them"
+        )
     return split
 
 
@@ -211,11 +263,14 @@ def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int 
 
 
 def _people(persons: Iterable[int]) -> tuple[int, ...]:
-    """Persons in ascending order, so that what is dealt depends on who they are and not on how they were listed."""
+    """Persons in ascending order, so that what is dealt depends on who they are and not on how they
+    were listed."""
     people = tuple(sorted(persons))
     twice = sorted({a for a, b in zip(people, people[1:], strict=False) if a == b})
     if twice:
-        raise ValueError(f"persons {', '.join(map(str, twice))} are named more than once; name each person once")
+        raise ValueError(
+            f"persons {', '.join(map(str, twice))} are named more than once; name each person once"
+        )
     return people
 
 

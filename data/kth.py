@@ -1,7 +1,9 @@
-"""What the files of KTH mean: names, actions, persons, the official split, annotated segments, unusable files.
+"""What the files of KTH mean: names, actions, persons, the official split, annotated segments,
+unusable files.
 
-Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and has never heard of
-a tensor. KTH-Synth uses the same names, so everything here holds for both data sets.
+Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and
+has never heard of a tensor. KTH-Synth uses the same names, so everything here holds for both data
+sets.
 """
 
 from __future__ import annotations
@@ -19,30 +21,57 @@ from pathlib import Path
 
 import cv2
 
-ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")  # an action's index is its label
-SCENARIOS = {1: "outdoors", 2: "outdoors, scale variation", 3: "outdoors, other clothes", 4: "indoors"}
-SPLITS = {  # persons, in the order of the official annotation file (Schuldt, Laptev and Caputo, ICPR 2004)
+ACTIONS = (
+    "boxing",
+    "handclapping",
+    "handwaving",
+    "jogging",
+    "running",
+    "walking",
+)  # an action's index is its label
+SCENARIOS = {
+    1: "outdoors",
+    2: "outdoors, scale variation",
+    3: "outdoors, other clothes",
+    4: "indoors",
+}
+# persons, in the order of the official annotation file (Schuldt, Laptev and Caputo, ICPR 2004)
+SPLITS = {
     "train": (11, 12, 13, 14, 15, 16, 17, 18),
     "validation": (19, 20, 21, 23, 24, 25, 1, 4),
     "test": (22, 2, 3, 5, 6, 7, 8, 9, 10),
 }
 FPS = 25
-MISSING = "person13_handclapping_d3"  # the one (person, action, scenario) of 600 that was never published
-SHORT_FILES = {"person01_boxing_d4": 304}  # KTH's own, published cut off: its header promises 370 frames, 304 decode
+MISSING = (
+    "person13_handclapping_d3"  # the one (person, action, scenario) of 600 that was never published
+)
+SHORT_FILES = {
+    "person01_boxing_d4": 304
+}  # KTH's own, published cut off: its header promises 370 frames, 304 decode
 VIDEO_SUFFIXES = (".avi", ".mp4")
-MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")  # what the first box of an MP4 file may be
+MP4_STARTS = (
+    b"ftyp",
+    b"moov",
+    b"mdat",
+    b"free",
+    b"wide",
+    b"skip",
+)  # what the first box of an MP4 file may be
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
 CSV_HEADER = ["video", "segment", "start", "stop"]
 
-_NAME = re.compile(r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE)
+_NAME = re.compile(
+    r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE
+)
 
 Ranges = tuple[tuple[int, int], ...]
 Report = Callable[[str], None]
 
 
 class VideoError(ValueError):
-    """A video file that cannot be used; the message names the file, what is wrong with it, and the remedy."""
+    """A video file that cannot be used; the message names the file, what is wrong with it, and the
+    remedy."""
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +85,8 @@ class Video:
 
     @property
     def name(self) -> str:
-        """The file's stem without KTH's "_uncomp", such as "person01_boxing_d1"; the key of the segment tables."""
+        """The file's stem without KTH's "_uncomp", such as "person01_boxing_d1"; the key of the
+        segment tables."""
         return self.path.stem.removesuffix("_uncomp")
 
     @property
@@ -68,13 +98,15 @@ class Video:
 
     @property
     def group(self) -> str:
-        """What must stay within one split: the person ("person01"), or the file's name when no person is known."""
+        """What must stay within one split: the person ("person01"), or the file's name when no
+        person is known."""
         return self.path.name if self.person is None else f"person{self.person:02d}"
 
 
 @dataclass(frozen=True, order=True)
 class Segment:
-    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its 0-based place in the annotation."""
+    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its 0-based place in the
+    annotation."""
 
     video: Video
     index: int
@@ -100,7 +132,8 @@ class Segment:
 
 
 def parse_name(path: str | os.PathLike) -> Video:
-    """Read action, person and scenario from a file's name; the action from its folder when the name has none.
+    """Read action, person and scenario from a file's name; the action from its folder when the name
+    has none.
 
     Raises ValueError when the action is not one of ACTIONS.
     """
@@ -110,7 +143,8 @@ def parse_name(path: str | os.PathLike) -> Video:
     if action not in ACTIONS:
         where = "its name" if match else "its folder"
         raise ValueError(
-            f"{path}: unknown action {action!r} in {where}; known actions are {', '.join(ACTIONS)}: "
+            f"{path}: unknown action {action!r} in {where}; known actions are "
+            f"{', '.join(ACTIONS)}: "
             "rename it or move it away"
         )
     person, scenario = (match["person"], match["scenario"]) if match else (None, None)
@@ -118,12 +152,14 @@ def parse_name(path: str | os.PathLike) -> Video:
 
 
 def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> list[Video]:
-    """List the usable videos under root, sorted: root/<action>/* or root/{train,validation,test}/<action>/*.
+    """List the usable videos under root, sorted: root/<action>/* or
+    root/{train,validation,test}/<action>/*.
 
-    What is odd but survivable goes to report, one message a kind (default: a warning): files that cannot be used,
-    class folders without videos, files without a person, one name found twice (the first is kept). KTH's own
-    person01_boxing_d4 was published cut off and is usable as it is. Raises FileNotFoundError when there is no usable
-    video at all and ValueError when a folder of videos is no known action.
+    What is odd but survivable goes to report, one message a kind (default: a warning): files that
+    cannot be used, class folders without videos, files without a person, one name found twice (the
+    first is kept). KTH's own person01_boxing_d4 was published cut off and is usable as it is.
+    Raises FileNotFoundError when there is no usable video at all and ValueError when a folder of
+    videos is no known action.
     """
     root, report = Path(root), report or _warn
     folders = _class_folders(root)
@@ -138,7 +174,8 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
     strangers = sum(video.person is None for video in usable)
     if strangers:
         report(
-            f"{strangers} of {len(usable)} files under {root} carry no person in their name (person01_...): "
+            f"{strangers} of {len(usable)} files under {root} carry no person in their name "
+            "(person01_...): "
             "each is its own group and belongs to no official split"
         )
     return usable
@@ -147,18 +184,21 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
 def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
     """Open a video for reading in one thread; `isOpened()` tells whether it could be.
 
-    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever reads many files
-    reads them side by side.
+    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever
+    reads many files reads them side by side.
     """
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
-    return capture if capture.isOpened() else cv2.VideoCapture(str(path))  # other backends know no such setting
+    return (
+        capture if capture.isOpened() else cv2.VideoCapture(str(path))
+    )  # other backends know no such setting
 
 
 def probe(path: str | os.PathLike, *, allow_cut_off: bool = False) -> int:
-    """Return the number of frames a video file's container promises, after a look at its size and its first frame.
+    """Return the number of frames a video file's container promises, after a look at its size and
+    its first frame.
 
-    Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a video, or whose first
-    frame does not decode.
+    Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a
+    video, or whose first frame does not decode.
     """
     path = Path(path)
     try:
@@ -176,25 +216,34 @@ def _class_folders(root: Path) -> list[Path]:
     for parent in (root, *(root / split for split in SPLITS)):
         if not parent.is_dir():
             continue
-        for folder in sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for folder in sorted(
+            p for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")
+        ):
             if folder.name.lower() in ACTIONS:
                 found.append(folder)
             elif _video_files(folder):
                 raise ValueError(
-                    f"{folder}: {folder.name!r} is an unknown action; known actions are {', '.join(ACTIONS)}: "
+                    f"{folder}: {folder.name!r} is an unknown action; known actions are "
+                    f"{', '.join(ACTIONS)}: "
                     "rename the folder or move it away"
                 )
     return found
 
 
 def _video_files(folder: Path) -> list[Path]:
-    """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a video."""
-    visible = (p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith("."))
+    """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a
+    video."""
+    visible = (
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")
+    )
     return sorted(p for p in visible if p.is_file())
 
 
 def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
-    """Keep one file for each KTH name: the same clip in two folders or formats would count twice."""
+    """Keep one file for each KTH name: the same clip in two folders or formats would count
+    twice."""
     kept: dict[Path | str, Video] = {}
     doubles = []
     for video in videos:
@@ -215,14 +264,20 @@ def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Repo
         except VideoError as err:
             broken.append(str(err))
     if broken:
-        report(f"{len(broken)} of {len(videos)} files cannot be used and are skipped: {' | '.join(broken)}")
+        report(
+            f"{len(broken)} of {len(videos)} files cannot be used and are skipped: "
+            f"{' | '.join(broken)}"
+        )
     return usable
 
 
 def _nothing_found(root: Path, seen: int) -> str:
-    what = f"none of the {seen} videos under {root} can be used" if seen else f"no videos under {root}"
+    what = (
+        f"none of the {seen} videos under {root} can be used" if seen else f"no videos under {root}"
+    )
     return (
-        f"{what} (looked for <action>/*.avi and {{train,validation,test}}/<action>/*.avi, .mp4 too): "
+        f"{what} (looked for <action>/*.avi and {{train,validation,test}}/<action>/*.avi, .mp4 "
+        "too): "
         "`python har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
     )
 
@@ -253,15 +308,20 @@ def _inspect(path: Path, size: int, mtime_ns: int, allow_cut_off: bool) -> int:
 
 
 def _promised_size(path: Path, size: int) -> int:
-    """Bytes that the container's headers (RIFF, MP4) say the file holds; never more than size where they do not say."""
+    """Bytes that the container's headers (RIFF, MP4) say the file holds; never more than size where
+    they do not say."""
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and len(head) == 12:
             return struct.unpack("<I", head[4:8])[0] + 8
         end = 0 if head[4:8] in MP4_STARTS else size
-        while end < size and len(head) >= 8:  # MP4: boxes of (size, four letters), one after the other
+        while (
+            end < size and len(head) >= 8
+        ):  # MP4: boxes of (size, four letters), one after the other
             box = struct.unpack(">I", head[:4])[0]
-            if box < 8:  # 0: up to the end of the file; 1: a 64-bit size, which no clip of ours needs
+            if (
+                box < 8
+            ):  # 0: up to the end of the file; 1: a 64-bit size, which no clip of ours needs
                 return 0
             end += box
             file.seek(end)
@@ -277,16 +337,19 @@ def _warn(message: str) -> None:
 
 
 def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Ranges]:
-    """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the annotation's order.
+    """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the
+    annotation's order.
 
-    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its identity. Raises
-    ValueError naming the line when the header, a number or a range is wrong.
+    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its
+    identity. Raises ValueError naming the line when the header, a number or a range is wrong.
     """
     table: dict[str, list[tuple[int, int]]] = defaultdict(list)
     with open(csv_path, newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         if (header := next(rows, [])) != CSV_HEADER:
-            raise ValueError(f"{csv_path}: header is {','.join(header)!r}, not {','.join(CSV_HEADER)!r}")
+            raise ValueError(
+                f"{csv_path}: header is {','.join(header)!r}, not {','.join(CSV_HEADER)!r}"
+            )
         for row in filter(None, rows):
             try:
                 name, number, start, stop = row[0], *map(int, row[1:])
@@ -295,15 +358,19 @@ def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Range
                 raise ValueError(f"{line} is not video,segment,start,stop") from err
             if not 0 <= start < stop or number != len(table[name]) + 1:
                 raise ValueError(
-                    f"{csv_path} line {rows.line_num}: segment {number} of {name} is {start}..{stop}; wanted segment "
+                    f"{csv_path} line {rows.line_num}: segment {number} of {name} is "
+                    f"{start}..{stop}; wanted segment "
                     f"{len(table[name]) + 1} with 0 <= start < stop (0-based, stop exclusive)"
                 )
             table[name].append((start, stop))
     return {name: tuple(ranges) for name, ranges in table.items()}
 
 
-def write_segments(csv_path: str | os.PathLike, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-    """Write a segment table that load_segments reads back unchanged; names and ranges stay in their order."""
+def write_segments(
+    csv_path: str | os.PathLike, table: Mapping[str, Iterable[tuple[int, int]]]
+) -> None:
+    """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
+    order."""
     rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
     temporary = Path(f"{csv_path}.part")
     with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -312,28 +379,43 @@ def write_segments(csv_path: str | os.PathLike, table: Mapping[str, Iterable[tup
     os.replace(temporary, csv_path)
 
 
-def find_segments(root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None) -> list[Segment]:
-    """List the segments of all usable videos under root, sorted by video and then in the annotation's order.
+def find_segments(
+    root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None
+) -> list[Segment]:
+    """List the segments of all usable videos under root, sorted by video and then in the
+    annotation's order.
 
-    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that the table lacks is one
-    segment, whole_files makes every video one. Raises VideoError when a segment ends beyond its file; only KTH's
-    person01_boxing_d4, published cut off, is clamped to the frames that decode, with one message to report (default:
-    a warning). Raises ValueError when root holds a rendering that is not finished.
+    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that
+    the table lacks is one segment, whole_files makes every video one. Raises VideoError when a
+    segment ends beyond its file; only KTH's person01_boxing_d4, published cut off, is clamped to
+    the frames that decode, with one message to report (default: a warning). Raises ValueError when
+    root holds a rendering that is not finished.
     """
     root, report = Path(root), report or _warn
     if _is_unfinished(root):
         raise ValueError(
-            f"{root}: the rendering is unfinished (dataset.json is there, segments.csv is not); the command that began "
+            f"{root}: the rendering is unfinished (dataset.json is there, segments.csv is not); "
+            "the command that began "
             f"it finishes it, such as `python har.py data synth --root {root}`"
         )
-    table, short = load_segments(root / OWN_TABLE if _has_own_table(root) else SEGMENTS_CSV), _short_files(root)
+    table, short = (
+        load_segments(root / OWN_TABLE if _has_own_table(root) else SEGMENTS_CSV),
+        _short_files(root),
+    )
     found: list[Segment] = []
     for video in find_videos(root, report=report):
         frames = probe(video.path, allow_cut_off=video.name in short)
         limit = short.get(video.name, frames)
-        ranges = ((0, min(limit, frames)),) if whole_files or video.name not in table else table[video.name]
+        ranges = (
+            ((0, min(limit, frames)),)
+            if whole_files or video.name not in table
+            else table[video.name]
+        )
         if video.name in short and any(stop > limit for _, stop in ranges):
-            report(f"{video.path}: published cut off, {limit} frames decode; its last segment is clamped to them")
+            report(
+                f"{video.path}: published cut off, {limit} frames decode; its last segment is "
+                "clamped to them"
+            )
             ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
         found += _checked_segments(video, ranges, frames)
     return found
@@ -349,7 +431,8 @@ def _is_unfinished(root: Path) -> bool:
 
 
 def _short_files(root: Path) -> Mapping[str, int]:
-    """Frames of the files that were published cut off: only KTH has one; elsewhere its name means nothing."""
+    """Frames of the files that were published cut off: only KTH has one; elsewhere its name means
+    nothing."""
     return {} if _has_own_table(root) or _is_unfinished(root) else SHORT_FILES
 
 
@@ -358,7 +441,8 @@ def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Seg
         segment = Segment(video, index, start, stop)
         if stop > frames:
             raise VideoError(
-                f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file has {frames}; "
+                f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file "
+                f"has {frames}; "
                 "fetch the file again, or correct the segment table"
             )
         yield segment
@@ -372,13 +456,16 @@ def split_of(person: int) -> str:
     for split, persons in SPLITS.items():
         if person in persons:
             return split
-    raise ValueError(f"person {person} is in no split of KTH, which has persons 1 to 25; use split 'all'")
+    raise ValueError(
+        f"person {person} is in no split of KTH, which has persons 1 to 25; use split 'all'"
+    )
 
 
 def select(segments: Iterable[Segment], split: str) -> list[Segment]:
     """Keep the segments of one split ("train", "validation", "test" or "all"), in their order.
 
-    Segments without a person belong to no split and are found in "all" only; a person outside 1..25 raises ValueError.
+    Segments without a person belong to no split and are found in "all" only; a person outside 1..25
+    raises ValueError.
     """
     if split == "all":
         return list(segments)
@@ -388,11 +475,16 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
 
 
 def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
-    """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more than one split."""
+    """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more
+    than one split."""
     where: dict[str, list[str]] = defaultdict(list)
     for split, segments in splits.items():
         for group in {segment.video.group for segment in segments}:
             where[group].append(split)
-    shared = [f"{group} ({', '.join(names)})" for group, names in sorted(where.items()) if len(names) > 1]
+    shared = [
+        f"{group} ({', '.join(names)})" for group, names in sorted(where.items()) if len(names) > 1
+    ]
     if shared:
-        raise ValueError(f"in more than one split: {'; '.join(shared)}; give each person to one split only")
+        raise ValueError(
+            f"in more than one split: {'; '.join(shared)}; give each person to one split only"
+        )

@@ -1,7 +1,8 @@
 """EfficientNet-B0 as a frame encoder: pictures in, one feature vector per picture out.
 
-Knows torchvision's EfficientNet-B0, the weights files this project reads and writes, and how to freeze, unfreeze and
-fold the network. Does not know videos, people, actions, segments or training; time is only one more batch axis here.
+Knows torchvision's EfficientNet-B0, the weights files this project reads and writes, and how to
+freeze, unfreeze and fold the network. Does not know videos, people, actions, segments or training;
+time is only one more batch axis here.
 """
 
 import copy
@@ -21,36 +22,56 @@ from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent / "weights" / "efficientnet_b0_kth_synth.pth"
 WEIGHTS_FORMAT, WEIGHTS_VERSION = "har-backbone", 1
-EXPECTED_FILE = "a backbone file of this project (format 'har-backbone') or a torchvision efficientnet_b0 state dict"
-# ImageNet's mean and deviation averaged over its three channels: with one value for all of them, an RGB stem applied to
-# a grey picture repeated three times equals the summed stem applied to it once, to within rounding.
+EXPECTED_FILE = (
+    "a backbone file of this project (format 'har-backbone') or a torchvision "
+    "efficientnet_b0 state dict"
+)
+# ImageNet's mean and deviation averaged over its three channels: with one value for all of them, an
+# RGB stem applied to a grey picture repeated three times equals the summed stem applied to it once,
+# to within rounding.
 GREY_MEAN, GREY_STD = 0.449, 0.226
-STEM = "0.0.weight"  # the first convolution, the only weight whose shape depends on the number of channels
+# the first convolution, the only weight whose shape depends on the number of channels
+STEM = "0.0.weight"
 
 
 class EfficientNetBackbone(nn.Module):
-    """EfficientNet-B0 without its classifier: floats in [0, 1] to 1280 features a picture, normalisation included.
+    """EfficientNet-B0 without its classifier: floats in [0, 1] to 1280 features a picture,
+    normalisation included.
 
     Args:
-        weights: "bundled" (the file in models/weights), "imagenet" (torchvision's, downloaded once), the path of a
-            weights file, or None for a random start.
-        channels: 1 for grey pictures (the RGB stem is summed), 3 for colour or for three neighbouring frames.
-        frozen: No gradients, and BatchNorm and stochastic depth stay in evaluation mode whatever `train()` says.
+        weights: "bundled" (the file in models/weights), "imagenet" (torchvision's, downloaded
+            once), the path of a weights file, or None for a random start.
+        channels: 1 for grey pictures (the RGB stem is summed), 3 for colour or for three
+            neighbouring frames.
+        frozen: No gradients, and BatchNorm and stochastic depth stay in evaluation mode whatever
+            `train()` says.
 
     Raises:
         FileNotFoundError: The weights file is not there; the message says how to get it.
-        ValueError: The file is not a weights file of this network, or `channels` is neither 1 nor 3.
+        ValueError: The file is not a weights file of this network, or `channels` is neither 1 nor
+            3.
         ConnectionError: weights="imagenet" and the download failed.
     """
 
     feature_dim = 1280
 
-    def __init__(self, *, weights: str | os.PathLike | None = "bundled", channels: int = 1, frozen: bool = True):
+    def __init__(
+        self,
+        *,
+        weights: str | os.PathLike | None = "bundled",
+        channels: int = 1,
+        frozen: bool = True,
+    ):
         super().__init__()
         if channels not in (1, 3):
-            raise ValueError(f"channels is {channels}: the backbone takes 1 (grey) or 3 (colour, or three frames)")
+            raise ValueError(
+                f"channels is {channels}: the backbone takes 1 (grey) or 3 (colour, or three "
+                "frames)"
+            )
         self.channels = channels
-        self.folded_fingerprint: str | None = None  # set on folded copies, which stand for the weights they came from
+        self.folded_fingerprint: str | None = (
+            None  # set on folded copies, which stand for the weights they came from
+        )
         self.features = efficientnet_b0(weights=None).features
         if channels == 1:
             self.features[0][0] = nn.Conv2d(1, 32, kernel_size=3, stride=2, padding=1, bias=False)
@@ -70,7 +91,8 @@ class EfficientNetBackbone(nn.Module):
         return self.features[0][0].weight.dtype
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Encode pictures (N, C, H, W) into (N, 1280), or clips (B, T, C, H, W) into (B, T, 1280)."""
+        """Encode pictures (N, C, H, W) into (N, 1280), or clips (B, T, C, H, W) into (B, T,
+        1280)."""
         self._check(pictures)
         flat = pictures.flatten(0, -4)  # (N, C, H, W), a clip's frames one after another
         maps = self.features(((flat - GREY_MEAN) / GREY_STD).to(self.dtype))
@@ -78,22 +100,34 @@ class EfficientNetBackbone(nn.Module):
 
     def _check(self, pictures: Tensor) -> None:
         if pictures.ndim not in (4, 5) or pictures.shape[-3] != self.channels:
-            raise ValueError(f"the backbone got shape {tuple(pictures.shape)}; it takes (N, {self.channels}, H, W) or "
-                             f"(B, T, {self.channels}, H, W)")
+            raise ValueError(
+                f"the backbone got shape {tuple(pictures.shape)}; it takes (N, {self.channels}, "
+                "H, W) or "
+                f"(B, T, {self.channels}, H, W)"
+            )
         if not pictures.is_floating_point():
-            raise TypeError(f"the backbone got {pictures.dtype}; it takes floats in [0, 1] (divide bytes by 255)")
+            raise TypeError(
+                f"the backbone got {pictures.dtype}; it takes floats in [0, 1] (divide bytes "
+                "by "
+                "255)"
+            )
 
     def freeze(self) -> None:
         """Freeze every stage: no gradients, and evaluation mode from here on."""
         self._set_trainable(0)
 
     def unfreeze(self, stages: int) -> None:
-        """Make the last `stages` of the 9 stages trainable (0 freezes all) and put them into training mode."""
+        """Make the last `stages` of the 9 stages trainable (0 freezes all) and put them into
+        training mode."""
         if not 0 <= stages <= len(self.features):
-            raise ValueError(f"cannot unfreeze {stages} stages: the backbone has 0 to {len(self.features)}")
+            raise ValueError(
+                f"cannot unfreeze {stages} stages: the backbone has 0 to {len(self.features)}"
+            )
         if stages and self.folded_fingerprint is not None:
-            raise RuntimeError("a backbone folded for inference has lost its BatchNorm and cannot be trained; "
-                               "unfreeze the original")
+            raise RuntimeError(
+                "a backbone folded for inference has lost its BatchNorm and cannot be trained; "
+                "unfreeze the original"
+            )
         self._set_trainable(stages)
 
     def _set_trainable(self, stages: int) -> None:
@@ -115,7 +149,8 @@ class EfficientNetBackbone(nn.Module):
         return folded_for_inference(self, dtype)
 
     def fingerprint(self) -> str:
-        """Name these weights in 16 hexadecimal digits of sha256, for cache keys and result files."""
+        """Name these weights in 16 hexadecimal digits of sha256, for cache keys and result
+        files."""
         if self.folded_fingerprint is not None:
             return self.folded_fingerprint
         digest = hashlib.sha256()
@@ -126,16 +161,20 @@ class EfficientNetBackbone(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def save_backbone(backbone: EfficientNetBackbone, path: str | os.PathLike, *, card: Mapping[str, Any]) -> None:
-    """Write the weights in half precision, atomically: a crash leaves the old file or the new one, never half of one.
+def save_backbone(
+    backbone: EfficientNetBackbone, path: str | os.PathLike, *, card: Mapping[str, Any]
+) -> None:
+    """Write the weights in half precision, atomically: a crash leaves the old file or the new one,
+    never half of one.
 
-    One-dimensional weights (BatchNorm, biases) stay in single precision; they are 2 % of the file and the first to
-    suffer from rounding.
+    One-dimensional weights (BatchNorm, biases) stay in single precision; they are 2 % of the file
+    and the first to suffer from rounding.
 
     Args:
         backbone: The backbone to save; a folded copy cannot be saved.
         path: The file to write; its folder is created.
-        card: How the weights were trained, on what, under which licence: plain numbers, strings, lists and dicts.
+        card: How the weights were trained, on what, under which licence: plain numbers, strings,
+            lists and dicts.
 
     Raises:
         ValueError: A weight is not finite in half precision, or the backbone is a folded copy.
@@ -143,8 +182,13 @@ def save_backbone(backbone: EfficientNetBackbone, path: str | os.PathLike, *, ca
     if backbone.folded_fingerprint is not None:
         raise ValueError("a backbone folded for inference cannot be saved; save the original")
     state = {name: _halved(name, value) for name, value in backbone.features.state_dict().items()}
-    payload = {"format": WEIGHTS_FORMAT, "version": WEIGHTS_VERSION, "channels": backbone.channels, "state": state,
-               "card": dict(card)}
+    payload = {
+        "format": WEIGHTS_FORMAT,
+        "version": WEIGHTS_VERSION,
+        "channels": backbone.channels,
+        "state": state,
+        "card": dict(card),
+    }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -161,9 +205,11 @@ def read_card(path: str | os.PathLike = BUNDLED_WEIGHTS) -> dict[str, Any]:
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
-    """Return what a device encodes fastest with: float16 on CUDA, bfloat16 where the CPU multiplies it, else float32.
+    """Return what a device encodes fastest with: float16 on CUDA, bfloat16 where the CPU multiplies
+    it, else float32.
 
-    A processor that only emulates bfloat16 is slower with it, so it must name AMX or AVX-512 BF16 among its abilities.
+    A processor that only emulates bfloat16 is slower with it, so it must name AMX or AVX-512 BF16
+    among its abilities.
     """
     if device.type == "cuda":
         return torch.float16
@@ -173,20 +219,26 @@ def inference_dtype(device: torch.device) -> torch.dtype:
 
 @functools.lru_cache(maxsize=1)
 def _processor_flags() -> frozenset[str]:
-    """Return the processor's abilities by Linux's names: from torch where it tells them, else from Linux itself."""
+    """Return the processor's abilities by Linux's names: from torch where it tells them, else from
+    Linux itself."""
     if hasattr(torch.cpu, "get_capabilities"):
-        return frozenset(name for name, there in torch.cpu.get_capabilities().items() if there is True)
+        return frozenset(
+            name for name, there in torch.cpu.get_capabilities().items() if there is True
+        )
     listed = Path("/proc/cpuinfo")
     lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
     return frozenset(next((line.split() for line in lines if line.startswith("flags")), []))
 
 
-def folded_for_inference(backbone: EfficientNetBackbone, dtype: torch.dtype | None = None) -> EfficientNetBackbone:
-    """Return a frozen copy with every BatchNorm folded into its convolution and weights of another precision.
+def folded_for_inference(
+    backbone: EfficientNetBackbone, dtype: torch.dtype | None = None
+) -> EfficientNetBackbone:
+    """Return a frozen copy with every BatchNorm folded into its convolution and weights of another
+    precision.
 
-    The copy keeps the original's `fingerprint()`, for the weights are the same to within rounding (features agree with
-    the original's to a cosine of 0.999 or better), and it cannot be unfrozen. It takes float32 pictures and gives
-    float32 features whatever its weights are.
+    The copy keeps the original's `fingerprint()`, for the weights are the same to within rounding
+    (features agree with the original's to a cosine of 0.999 or better), and it cannot be unfrozen.
+    It takes float32 pictures and gives float32 features whatever its weights are.
 
     Args:
         backbone: The original; it is not changed.
@@ -215,8 +267,11 @@ def _halved(name: str, value: Tensor) -> Tensor:
     value = value.detach().cpu()
     small = value.half() if value.is_floating_point() and value.ndim > 1 else value
     if small.is_floating_point() and not torch.isfinite(small).all():
-        raise ValueError(f"weight {name} is not finite in half precision (largest value {value.abs().max():.3g}); "
-                         "the training that made it has diverged")
+        raise ValueError(
+            f"weight {name} is not finite in half precision (largest value "
+            f"{value.abs().max():.3g}); "
+            "the training that made it has diverged"
+        )
     return small.clone()
 
 
@@ -231,7 +286,8 @@ def _load_state(weights: str | os.PathLike, channels: int) -> dict[str, Tensor]:
 
 
 def _with_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """Fit the stem to `channels`: RGB weights are summed for grey, grey ones are shared out for three channels."""
+    """Fit the stem to `channels`: RGB weights are summed for grey, grey ones are shared out for
+    three channels."""
     state = dict(state)
     stem = state[STEM].float()
     if stem.shape[1] == 3 and channels == 1:
@@ -247,30 +303,44 @@ def _download_imagenet() -> dict[str, Tensor]:
         state = source.get_state_dict(progress=True, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise ConnectionError(
-            f"could not download {source.url} ({error}). Download that file by hand where there is a network and pass "
-            'its path as weights=..., or use weights="bundled", which needs no network') from error
+            f"could not download {source.url} ({error}). Download that file by hand where there "
+            "is a network and pass "
+            'its path as weights=..., or use weights="bundled", which needs no network'
+        ) from error
     return _torchvision_features(state, source.url)
 
 
 def _read_payload(path: Path) -> dict[str, Any]:
-    """Read a weights file into {"state": features state dict, "card": ...}, refusing anything that runs code."""
+    """Read a weights file into {"state": features state dict, "card": ...}, refusing anything that
+    runs code."""
     if not path.is_file():
-        remedy = "run `python har.py pretrain` to make it" if path == BUNDLED_WEIGHTS else "check the path"
+        remedy = (
+            "run `python har.py pretrain` to make it"
+            if path == BUNDLED_WEIGHTS
+            else "check the path"
+        )
         raise FileNotFoundError(f"no backbone weights at {path}: {remedy}")
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} holds more than weights (objects or code) or is damaged, and was not loaded; "
-                         f"expected {EXPECTED_FILE}") from error
+        raise ValueError(
+            f"{path} holds more than weights (objects or code) or is damaged, and was not loaded; "
+            f"expected {EXPECTED_FILE}"
+        ) from error
     except Exception as error:  # a file of arbitrary bytes makes the unpickler raise anything
-        raise ValueError(f"{path} is not a readable weights file ({error}); expected {EXPECTED_FILE}") from error
+        raise ValueError(
+            f"{path} is not a readable weights file ({error}); expected {EXPECTED_FILE}"
+        ) from error
     if not isinstance(payload, dict):
         raise ValueError(f"{path} holds a {type(payload).__name__}; expected {EXPECTED_FILE}")
     if payload.get("format") != WEIGHTS_FORMAT:
         return {"state": _torchvision_features(payload, path)}
     if payload.get("version") != WEIGHTS_VERSION:
-        raise ValueError(f"{path} has version {payload.get('version')}, this code reads version {WEIGHTS_VERSION}: "
-                         "update the project or make the file anew with `python har.py pretrain`")
+        raise ValueError(
+            f"{path} has version {payload.get('version')}, this code reads version "
+            f"{WEIGHTS_VERSION}: "
+            "update the project or make the file anew with `python har.py pretrain`"
+        )
     _check_state(payload.get("state"), path)
     return payload
 
@@ -278,23 +348,34 @@ def _read_payload(path: Path) -> dict[str, Any]:
 def _torchvision_features(state: Mapping[str, Any], origin: object) -> dict[str, Tensor]:
     """Keep the encoder of a torchvision state dict and drop its classifier."""
     prefix = "features."
-    features = {str(name)[len(prefix):]: value for name, value in state.items() if str(name).startswith(prefix)}
+    features = {
+        str(name)[len(prefix) :]: value
+        for name, value in state.items()
+        if str(name).startswith(prefix)
+    }
     _check_state(features, origin)
     return features
 
 
 def _check_state(state: Any, origin: object) -> None:
-    """Refuse a state dict whose names or shapes are not EfficientNet-B0's; the stem may have 1 or 3 channels."""
+    """Refuse a state dict whose names or shapes are not EfficientNet-B0's; the stem may have 1 or 3
+    channels."""
     with torch.device("meta"):  # names and shapes alone, no memory and no random numbers
         expected = efficientnet_b0(weights=None).features.state_dict()
     if not isinstance(state, Mapping) or set(state) != set(expected):
         found = len(state) if isinstance(state, Mapping) else 0
-        raise ValueError(f"{origin} has {found} encoder weights that are not the {len(expected)} of EfficientNet-B0; "
-                         f"expected {EXPECTED_FILE}")
+        raise ValueError(
+            f"{origin} has {found} encoder weights that are not the {len(expected)} of "
+            "EfficientNet-B0; "
+            f"expected {EXPECTED_FILE}"
+        )
     for name, want in expected.items():
         shape, fits = tuple(getattr(state[name], "shape", ())), {tuple(want.shape)}
         if name == STEM:
             fits.add((want.shape[0], 1, *want.shape[2:]))
         if shape not in fits:
-            raise ValueError(f"{origin}: weight {name} has shape {shape}, EfficientNet-B0 has {tuple(want.shape)}; "
-                             f"expected {EXPECTED_FILE}")
+            raise ValueError(
+                f"{origin}: weight {name} has shape {shape}, EfficientNet-B0 has "
+                f"{tuple(want.shape)}; "
+                f"expected {EXPECTED_FILE}"
+            )

@@ -1,8 +1,10 @@
-"""Heads that read a sequence of frame features and name an action; this is where time is averaged away, or is not.
+"""Heads that read a sequence of frame features and name an action; this is where time is averaged
+away, or is not.
 
-Knows features (B, T, D), masks (B, T) of valid frames, and logits (B, K). Does not know pictures, files, class names or
-training. Every head answers two calls: `head(features, mask)` for the clip and `head.frame_log_probs(features, mask)`
-for a timeline. A mask marks a clip's valid frames, which come first; what lies in the padding never reaches a logit.
+Knows features (B, T, D), masks (B, T) of valid frames, and logits (B, K). Does not know pictures,
+files, class names or training. Every head answers two calls: `head(features, mask)` for the clip
+and `head.frame_log_probs(features, mask)` for a timeline. A mask marks a clip's valid frames, which
+come first; what lies in the padding never reaches a logit.
 """
 
 import math
@@ -14,9 +16,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class FrameAverage(nn.Module):
-    """Classify every frame alone and average the probabilities: a clip is a bag of frames, their order is lost.
+    """Classify every frame alone and average the probabilities: a clip is a bag of frames, their
+    order is lost.
 
-    The logits are the log of the mean probability, so cross-entropy on them is the loss of the averaged decision.
+    The logits are the log of the mean probability, so cross-entropy on them is the loss of the
+    averaged decision.
 
     Args:
         in_dim: Number of features of a frame.
@@ -26,7 +30,11 @@ class FrameAverage(nn.Module):
 
     def __init__(self, *, in_dim: int, num_classes: int, dropout: float = 0.3):
         super().__init__()
-        self.config: dict[str, Any] = {"in_dim": in_dim, "num_classes": num_classes, "dropout": dropout}
+        self.config: dict[str, Any] = {
+            "in_dim": in_dim,
+            "num_classes": num_classes,
+            "dropout": dropout,
+        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_dim, num_classes)
@@ -38,18 +46,22 @@ class FrameAverage(nn.Module):
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the log mean probability over the valid frames, (B, T, D) -> (B, K)."""
         features, mask = _cleaned(features, mask)
-        log_probs = self.frame_logits(features).float().log_softmax(-1)  # float: half precision loses the sum's tail
+        log_probs = (
+            self.frame_logits(features).float().log_softmax(-1)
+        )  # float: half precision loses the sum's tail
         total = log_probs.masked_fill(~mask.unsqueeze(-1), -math.inf).logsumexp(1)  # (B, K)
         return total - mask.sum(1, keepdim=True).log()
 
     def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return log-probabilities (B, T, K) frame by frame; rows of padded frames carry no meaning."""
+        """Return log-probabilities (B, T, K) frame by frame; rows of padded frames carry no
+        meaning."""
         features, _ = _cleaned(features, mask)
         return self.frame_logits(features).float().log_softmax(-1)
 
 
 class TemporalGRU(nn.Module):
-    """Read the frames in order, forwards and backwards, and average what was understood at each step.
+    """Read the frames in order, forwards and backwards, and average what was understood at each
+    step.
 
     Args:
         in_dim: Number of features of a frame.
@@ -60,8 +72,12 @@ class TemporalGRU(nn.Module):
 
     def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 128, dropout: float = 0.3):
         super().__init__()
-        self.config: dict[str, Any] = {"in_dim": in_dim, "num_classes": num_classes, "hidden": hidden,
-                                       "dropout": dropout}
+        self.config: dict[str, Any] = {
+            "in_dim": in_dim,
+            "num_classes": num_classes,
+            "hidden": hidden,
+            "dropout": dropout,
+        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(in_dim, hidden, batch_first=True, bidirectional=True)
@@ -73,7 +89,8 @@ class TemporalGRU(nn.Module):
         return self.classifier(self.dropout(_masked_mean(self._states(features, mask), mask)))
 
     def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no meaning."""
+        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no
+        meaning."""
         features, mask = _cleaned(features, mask)
         return self.classifier(self._states(features, mask)).float().log_softmax(-1)
 
@@ -81,27 +98,47 @@ class TemporalGRU(nn.Module):
         inputs = self.dropout(self.norm(features))  # (B, T, D)
         if bool(mask.all()):
             return self.gru(inputs)[0]
-        # Packed: the backward direction starts at a clip's own last frame instead of in its padding.
-        packed = pack_padded_sequence(inputs, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=mask.shape[1])[0]
+        # Packed: the backward direction starts at a clip's own last frame instead of in its
+        # padding.
+        packed = pack_padded_sequence(
+            inputs, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        return pad_packed_sequence(
+            self.gru(packed)[0], batch_first=True, total_length=mask.shape[1]
+        )[0]
 
 
 class TemporalConv(nn.Module):
-    """Look at the features and at how they change, through convolutions that reach a few frames further each time.
+    """Look at the features and at how they change, through convolutions that reach a few frames
+    further each time.
 
     Args:
         in_dim: Number of features of a frame.
         num_classes: Number of classes K.
         hidden: Channels of the convolutions.
-        dropout: Share of the frame features, and of the pooled channels, that is dropped in training.
-        dilations: Distance between the three frames that each convolution sees; (1, 2, 4) reaches 15 frames.
+        dropout: Share of the frame features, and of the pooled channels, that is dropped in
+            training.
+        dilations: Distance between the three frames that each convolution sees; (1, 2, 4) reaches
+            15 frames.
     """
 
-    def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 128, dropout: float = 0.3,
-                 dilations: tuple[int, ...] = (1, 2, 4)):
+    def __init__(
+        self,
+        *,
+        in_dim: int,
+        num_classes: int,
+        hidden: int = 128,
+        dropout: float = 0.3,
+        dilations: tuple[int, ...] = (1, 2, 4),
+    ):
         super().__init__()
-        self.config: dict[str, Any] = {"in_dim": in_dim, "num_classes": num_classes, "hidden": hidden,
-                                       "dropout": dropout, "dilations": tuple(dilations)}
+        self.config: dict[str, Any] = {
+            "in_dim": in_dim,
+            "num_classes": num_classes,
+            "hidden": hidden,
+            "dropout": dropout,
+            "dilations": tuple(dilations),
+        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(in_dim, hidden)
@@ -115,7 +152,8 @@ class TemporalConv(nn.Module):
         return self.classifier(self.dropout(_masked_mean(self._states(features, mask), mask)))
 
     def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no meaning."""
+        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no
+        meaning."""
         features, mask = _cleaned(features, mask)
         return self.classifier(self._states(features, mask)).float().log_softmax(-1)
 
@@ -129,7 +167,8 @@ class TemporalConv(nn.Module):
 
 
 class _ConvBlock(nn.Module):
-    """One residual convolution over time; padding is silenced first, so that it looks like the clip's own border."""
+    """One residual convolution over time; padding is silenced first, so that it looks like the
+    clip's own border."""
 
     def __init__(self, hidden: int, dilation: int):
         super().__init__()
@@ -163,7 +202,8 @@ class VideoClassifier(nn.Module):
         return cast(Any, self.head).frame_log_probs(self.encode(clip, mask), mask)
 
     def encode(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return features (B, T, D); padded frames are not encoded (zeros) and so stay out of BatchNorm too."""
+        """Return features (B, T, D); padded frames are not encoded (zeros) and so stay out of
+        BatchNorm too."""
         if mask is None or bool(mask.all()):
             flat = self.backbone(clip.flatten(0, 1))
             return flat.unflatten(0, clip.shape[:2])
@@ -173,27 +213,39 @@ class VideoClassifier(nn.Module):
         return features
 
 
-HEADS: dict[str, type[nn.Module]] = {"average": FrameAverage, "gru": TemporalGRU, "tcn": TemporalConv}
+HEADS: dict[str, type[nn.Module]] = {
+    "average": FrameAverage,
+    "gru": TemporalGRU,
+    "tcn": TemporalConv,
+}
 
 
 def build_head(name: str, **config: Any) -> nn.Module:
-    """Build a head by its name with the keyword arguments of its class, such as an older head's `.config`."""
+    """Build a head by its name with the keyword arguments of its class, such as an older head's
+    `.config`."""
     if name not in HEADS:
         raise ValueError(f"there is no head {name!r}; the heads are {', '.join(HEADS)}")
     return HEADS[name](**config)
 
 
 def _cleaned(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Check shapes, make the mask explicit, and silence padding, so that not even a NaN in it spoils a gradient."""
+    """Check shapes, make the mask explicit, and silence padding, so that not even a NaN in it
+    spoils a gradient."""
     if features.ndim != 3 or features.shape[1] == 0:
-        raise ValueError(f"a head got features of shape {tuple(features.shape)}; it takes (B, T, D) with T >= 1")
+        raise ValueError(
+            f"a head got features of shape {tuple(features.shape)}; it takes (B, T, D) with T >= 1"
+        )
     if mask is None:
         return features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
     if mask.shape != features.shape[:2] or mask.dtype != torch.bool:
-        raise ValueError(f"a head got a {mask.dtype} mask of shape {tuple(mask.shape)} for features of shape "
-                         f"{tuple(features.shape)}; it takes a bool mask (B, T)")
+        raise ValueError(
+            f"a head got a {mask.dtype} mask of shape {tuple(mask.shape)} for features of shape "
+            f"{tuple(features.shape)}; it takes a bool mask (B, T)"
+        )
     if not bool(mask[:, 0].all()) or bool((mask[:, 1:] & ~mask[:, :-1]).any()):
-        raise ValueError("a mask must mark at least one frame of each clip, and valid frames come before padding")
+        raise ValueError(
+            "a mask must mark at least one frame of each clip, and valid frames come before padding"
+        )
     return features.masked_fill(~mask.unsqueeze(-1), 0.0), mask
 
 

@@ -1,4 +1,5 @@
-"""Fixtures shared by the tests: tiny videos with KTH's names, written on the spot, and arithmetic that repeats."""
+"""Fixtures shared by the tests: tiny videos with KTH's names, written on the spot, and arithmetic
+that repeats."""
 
 from pathlib import Path
 
@@ -46,9 +47,20 @@ def _blob(action, person, frames, height, width):
     return video
 
 
-def _make_kth(root, *, persons=(11, 19, 22), actions=ACTIONS, scenarios=(1,), segments=2, length=12, size=(48, 64),
-              split_folders=False, table=True):
-    """Write a folder of moving discs in KTH's layout; a file has `segments` passes of `length` frames."""
+def _make_kth(
+    root,
+    *,
+    persons=(11, 19, 22),
+    actions=ACTIONS,
+    scenarios=(1,),
+    segments=2,
+    length=12,
+    size=(48, 64),
+    split_folders=False,
+    table=True,
+):
+    """Write a folder of moving discs in KTH's layout; a file has `segments` passes of `length`
+    frames."""
     root, rows = Path(root), ["video,segment,start,stop"]
     for action in actions:
         for person in persons:
@@ -56,7 +68,9 @@ def _make_kth(root, *, persons=(11, 19, 22), actions=ACTIONS, scenarios=(1,), se
             folder = root / split / action if split_folders else root / action
             for scenario in scenarios:
                 name = f"person{person:02d}_{action}_d{scenario}"
-                _write_video(folder / f"{name}.avi", _blob(action, person, segments * length, *size))
+                _write_video(
+                    folder / f"{name}.avi", _blob(action, person, segments * length, *size)
+                )
                 rows += [f"{name},{k + 1},{k * length},{(k + 1) * length}" for k in range(segments)]
     if table:
         (root / "segments.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -71,13 +85,15 @@ def write_video():
 
 @pytest.fixture(scope="session")
 def make_kth():
-    """The function make_kth(root, persons=..., actions=..., ...) -> root, for folders that a test may spoil."""
+    """The function make_kth(root, persons=..., actions=..., ...) -> root, for folders that a test
+    may spoil."""
     return _make_kth
 
 
 @pytest.fixture(scope="session")
 def tiny_kth(tmp_path_factory):
-    """A folder of 18 files (6 actions, one person of each split), 36 segments of 12 frames; not to be changed."""
+    """A folder of 18 files (6 actions, one person of each split), 36 segments of 12 frames; not to
+    be changed."""
     return _make_kth(tmp_path_factory.mktemp("kth") / "KTH")
 
 

@@ -11,7 +11,7 @@ import torch
 
 import har
 from data.kth import ACTIONS
-from utils.loggers import LOGGERS
+from tracking.loggers import LOGGERS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +29,10 @@ def trained(make_kth, tmp_path_factory):
     make_kth(base / "Tiny", segments=1, length=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
-        assert har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"]) == 0
+        assert (
+            har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"])
+            == 0
+        )
     return base
 
 
@@ -51,18 +54,29 @@ class TestTrain:
     def test_leaves_a_run_and_rows(self, in_trained):
         (run,) = Path("runs").glob("gru-*")
         assert {p.name for p in run.iterdir()} == {
-            "config.json", "history.csv", "best.pth", "last.pth", "report.html", "report.json", "result.json",
-        }  # fmt: skip
+            "config.json",
+            "history.csv",
+            "best.pth",
+            "last.pth",
+            "report.html",
+            "report.json",
+            "result.json",
+        }
         assert "gru,Tiny,Tiny,test,segment,6," in Path("results/tiny.csv").read_text()
 
     def test_again_finds_the_finished_run(self, in_trained, capsys):
         before = sorted(Path("runs").rglob("*"))
-        assert har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"]) == 0
+        assert (
+            har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"])
+            == 0
+        )
         assert sorted(Path("runs").rglob("*")) == before
         assert "gru on Tiny (test): segments" in capsys.readouterr().out
 
     def test_what_is_asked_for_is_in_the_runs_configuration(self, in_trained, monkeypatch):
-        monkeypatch.setattr("experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0)
+        monkeypatch.setattr(
+            "experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0
+        )
         asked = []
         for more in ([], ["--mirrored", "--log", "tensorboard", "wandb"]):
             assert har.main(["train", "gru", "--root", "Tiny", *more]) == 1
@@ -71,7 +85,9 @@ class TestTrain:
 
     def test_a_number_of_nought_is_asked_for_too(self, trained, here, capsys):
         data = str(trained / "Tiny")
-        assert har.main(["train", "gru", "--root", data, "--weights", "random", "--epochs", "0"]) == 1
+        assert (
+            har.main(["train", "gru", "--root", data, "--weights", "random", "--epochs", "0"]) == 1
+        )
         assert capsys.readouterr().err.endswith("har.py: epochs is 0; it must be above 0\n")
 
     def test_what_is_not_named_is_not_in_the_recipe(self):
@@ -79,7 +95,10 @@ class TestTrain:
             return har._recipe(har._parser().parse_args(["train", "gru", *more]))
 
         assert recipe() == {}
-        assert recipe("--fine-tune", "0", "--weights", "random") == {"fine_tune": 0, "weights": None}
+        assert recipe("--fine-tune", "0", "--weights", "random") == {
+            "fine_tune": 0,
+            "weights": None,
+        }
         assert recipe("--weights", "", "--extra-root", "") == {"weights": "", "extra_root": ""}
 
     def test_without_data_says_which_command_helps(self, here, capsys):
@@ -90,8 +109,9 @@ class TestTrain:
         assert "'gur'" in fails(capsys, "train", "gur", "--root", "Nowhere")
 
     def test_weights_that_are_not_there_are_named(self, in_trained, capsys):
-        assert "mine.pth" in fails(capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth")
-
+        assert "mine.pth" in fails(
+            capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth"
+        )
 
     def test_every_logger_can_be_asked_for(self):
         asked = har._parser().parse_args(["train", "gru", "--log", *LOGGERS])
@@ -99,7 +119,9 @@ class TestTrain:
 
     def test_a_logger_without_its_package_names_the_extra(self, in_trained, capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, "tensorboard", None)
-        said = fails(capsys, "train", "tcn", "--root", "Tiny", "--weights", "random", "--log", "tensorboard")
+        said = fails(
+            capsys, "train", "tcn", "--root", "Tiny", "--weights", "random", "--log", "tensorboard"
+        )
         assert 'pip install -e ".[tensorboard]"' in said and "requirements.txt" not in said
         assert not list(Path("runs").glob("tcn-*"))
 
@@ -111,7 +133,10 @@ class TestRuns:
         assert f"{run.name}  finished  Tiny" in capsys.readouterr().out
         (run / "report.html").unlink()
         assert har.main(["report", str(run), "--root", "Tiny"]) == 0
-        assert capsys.readouterr().out == f"{run / 'report.html'}\n" and (run / "report.html").is_file()
+        assert (
+            capsys.readouterr().out == f"{run / 'report.html'}\n"
+            and (run / "report.html").is_file()
+        )
         assert "no folder of a finished run" in fails(capsys, "report", "runs")
 
 
@@ -122,11 +147,28 @@ class TestEvaluate:
         assert told["experiment"] == "gru" and told["data"] == "Tiny" and told["split"] == "test"
         assert told["segment"]["n"] == told["video"]["n"] == 6
         said = capsys.readouterr().out
-        assert f"segments {told['segment']['correct']}/6" in said and all(action in said for action in ACTIONS)
+        assert f"segments {told['segment']['correct']}/6" in said and all(
+            action in said for action in ACTIONS
+        )
 
     def test_record_writes_rows_and_the_tables_of_the_readme(self, in_trained):
         Path("README.md").write_text("<!-- results:renamed -->\n<!-- /results:renamed -->\n")
-        assert har.main(["evaluate", "gru", "--root", "Tiny", "--split", "all", "--data", "Renamed", "--record"]) == 0
+        assert (
+            har.main(
+                [
+                    "evaluate",
+                    "gru",
+                    "--root",
+                    "Tiny",
+                    "--split",
+                    "all",
+                    "--data",
+                    "Renamed",
+                    "--record",
+                ]
+            )
+            == 0
+        )
         assert "Renamed, all" in Path("README.md").read_text()
         assert har.main(["results", "--check"]) == 0
         Path("README.md").write_text("<!-- results:renamed -->\n<!-- /results:renamed -->\n")
@@ -169,10 +211,14 @@ class TestPredict:
 
 class TestData:
     def test_synth_renders_once(self, here, monkeypatch, capsys):
-        import data.synthetic
+        import data.synthetic.dataset
 
         asked = []
-        monkeypatch.setattr(data.synthetic, "render_dataset", lambda root, **kw: asked.append((root, kw)) or Path(root))
+        monkeypatch.setattr(
+            data.synthetic,
+            "render_dataset",
+            lambda root, **kw: asked.append((root, kw)) or Path(root),
+        )
         assert har.main(["data", "synth", "--root", "There", "--seed", "4", "--segments", "3"]) == 0
         assert asked == [("There", {"seed": 4, "segments": 3, "workers": None})]
 
@@ -197,31 +243,33 @@ class TestData:
 
 
 def test_pretrain_passes_its_choices_on(here, monkeypatch, capsys):
-    import pretrain
+    from experiments import pretraining as pretrain
 
     asked = []
-    monkeypatch.setattr(pretrain, "pretrain", lambda out, **kw: asked.append((out, kw)) or {"steps": 3})
+    monkeypatch.setattr(
+        pretrain, "pretrain", lambda out, **kw: asked.append((out, kw)) or {"steps": 3}
+    )
     assert har.main(["pretrain", "--out", "w.pth", "--init", "random", "--steps", "3"]) == 0
     assert asked == [(Path("w.pth"), {"init": None, "seed": 0, "steps": 3})]
     assert json.loads(capsys.readouterr().out) == {"steps": 3}
 
 
 def test_an_interruption_says_that_a_rerun_goes_on(here, monkeypatch, capsys):
-    import utils.notebook
+    import tracking.notebook
 
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(utils.notebook, "execute", interrupt)
+    monkeypatch.setattr(tracking.notebook, "execute", interrupt)
     assert har.main(["notebook", "a.ipynb"]) == 130
     assert "goes on" in capsys.readouterr().err
 
 
 def told(monkeypatch, capsys, fail):
     """Let a verb fail; return what is said."""
-    import utils.notebook
+    import tracking.notebook
 
-    monkeypatch.setattr(utils.notebook, "execute", fail)
+    monkeypatch.setattr(tracking.notebook, "execute", fail)
     assert har.main(["notebook", "a.ipynb"]) == 1
     return capsys.readouterr().err
 
@@ -233,28 +281,43 @@ def refuse(error):
     return fail
 
 
-@pytest.mark.parametrize("error", [
-    ValueError("epochs is 0"), FileNotFoundError("no such clip"), ConnectionError("no network"),
-    ChildProcessError("process 1 failed"), FloatingPointError("the loss is nan"), OSError("disk full"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("epochs is 0"),
+        FileNotFoundError("no such clip"),
+        ConnectionError("no network"),
+        ChildProcessError("process 1 failed"),
+        FloatingPointError("the loss is nan"),
+        OSError("disk full"),
+    ],
+)
 def test_what_users_can_mend_is_said_in_one_line(here, monkeypatch, capsys, error):
     assert told(monkeypatch, capsys, refuse(error)) == f"har.py: {error}\n"
 
 
-@pytest.mark.parametrize(("fail", "line"), [
-    (refuse(TypeError("no such argument")), "TypeError: no such argument"),
-    (refuse(RuntimeError("shapes differ")), "RuntimeError: shapes differ"),
-    (lambda path: {}[path], "KeyError: 'a.ipynb'"),
-    (lambda path: json.loads("no json"), "JSONDecodeError: Expecting value"),
-    (lambda path: np.zeros(2) + np.zeros(3), "ValueError: operands could not be broadcast"),
-    (lambda path: torch.zeros(2) @ torch.zeros(3), "RuntimeError: "),
-    (lambda path: int("one"), "ValueError: invalid literal"),
-])  # fmt: skip
-def test_a_fault_of_the_program_shows_its_traceback_and_asks_for_a_report(here, monkeypatch, capsys, fail, line):
+@pytest.mark.parametrize(
+    ("fail", "line"),
+    [
+        (refuse(TypeError("no such argument")), "TypeError: no such argument"),
+        (refuse(RuntimeError("shapes differ")), "RuntimeError: shapes differ"),
+        (lambda path: {}[path], "KeyError: 'a.ipynb'"),
+        (lambda path: json.loads("no json"), "JSONDecodeError: Expecting value"),
+        (lambda path: np.zeros(2) + np.zeros(3), "ValueError: operands could not be broadcast"),
+        (lambda path: torch.zeros(2) @ torch.zeros(3), "RuntimeError: "),
+        (lambda path: int("one"), "ValueError: invalid literal"),
+    ],
+)
+def test_a_fault_of_the_program_shows_its_traceback_and_asks_for_a_report(
+    here, monkeypatch, capsys, fail, line
+):
     said = told(monkeypatch, capsys, fail)
     assert said.startswith("Traceback") and line in said
-    assert said.splitlines()[-1] == "har.py: this is a fault of the program, not yours: please report it with the " \
-                                    "lines above"
+    assert (
+        said.splitlines()[-1]
+        == "har.py: this is a fault of the program, not yours: please report it with the "
+        "lines above"
+    )
 
 
 def test_an_error_of_ours_out_of_a_worker_is_for_users(here, monkeypatch, capsys):
@@ -268,7 +331,11 @@ def test_an_error_of_ours_out_of_a_worker_is_for_users(here, monkeypatch, capsys
         def __getitem__(self, index):
             raise VideoError("clip.avi ends early")
 
-    said = told(monkeypatch, capsys, lambda path: next(iter(torch.utils.data.DataLoader(Cut(), num_workers=1))))
+    said = told(
+        monkeypatch,
+        capsys,
+        lambda path: next(iter(torch.utils.data.DataLoader(Cut(), num_workers=1))),
+    )
     assert said.startswith("har.py: ") and "clip.avi ends early" in said
 
 
@@ -283,7 +350,9 @@ def test_help_is_there_at_once_without_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["train"], ["evaluate", "gru", "--split", "tset"], ["fly"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["data"], ["train"], ["evaluate", "gru", "--split", "tset"], ["fly"]]
+)
 def test_wrong_usage_is_told_with_the_usage(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         har.main(arguments)

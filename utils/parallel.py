@@ -1,7 +1,9 @@
-"""Several processes that work as one: who is who, what each has found, and how a failure of one reaches the others.
+"""Several processes that work as one: who is who, what each has found, and how a failure of one
+reaches the others.
 
-Knows torch.distributed and the environment that `torchrun` gives each of its processes. Does not know models, data or
-files. Without torchrun there is one process: it is the first of one, and every call here answers at once.
+Knows torch.distributed and the environment that `torchrun` gives each of its processes. Does not
+know models, data or files. Without torchrun there is one process: it is the first of one, and every
+call here answers at once.
 """
 
 from __future__ import annotations
@@ -16,19 +18,22 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-# A process that dies takes its connections with it, which the others notice at once; so waiting long costs nothing, and
-# the first process may hold a lock, or have a slow disk, for hours.
+# A process that dies takes its connections with it, which the others notice at once; so waiting
+# long costs nothing, and the first process may hold a lock, or have a slow disk, for hours.
 PATIENCE = timedelta(hours=12)
 
 
 @contextmanager
 def start(meeting: str = "env://") -> Iterator[None]:
-    """Join the processes that torchrun started for the length of a block; without torchrun's environment do nothing.
+    """Join the processes that torchrun started for the length of a block; without torchrun's
+    environment do nothing.
 
-    Messages between CPUs go through gloo, tensors of a GPU through nccl; each process takes the GPU of its LOCAL_RANK.
+    Messages between CPUs go through gloo, tensors of a GPU through nccl; each process takes the GPU
+    of its LOCAL_RANK.
 
     Args:
-        meeting: Where the processes find one another, as `torch.distributed.init_process_group` takes it.
+        meeting: Where the processes find one another, as `torch.distributed.init_process_group`
+            takes it.
 
     Raises:
         ValueError: More processes than GPUs were started on this machine.
@@ -41,19 +46,28 @@ def start(meeting: str = "env://") -> Iterator[None]:
     if torch.cuda.is_available():
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, init_method=meeting, rank=int(os.environ["RANK"]), world_size=processes,
-                            timeout=PATIENCE)
+    dist.init_process_group(
+        backend,
+        init_method=meeting,
+        rank=int(os.environ["RANK"]),
+        world_size=processes,
+        timeout=PATIENCE,
+    )
     try:
         yield
-    finally:  # after an error too: closed connections are how the others learn that nobody will answer
+    # after an error too: closed connections are how the others learn that nobody will answer
+    finally:
         dist.destroy_process_group()
 
 
 def _take_gpu(local_rank: int) -> None:
     there = torch.cuda.device_count()
     if local_rank >= there:
-        raise ValueError(f"process {local_rank} of this machine has no GPU, there are {there}: start at most "
-                         f"{there} with --nproc-per-node, or hide the GPUs with CUDA_VISIBLE_DEVICES= to use the CPU")
+        raise ValueError(
+            f"process {local_rank} of this machine has no GPU, there are {there}: start at most "
+            f"{there} with --nproc-per-node, or hide the GPUs with CUDA_VISIBLE_DEVICES= to use "
+            "the CPU"
+        )
     torch.cuda.set_device(local_rank)
 
 
@@ -100,7 +114,8 @@ def broadcast(thing: Any) -> Any:
 
 
 def total(*numbers: float) -> list[float]:
-    """Return the sums of numbers over all processes, in double precision and the same in each of them."""
+    """Return the sums of numbers over all processes, in double precision and the same in each of
+    them."""
     if world() == 1:
         return [float(number) for number in numbers]
     sums = torch.tensor(numbers, dtype=torch.float64)
@@ -121,16 +136,18 @@ def _from_first(tensor: Tensor) -> None:
 
 @contextmanager
 def together(what: str) -> Iterator[None]:
-    """Wait at the end of a block until all have come through it; when it fails in one process it fails in all.
+    """Wait at the end of a block until all have come through it; when it fails in one process it
+    fails in all.
 
-    Only for blocks in which processes do not wait for one another. Interruptions (Ctrl-C) are not passed on: torchrun
-    sends them to every process itself.
+    Only for blocks in which processes do not wait for one another. Interruptions (Ctrl-C) are not
+    passed on: torchrun sends them to every process itself.
 
     Args:
         what: The work, as in "process 1 of 2 failed in reading: ...".
 
     Raises:
-        ChildProcessError: The block failed in another process; in the one where it did, its own error is raised.
+        ChildProcessError: The block failed in another process; in the one where it did, its own
+            error is raised.
     """
     own: Exception | None = None
     try:
@@ -138,7 +155,9 @@ def together(what: str) -> Iterator[None]:
     except Exception as error:
         own = error
     if own is not None:
-        with suppress(RuntimeError):  # if the others are gone already, the error here is still what is to be known
+        with suppress(
+            RuntimeError
+        ):  # if the others are gone already, the error here is still what is to be known
             gather(f"{type(own).__name__}: {own}")
         raise own
     said = gather(None)

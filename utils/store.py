@@ -1,16 +1,20 @@
-"""Features on disk: what was computed once outlives the program, is shared by programs and is never half believed.
+"""Features on disk: what was computed once outlives the program, is shared by programs and is never
+half believed.
 
-Knows arrays, files and locks. Does not know videos' contents, backbones or how features are computed: a job tells the
-shape of the result and describes, in plain values, everything that its numbers depend on.
+Knows arrays, files and locks. Does not know videos' contents, backbones or how features are
+computed: a job tells the shape of the result and describes, in plain values, everything that its
+numbers depend on.
 
-A store is three files named after a hash of the description. <key>.npy holds half-precision features (N, V, T, D), V
-is 2 when clips are kept mirrored too, and is read through a memory map; it is called <key>.partial until the last item
-is there. <key>.json holds the description. <key>.items is a journal: one record (index, length, CRC-32 of the item's
-bytes) appended after each item, so that an item is believed when its bytes match its record and made anew when they do
-not, whether the program was killed, the power failed or the disk forgot. <key>.lock is held by whoever writes.
+A store is three files named after a hash of the description. <key>.npy holds half-precision
+features (N, V, T, D), V is 2 when clips are kept mirrored too, and is read through a memory map; it
+is called <key>.partial until the last item is there. <key>.json holds the description. <key>.items
+is a journal: one record (index, length, CRC-32 of the item's bytes) appended after each item, so
+that an item is believed when its bytes match its record and made anew when they do not, whether the
+program was killed, the power failed or the disk forgot. <key>.lock is held by whoever writes.
 
-Several processes that compute one store keep what each has done in <key>.shares/<rank>, a store of the same shape with
-holes, until the holder of the lock merges them; shares of processes that were killed are merged by whoever comes next.
+Several processes that compute one store keep what each has done in <key>.shares/<rank>, a store of
+the same shape with holes, until the holder of the lock merges them; shares of processes that were
+killed are merged by whoever comes next.
 """
 
 from __future__ import annotations
@@ -47,19 +51,34 @@ class FeatureStore:
 
     Args:
         features: Features (N, T, D), any float type; a memory map will do.
-        lengths: How many of the T steps of each item are there (N); 0 for an item that could not be read.
+        lengths: How many of the T steps of each item are there (N); 0 for an item that could not be
+            read.
         mirrored: The same for clips mirrored left and right, or None.
         failed: Why an item could not be read, by its index.
     """
 
-    def __init__(self, features: np.ndarray, lengths: np.ndarray, mirrored: np.ndarray | None = None,
-                 failed: Mapping[int, str] | None = None):
+    def __init__(
+        self,
+        features: np.ndarray,
+        lengths: np.ndarray,
+        mirrored: np.ndarray | None = None,
+        failed: Mapping[int, str] | None = None,
+    ):
         lengths = np.asarray(lengths, dtype=np.int64)
-        if features.ndim != 3 or lengths.shape != features.shape[:1] or lengths.max(initial=0) > features.shape[1]:
-            raise ValueError(f"features of shape {features.shape} with lengths of shape {lengths.shape} (longest "
-                             f"{lengths.max(initial=0)}); expected (N, T, D) and (N,), none longer than T")
+        if (
+            features.ndim != 3
+            or lengths.shape != features.shape[:1]
+            or lengths.max(initial=0) > features.shape[1]
+        ):
+            raise ValueError(
+                f"features of shape {features.shape} with lengths of shape {lengths.shape} "
+                "(longest "
+                f"{lengths.max(initial=0)}); expected (N, T, D) and (N,), none longer than T"
+            )
         if mirrored is not None and mirrored.shape != features.shape:
-            raise ValueError(f"mirrored features have shape {mirrored.shape}, the others {features.shape}")
+            raise ValueError(
+                f"mirrored features have shape {mirrored.shape}, the others {features.shape}"
+            )
         self.features, self.lengths, self.mirrored = features, lengths, mirrored
         self.failed = dict(failed or {})
 
@@ -68,9 +87,13 @@ class FeatureStore:
         return len(self.features)
 
     def load(self, index: int, rng: np.random.Generator | None = None) -> Tensor:
-        """Return item `index` as (T_i, D) float32; with an rng, mirrored half of the time if it can."""
+        """Return item `index` as (T_i, D) float32; with an rng, mirrored half of the time if it
+        can."""
         if self.lengths[index] < 1:
-            raise VideoError(f"item {index} has no features: {self.failed.get(index, 'its file could not be read')}")
+            raise VideoError(
+                f"item {index} has no features: "
+                f"{self.failed.get(index, 'its file could not be read')}"
+            )
         features = self.features
         if self.mirrored is not None and rng is not None and rng.random() < 0.5:
             features = self.mirrored
@@ -84,12 +107,14 @@ class FeatureStore:
         return FeatureStore(self.features[indices], self.lengths[indices], mirrored, failed)
 
     def readable(self) -> list[int]:
-        """Return the indices of the items that have features: all of them, unless files were skipped."""
+        """Return the indices of the items that have features: all of them, unless files were
+        skipped."""
         return [int(index) for index in np.flatnonzero(self.lengths > 0)]
 
 
 def joined(stores: Sequence[FeatureStore]) -> FeatureStore:
-    """Put stores one after another into one in memory; mirrored clips stay where all of them have some."""
+    """Put stores one after another into one in memory; mirrored clips stay where all of them have
+    some."""
     steps = max(store.features.shape[1] for store in stores)
 
     def together(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -97,20 +122,31 @@ def joined(stores: Sequence[FeatureStore]) -> FeatureStore:
         return np.concatenate(widened)
 
     starts = np.cumsum([0, *map(len, stores)])
-    failed = {int(start) + index: why for start, store in zip(starts, stores, strict=False)
-              for index, why in store.failed.items()}
+    failed = {
+        int(start) + index: why
+        for start, store in zip(starts, stores, strict=False)
+        for index, why in store.failed.items()
+    }
     mirrored = [store.mirrored for store in stores if store.mirrored is not None]
-    return FeatureStore(together([store.features for store in stores]), np.concatenate([s.lengths for s in stores]),
-                        together(mirrored) if len(mirrored) == len(stores) else None, failed)
+    return FeatureStore(
+        together([store.features for store in stores]),
+        np.concatenate([s.lengths for s in stores]),
+        together(mirrored) if len(mirrored) == len(stores) else None,
+        failed,
+    )
 
 
-def open_cache(cache_dir: str | os.PathLike | None, shape: tuple[int, int, int, int],
-               description: Mapping[str, Any]) -> Memory:
-    """Open the place where features (N, V, T, D) are kept; a context manager, within which nobody else writes there.
+def open_cache(
+    cache_dir: str | os.PathLike | None,
+    shape: tuple[int, int, int, int],
+    description: Mapping[str, Any],
+) -> Memory:
+    """Open the place where features (N, V, T, D) are kept; a context manager, within which nobody
+    else writes there.
 
-    A finished cache is read without writing anything; any other is locked for this program, and a second program that
-    wants the same features waits for the first. None, or a folder that cannot be written (a warning says so), keeps
-    them in memory.
+    A finished cache is read without writing anything; any other is locked for this program, and a
+    second program that wants the same features waits for the first. None, or a folder that cannot
+    be written (a warning says so), keeps them in memory.
 
     Raises:
         OSError: The disk is too full.
@@ -125,8 +161,12 @@ def open_cache(cache_dir: str | os.PathLike | None, shape: tuple[int, int, int, 
         disk.close()
         if error.errno not in READ_ONLY:
             raise
-        warnings.warn(f"the feature cache folder {cache_dir} cannot be written ({error.strerror}); features are "
-                      "computed again in every run until it can, or another folder is chosen", stacklevel=4)
+        warnings.warn(
+            f"the feature cache folder {cache_dir} cannot be written ({error.strerror}); "
+            "features are "
+            "computed again in every run until it can, or another folder is chosen",
+            stacklevel=4,
+        )
         return Memory(shape)
 
 
@@ -134,7 +174,8 @@ class Memory(AbstractContextManager):
     """Features that live as long as the program.
 
     Args:
-        shape: Items, variants (2 with mirrored clips), the largest number of steps, features of a step (N, V, T, D).
+        shape: Items, variants (2 with mirrored clips), the largest number of steps, features of a
+            step (N, V, T, D).
     """
 
     def __init__(self, shape: tuple[int, int, int, int]):
@@ -162,7 +203,12 @@ class Memory(AbstractContextManager):
     def store(self) -> FeatureStore:
         """Return the features as they are now."""
         features = self._mapped()
-        return FeatureStore(features[:, 0], self.lengths, features[:, 1] if self.shape[1] == 2 else None, self.failed)
+        return FeatureStore(
+            features[:, 0],
+            self.lengths,
+            features[:, 1] if self.shape[1] == 2 else None,
+            self.failed,
+        )
 
     def share(self, rank: int) -> Memory:
         """Return an empty place for what process `rank` computes."""
@@ -190,7 +236,11 @@ class Memory(AbstractContextManager):
         self.close()
 
     def _mapped(self) -> np.ndarray:
-        return self._features if self._features.shape == self.shape else np.zeros(self.shape, dtype=np.float16)
+        return (
+            self._features
+            if self._features.shape == self.shape
+            else np.zeros(self.shape, dtype=np.float16)
+        )
 
 
 class Disk(Memory):
@@ -202,21 +252,33 @@ class Disk(Memory):
         description: Everything that the numbers depend on, in plain values.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int, int], description: Mapping[str, Any]):
+    def __init__(
+        self, folder: Path, shape: tuple[int, int, int, int], description: Mapping[str, Any]
+    ):
         super().__init__(shape)
         self.folder = folder
-        self.description = {"format": CACHE_FORMAT, "version": CACHE_VERSION, "shape": list(shape), **description}
+        self.description = {
+            "format": CACHE_FORMAT,
+            "version": CACHE_VERSION,
+            "shape": list(shape),
+            **description,
+        }
         key = hashlib.sha256(json.dumps(self.description, sort_keys=True).encode()).hexdigest()[:24]
         names = [folder / f"{key}{end}" for end in (".npy", ".partial", ".json", ".items")]
         self.path, self.partial, self.record, self.journal = names
         self.lock, self.shares = FileLock(folder / f"{key}.lock"), folder / f"{key}.shares"
         self._header = _npy_header(shape)
-        self._sound = np.zeros(shape[0], dtype=JOURNAL)  # the record of each item that is believed; length 0: none
+        self._sound = np.zeros(
+            shape[0], dtype=JOURNAL
+        )  # the record of each item that is believed; length 0: none
         self._files: list[io.FileIO] = []  # data and journal while they are written
-        self._missing = shape[0]  # how many items are to be done: counted, for listing them after each is quadratic
+        self._missing = shape[
+            0
+        ]  # how many items are to be done: counted, for listing them after each is quadratic
 
     def open(self) -> None:
-        """Take over what is there and sound; unless that is everything, lock the rest and prepare to write it.
+        """Take over what is there and sound; unless that is everything, lock the rest and prepare
+        to write it.
 
         Raises:
             OSError: The folder cannot be written, or its disk is too full.
@@ -232,7 +294,8 @@ class Disk(Memory):
             self.merge_shares()
 
     def write(self, index: int, features: np.ndarray) -> None:
-        """Take the features (V, T_i, D) of an item: its bytes first, then the record that vouches for them.
+        """Take the features (V, T_i, D) of an item: its bytes first, then the record that vouches
+        for them.
 
         Raises:
             OSError: The disk is full; the items before this one stay.
@@ -258,11 +321,13 @@ class Disk(Memory):
         self.lock.release()
 
     def share(self, rank: int) -> Disk:
-        """Return the store, not yet open, of what process `rank` computes: the same shape, in a folder of its own."""
+        """Return the store, not yet open, of what process `rank` computes: the same shape, in a
+        folder of its own."""
         return Disk(self.shares / str(rank), self.shape, self.description)
 
     def merge_shares(self) -> None:
-        """Take over what several processes have computed, then remove their shares; only for who holds the lock."""
+        """Take over what several processes have computed, then remove their shares; only for who
+        holds the lock."""
         for folder in sorted(self.shares.iterdir()) if self.shares.is_dir() else ():
             share = Disk(folder, self.shape, self.description)
             share.look()
@@ -270,14 +335,17 @@ class Disk(Memory):
         shutil.rmtree(self.shares, ignore_errors=True)
 
     def look(self) -> None:
-        """Take over what lies there and is sound, finished or not, without writing anything or waiting for anybody."""
+        """Take over what lies there and is sound, finished or not, without writing anything or
+        waiting for anybody."""
         for path in (self.path, self.partial):
             if path.is_file():
                 self._verify(path)
                 return
 
     def _mapped(self) -> np.ndarray:
-        return np.load(self.partial if self._missing else self.path, mmap_mode="r", allow_pickle=False)
+        return np.load(
+            self.partial if self._missing else self.path, mmap_mode="r", allow_pickle=False
+        )
 
     # what is there
 
@@ -297,13 +365,18 @@ class Disk(Memory):
                 block = memoryview(file.read(row_bytes * ROWS_AT_ONCE))
                 for number, record in enumerate(claimed[first : first + ROWS_AT_ONCE]):
                     row = block[number * row_bytes : (number + 1) * row_bytes]
-                    if record["length"] and len(row) == row_bytes and zlib.crc32(row) == record["crc32"]:
+                    if (
+                        record["length"]
+                        and len(row) == row_bytes
+                        and zlib.crc32(row) == record["crc32"]
+                    ):
                         self._sound[first + number] = record
         self.lengths[:] = self._sound["length"]
         self._missing = int(np.count_nonzero(self.lengths == 0))
 
     def _claimed(self) -> np.ndarray:
-        """Return what the journal says of each item, when it is there and the record speaks of these features."""
+        """Return what the journal says of each item, when it is there and the record speaks of
+        these features."""
         claimed = np.zeros(self.shape[0], dtype=JOURNAL)
         try:
             known = json.loads(self.record.read_text(encoding="utf-8"))
@@ -311,9 +384,13 @@ class Disk(Memory):
         except (OSError, ValueError):
             return claimed
         if known == json.loads(json.dumps(self.description)):
-            whole = len(content) - len(content) % JOURNAL.itemsize  # a kill may have cut the last record
+            whole = (
+                len(content) - len(content) % JOURNAL.itemsize
+            )  # a kill may have cut the last record
             written = np.frombuffer(content[:whole], dtype=JOURNAL)
-            written = written[(written["index"] < self.shape[0]) & (written["length"] <= self.shape[2])]
+            written = written[
+                (written["index"] < self.shape[0]) & (written["length"] <= self.shape[2])
+            ]
             claimed[written["index"]] = written  # of several records of an item, the last counts
         return claimed
 
@@ -323,15 +400,25 @@ class Disk(Memory):
         try:
             self.lock.acquire(timeout=0)
         except Timeout:
-            warnings.warn(f"another program is computing the same features into {self.folder}; waiting for it",
-                          stacklevel=5)
+            warnings.warn(
+                (
+                    f"another program is computing the same features into {self.folder}; waiting "
+                    "for "
+                    "it"
+                ),
+                stacklevel=5,
+            )
             self.lock.acquire()
 
     def _continue(self) -> None:
         """Go on with what is sound of a damaged or unfinished cache, or start an empty one."""
         if self.path.is_file():
-            warnings.warn(f"the feature cache {self.path} is damaged (cut off or changed): {self._missing} of "
-                          f"{self.shape[0]} items are made anew", stacklevel=5)
+            warnings.warn(
+                f"the feature cache {self.path} is damaged (cut off or changed): {self._missing} "
+                "of "
+                f"{self.shape[0]} items are made anew",
+                stacklevel=5,
+            )
             os.replace(self.path, self.partial)
         elif self.partial.is_file():
             self._verify(self.partial)
@@ -348,11 +435,13 @@ class Disk(Memory):
             raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB are free")
 
     def _prepare(self) -> None:
-        """Bring data, record and journal into step: full size, the header, and only what is believed."""
+        """Bring data, record and journal into step: full size, the header, and only what is
+        believed."""
         _write_atomically(self.journal, self._sound[self._sound["length"] > 0].tobytes())
         _write_atomically(self.record, json.dumps(self.description).encode())
         self.partial.touch()
-        # unbuffered: what write() has returned from survives a kill, and a full disk is noticed at the item it hits
+        # unbuffered: what write() has returned from survives a kill, and a full disk is noticed at
+        # the item it hits
         self._files = [io.FileIO(self.partial, "r+"), io.FileIO(self.journal, "a")]
         data = self._files[0]
         _write_all(data, self._header)
@@ -374,21 +463,30 @@ class Disk(Memory):
         """Say what a full disk means here; who may not write is told by `open_cache`."""
         if error.errno in READ_ONLY:
             return error
-        return OSError(error.errno, f"cannot keep features in {self.folder}, {self.nbytes / 1e6:.0f} MB are needed "
-                       f"({error.strerror}): free space there or choose another cache folder (HAR_CACHE); what was "
-                       "finished stays")
+        return OSError(
+            error.errno,
+            f"cannot keep features in {self.folder}, {self.nbytes / 1e6:.0f} MB are needed "
+            f"({error.strerror}): free space there or choose another cache folder (HAR_CACHE); "
+            "what was "
+            "finished stays",
+        )
 
 
 def _npy_header(shape: tuple[int, ...]) -> bytes:
     """Return what numpy writes in front of a half-precision array of this shape."""
     buffer = io.BytesIO()
-    layout = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f2")), "fortran_order": False, "shape": shape}
+    layout = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype("<f2")),
+        "fortran_order": False,
+        "shape": shape,
+    }
     np.lib.format.write_array_header_1_0(buffer, layout)
     return buffer.getvalue()
 
 
 def _write_all(file: io.FileIO, content: bytes) -> None:
-    """Write all of it: an unbuffered file may take a part, and says that the disk is full only when asked again."""
+    """Write all of it: an unbuffered file may take a part, and says that the disk is full only when
+    asked again."""
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) or 0 :]

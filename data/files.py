@@ -1,0 +1,59 @@
+"""Where things lie unless a caller says otherwise, and files that are written whole or not at all.
+
+Knows paths, text and JSON. Does not know what a file means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def home(name: str) -> Path:
+    """Return a default place such as "runs", in the folder that HAR_HOME names or else right here.
+
+    Asked at every call, so that a notebook may set HAR_HOME in its first cell.
+    """
+    return Path(os.environ.get("HAR_HOME") or ".") / name
+
+
+def cache_folder() -> Path:
+    """Return the folder of computed features: HAR_CACHE, else Data/cache at `home`."""
+    return Path(os.environ.get("HAR_CACHE") or home("Data/cache"))
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path to write to that takes the name `path` when the block ends, and goes when it fails.
+
+    The folder is made; the temporary file lies beside the final one and keeps its suffix, because
+    writers of videos and arrays go by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,483 @@
+"""From joints in metres to grey pictures: camera, clothes, light, shadows, ground and walls, noise
+of the camera.
+
+Knows how things look; knows nothing of actions, of people's names or of files. Painter's algorithm
+over about twenty convex body parts, drawn at twice the size inside the figure's bounding box and
+averaged down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from data.synthetic.body import JOINT, SIDES, Build, rotate_about_z
+
+WIDTH, HEIGHT = 160, 120
+_SCALE = 2  # supersampling
+_SUBPIXEL = 4  # fractional bits of OpenCV's polygon coordinates
+_CIRCLE = np.stack([np.cos(a := np.linspace(0, 2 * np.pi, 12, endpoint=False)), np.sin(a)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A convex piece of a body: spheres at points between joints, with radii in metres and one
+    albedo (0 to 1).
+
+    Each sphere is (joint, joint, share of the second, offset forward, left and up in metres,
+    radius).
+    """
+
+    spheres: tuple[tuple[int, int, float, tuple[float, float, float], float], ...]
+    albedo: float
+    # metres by which it is drawn as if closer to the camera: a coat hides the legs under it
+    nearer: float = 0.0
+
+
+@dataclass(frozen=True)
+class Clothes:
+    """Albedos (0 black to 1 white) and cuts of what a person wears."""
+
+    skin: float = 0.62
+    hair: float = 0.15
+    top: float = 0.22
+    legs: float = 0.18
+    shoes: float = 0.15
+    sleeve: float = 1.0  # how much of the forearm is covered
+    loose: float = 1.0  # girth of the cloth relative to the limb
+    coat: float = 0.0  # length below the hips, in thighs
+    hair_size: float = 1.0
+    hat: bool = False
+    bag: str = ""  # "", "back" or "hand"
+    bag_albedo: float = 0.2
+    folds: float = 0.06
+
+    @staticmethod
+    def draw(rng: np.random.Generator, *, heavy: bool = False, spread: float = 1.0) -> Clothes:
+        """What somebody wears; `heavy` adds a coat, a bag or a hat. Mostly dark against the ground,
+        as in KTH."""
+        dark = rng.beta(1.1, 2.6, size=3) if rng.random() < 0.8 else rng.beta(1.5, 1.5, size=3)
+        coat = rng.uniform(0.25, 1.05) if heavy and rng.random() < 0.6 else 0.0
+        bag = str(rng.choice(["", "back", "hand"], p=[0.4, 0.4, 0.2])) if heavy else ""
+        return Clothes(
+            skin=float(rng.uniform(0.42, 0.80)),
+            hair=float(0.5 * rng.beta(1.1, 2.5)),
+            top=float(0.06 + 0.85 * dark[0]),
+            legs=float(0.06 + 0.70 * dark[1]),
+            shoes=float(0.06 + 0.85 * dark[2]),
+            sleeve=1.0 if heavy or rng.random() < 0.65 else float(rng.uniform(-0.5, 0.5)),
+            loose=float(rng.uniform(1.0, 1.25 + 0.1 * spread) + 0.12 * heavy),
+            coat=float(coat),
+            hair_size=float(rng.uniform(0.85, 1.2)),
+            hat=bool(heavy and rng.random() < 0.3),
+            bag=bag,
+            bag_albedo=float(rng.uniform(0.08, 0.7)),
+            folds=float(rng.uniform(0.03, 0.10)),
+        )
+
+
+def _at(joint: str, radius: float, *, to: str = "", share: float = 0.0, offset=(0.0, 0.0, 0.0)):
+    return (JOINT[joint], JOINT[to or joint], share, offset, radius)
+
+
+def dress(build: Build, clothes: Clothes) -> list[Part]:
+    """The parts of a body of this build in these clothes."""
+    g, k, loose = build.girth, build.stature / 1.75, clothes.loose
+    parts = [*_head(k, clothes), *_torso(g * k, k, loose, clothes)]
+    for side, _ in SIDES:
+        parts += _leg(side, g * k, loose, clothes) + _arm(side, g * k, loose, clothes)
+    if clothes.bag == "back":
+        parts.append(
+            Part(
+                (
+                    _at("neck", 0.10 * k, offset=(-0.16 * k, 0, -0.12 * k)),
+                    _at("pelvis", 0.10 * k, offset=(-0.17 * k, 0, 0.12 * k)),
+                ),
+                clothes.bag_albedo,
+            )
+        )
+    if clothes.bag == "hand":
+        parts.append(
+            Part(
+                (
+                    _at("right_hand", 0.10 * k, offset=(0, 0, -0.16 * k)),
+                    _at("right_hand", 0.12 * k, offset=(0, 0, -0.30 * k)),
+                ),
+                clothes.bag_albedo,
+            )
+        )
+    return parts
+
+
+def _head(k: float, clothes: Clothes) -> list[Part]:
+    hair = clothes.hair_size
+    return [
+        Part(
+            (_at("neck", 0.055 * k, offset=(0.0, 0, -0.02 * k)), _at("head", 0.055 * k)),
+            clothes.skin * 0.85,
+        ),
+        Part(
+            (
+                _at("head", 0.088 * k * hair, offset=(-0.015 * k, 0, 0.035 * k)),
+                _at("head", 0.066 * k, offset=(-0.03 * k, 0, -0.02 * k)),
+            ),
+            clothes.hair,
+        ),
+        Part(
+            (
+                _at("head", 0.078 * k, offset=(0.026 * k, 0, 0.002 * k)),
+                _at("head", 0.056 * k, offset=(0.032 * k, 0, -0.062 * k)),
+            ),
+            clothes.skin,
+        ),
+        Part(
+            (_at("head", 0.098 * k * hair, offset=(-0.01 * k, 0, 0.055 * k)),),
+            clothes.bag_albedo if clothes.hat else clothes.hair,
+            -0.02,
+        ),
+    ]
+
+
+def _torso(g: float, k: float, loose: float, clothes: Clothes) -> list[Part]:
+    chest = [
+        _at(f"{side}_shoulder", 0.075 * g, to="neck", share=0.22, offset=(x * k, 0, -0.02 * k))
+        for side, _ in SIDES
+        for x in (0.0, 0.015)
+    ]
+    ribs = [
+        _at("neck", 0.108 * g * loose, offset=(0.012 * k, sign * 0.055 * k, -0.16 * k))
+        for _, sign in SIDES
+    ]
+    waist = [
+        _at(f"{side}_hip", 0.098 * g * loose, offset=(0.005, 0, 0.12 * k)) for side, _ in SIDES
+    ]
+    hips = [
+        _at(f"{side}_hip", 0.098 * g * loose, offset=(-0.01 * k, 0, 0.01 * k)) for side, _ in SIDES
+    ]
+    parts = [
+        Part(tuple(hips + waist), clothes.top, 0.02),
+        Part(tuple(chest + ribs + waist), clothes.top, 0.02),
+    ]
+    if clothes.coat:
+        hem = [
+            _at(f"{side}_hip", 0.115 * g * loose, to=f"{side}_knee", share=clothes.coat)
+            for side, _ in SIDES
+        ]
+        parts.append(Part(tuple(waist + hem), clothes.top, 0.12))
+    return parts
+
+
+def _leg(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
+    def at(joint, radius, **kwargs):
+        return _at(f"{side}_{joint}", radius * g, **kwargs)
+
+    return [
+        Part((at("hip", 0.088 * loose), at("knee", 0.060 * loose)), clothes.legs),
+        Part(
+            (
+                at("knee", 0.060 * loose),
+                at("knee", 0.060 * loose, to=f"{side}_ankle", share=0.3),
+                at("ankle", 0.042 * (2 * loose - 1)),
+            ),
+            clothes.legs,
+        ),
+        Part((at("heel", 0.036), at("toe", 0.028), at("ankle", 0.036)), clothes.shoes, -0.02),
+    ]
+
+
+def _arm(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
+    def at(joint, radius, **kwargs):
+        return _at(f"{side}_{joint}", radius * g, **kwargs)
+
+    cuff = float(np.clip(clothes.sleeve, 0, 1))
+    parts = [
+        Part((at("elbow", 0.036), at("wrist", 0.028)), clothes.skin),
+        Part((at("wrist", 0.033), at("hand", 0.040)), clothes.skin),
+        Part(
+            (at("shoulder", 0.058 * loose), at("elbow", 0.044 * loose)),
+            clothes.top if clothes.sleeve > -0.4 else clothes.skin,
+        ),
+    ]
+    if cuff > 0:
+        parts.append(
+            Part(
+                (
+                    at("elbow", 0.044 * loose),
+                    at("elbow", 0.037 * loose, to=f"{side}_wrist", share=cuff),
+                ),
+                clothes.top,
+                0.005,
+            )
+        )
+    return parts
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera on a tripod: pixels a metre at the origin, distance and height angle, where the
+    origin appears."""
+
+    scale: float = 45.0
+    distance: float = 14.0
+    pitch: float = 0.2
+    column: float = 80.0
+    row: float = 105.0
+
+    def project(
+        self, points: np.ndarray, zoom: np.ndarray | float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Columns and rows (..., 2), pixels a metre and depths (...) of points (..., 3); zooms
+        about the centre."""
+        cos, sin = np.cos(self.pitch), np.sin(self.pitch)
+        depth = points[..., 1] * cos - points[..., 2] * sin
+        scale = self.scale * self.distance / (self.distance + depth)
+        column = self.column + scale * points[..., 0]
+        row = self.row - scale * (points[..., 1] * sin + points[..., 2] * cos)
+        centre = np.array([WIDTH / 2, HEIGHT / 2])
+        pixels = centre + (np.stack([column, row], axis=-1) - centre) * np.asarray(zoom)[..., None]
+        return pixels, scale * zoom, depth
+
+
+@dataclass(frozen=True)
+class Light:
+    """Where the light comes from (unit vector towards it), how hard it is, how dark shadows are and
+    where they fall."""
+
+    towards: tuple[float, float, float] = (0.3, -0.5, 0.8)
+    hardness: float = 0.35
+    shadow: float = 0.2
+    blur: float = 2.0
+    wall: float | None = None  # distance of a wall behind the origin that catches the shadow
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that stays the same through a clip, the background (HEIGHT, WIDTH) float32 in 0 to
+    255 included."""
+
+    camera: Camera
+    light: Light
+    background: np.ndarray
+    parts: list[Part]
+    build: Build
+    folds: np.ndarray
+    blur: float = 0.55
+    # how much the camera raises edges: an unsharp mask, as video cameras of the time have it
+    crisp: float = 0.0
+    noise: float = 2.0
+    gain: float = 0.006
+    quality: int = 85
+    exposure: float = 210.0  # grey level of a white surface that faces the light
+    zoom: np.ndarray | None = field(default=None)  # (F,) or None
+
+
+def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
+    """A lawn or a square seen from above: grain stretched sideways, a slow gradient, sometimes a
+    strip at the top."""
+    rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
+    grain = (
+        cloud(rng, (rng.uniform(0.3, 0.9), rng.uniform(0.5, 2.5)))
+        * rng.uniform(2.0, 9.0)
+        * (0.5 + 0.9 * rows)
+    )
+    patches = cloud(rng, (rng.uniform(1, 4), rng.uniform(8, 40))) * rng.uniform(0.8, 3.5)
+    level = rng.normal(131, 9 * spread) + rng.normal(0, 10 * spread) * (rows - 0.5)
+    band = rng.uniform(0, 12) * np.exp(
+        -(((rows - rng.uniform(0.3, 0.7)) / rng.uniform(0.05, 0.2)) ** 2)
+    )
+    picture = level + grain + patches + band
+    if rng.random() < 0.25:
+        edge = int(rng.integers(2, 14))
+        picture[:edge] += rng.normal(25, 25)
+    if rng.random() < 0.25 * spread:  # a path or a line on the lawn
+        y = int(rng.integers(0, HEIGHT - 10))
+        picture[y : y + int(rng.integers(1, 6))] += rng.normal(0, 14)
+    return picture.astype(np.float32)
+
+
+def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 1.0) -> np.ndarray:
+    """A bright wall over a darker floor, lit from one side; they meet `wall` metres behind the
+    origin."""
+    edge = float(camera.project(np.array([0.0, wall, 0.0]))[0][1])
+    rows = np.arange(HEIGHT, dtype=np.float32)[:, None]
+    columns = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :]
+    spot = np.exp(-(((columns - rng.uniform(-0.7, 0.7)) / rng.uniform(0.7, 1.8)) ** 2))
+    paint = rng.normal(165, 18 * spread) * (0.55 + 0.45 * spot) + (
+        rows / HEIGHT - 0.5
+    ) * rng.normal(0, 25)
+    floor = rng.normal(85, 22 * spread) * (0.7 + 0.3 * spot)
+    below = np.clip((rows - edge) + 0.5, 0, 1)
+    picture = paint * (1 - below) + floor * below
+    board = np.clip(1 - abs(rows - edge + 2) / 2, 0, 1) * rng.choice([0.0, -35.0, 30.0])
+    return (picture + board + cloud(rng, (1.0, 1.0)) * rng.uniform(0.5, 2.0)).astype(np.float32)
+
+
+def cloud(
+    rng: np.random.Generator, sigma: tuple[float, float], shape: tuple[int, int] = (HEIGHT, WIDTH)
+) -> np.ndarray:
+    """Gaussian noise of unit variance, blurred by sigma (rows, columns) pixels."""
+    noise = cv2.GaussianBlur(
+        rng.standard_normal(shape, dtype=np.float32), (0, 0), sigmaX=sigma[1], sigmaY=sigma[0]
+    )
+    return noise / max(float(noise.std()), 1e-6)
+
+
+class Renderer:
+    """Draws the frames of one clip: joints (F, J, 3) in metres and the body's heading (F,) in
+    radians, in one scene."""
+
+    def __init__(
+        self, scene: Scene, joints: np.ndarray, heading: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        self.scene = scene
+        frames = len(joints)
+        self.zoom = np.ones(frames) if scene.zoom is None else scene.zoom
+        self.points, self.radii, self.owner = self._spheres(
+            joints, heading
+        )  # (F, S, 3), (S,), part of each sphere
+        self.pixels, self.scale, depth = scene.camera.project(self.points, self.zoom[:, None])
+        nearer = np.array([part.nearer for part in scene.parts])
+        starts = np.flatnonzero(np.diff(self.owner, prepend=-1))
+        counts = np.diff(np.append(starts, len(self.owner)))
+        self.slices = [slice(a, a + n) for a, n in zip(starts, counts, strict=True)]
+        self.depth = np.add.reduceat(depth, starts, axis=1) / counts - nearer  # (F, P)
+        self.shade = scene.exposure * np.array([part.albedo for part in scene.parts])
+        towards = np.array(scene.light.towards)
+        up = towards[1] * np.sin(scene.camera.pitch) + towards[2] * np.cos(scene.camera.pitch)
+        self.lit = np.array([towards[0], -up])  # light in the picture plane, rows grow downwards
+        grain: np.ndarray = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
+        self.bank = (0.6 * grain + 0.8 * cloud(rng, (0.7, 0.7), grain.shape)) * scene.noise
+        self.rolls = rng.integers(0, 40, size=(frames, 2))
+        self.gains = 1 + scene.gain * rng.standard_normal(frames)
+        self.shadow_points = self._cast() if scene.light.shadow > 0 else None
+
+    def _spheres(
+        self, joints: np.ndarray, heading: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        rows = [(s, index) for index, part in enumerate(self.scene.parts) for s in part.spheres]
+        first, second, share, offset, radius = (
+            np.array(column) for column in zip(*(s for s, _ in rows), strict=True)
+        )
+        points = (
+            joints[:, first] * (1 - share[:, None])
+            + joints[:, second] * share[:, None]
+            + rotate_about_z(offset[None], heading[:, None])
+        )
+        return points, radius, np.array([index for _, index in rows])
+
+    def _cast(self) -> np.ndarray:
+        """Pixels (F, S, 2) of the spheres' shadows on the ground or on the wall."""
+        light, points = self.scene.light, self.points
+        toward = np.array(light.towards)
+        if light.wall is None:
+            fall = points[..., 2:] / max(toward[2], 0.15)
+        else:
+            fall = (light.wall - points[..., 1:2]) / max(-toward[1], 0.3)
+        return self.scene.camera.project(points - fall * toward, self.zoom[:, None])[0]
+
+    def frame(self, f: int) -> np.ndarray:
+        """Frame f as (HEIGHT, WIDTH) uint8."""
+        picture = self._background(f)
+        if self._visible(f):
+            if self.shadow_points is not None:
+                picture = self._shadow(picture, self.shadow_points[f], f)
+            self._figure(picture, f)
+        return self.finish(picture, f)
+
+    def finish(self, picture: np.ndarray, f: int) -> np.ndarray:
+        """Blur of the lens, raised edges, noise, gain and compression."""
+        scene = self.scene
+        picture = cv2.GaussianBlur(picture, (0, 0), scene.blur) if scene.blur > 0.2 else picture
+        if scene.crisp:
+            picture = picture + np.float32(scene.crisp) * (
+                picture - cv2.GaussianBlur(picture, (0, 0), 1.0)
+            )
+        y, x = self.rolls[f]
+        picture = picture * np.float32(self.gains[f]) + self.bank[y : y + HEIGHT, x : x + WIDTH]
+        picture = np.clip(picture, 0, 255).astype(np.uint8)
+        if scene.quality >= 100:
+            return picture
+        coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1]
+        return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
+
+    def empty(self, f: int) -> np.ndarray:
+        """Frame f without the person."""
+        return self.finish(self._background(f), f)
+
+    def _background(self, f: int) -> np.ndarray:
+        if self.zoom[f] == 1.0:
+            return self.scene.background.copy()
+        z = self.zoom[f]
+        matrix = np.array([[z, 0, (1 - z) * WIDTH / 2], [0, z, (1 - z) * HEIGHT / 2]])
+        return cv2.warpAffine(
+            self.scene.background,
+            matrix,
+            (WIDTH, HEIGHT),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+
+    def _visible(self, f: int) -> bool:
+        x, r = self.pixels[f, :, 0], self.radii * self.scale[f]
+        return bool(((x + r > 0) & (x - r < WIDTH)).any())
+
+    def _shadow(self, picture: np.ndarray, pixels: np.ndarray, f: int) -> np.ndarray:
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        outlines = _outlines(pixels, self.radii * self.scale[f])
+        for part in self.slices:
+            _fill(mask, outlines[part], 255)
+        soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur))
+        return picture * (1 - np.float32(self.scene.light.shadow / 255) * soft)
+
+    def _figure(self, picture: np.ndarray, f: int) -> None:
+        pixels, radii = self.pixels[f], self.radii * self.scale[f]
+        low = np.floor((pixels - radii[:, None]).min(axis=0) - 3).astype(int).clip(0)
+        high = np.minimum(
+            np.ceil((pixels + radii[:, None]).max(axis=0) + 3).astype(int), (WIDTH, HEIGHT)
+        )
+        if (high <= low).any():
+            return
+        box = picture[low[1] : high[1], low[0] : high[0]]
+        canvas = cv2.resize(box, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
+        behind = canvas.copy()
+        places, sizes, hardness = (pixels - low) * _SCALE, radii * _SCALE, self.scene.light.hardness
+        # from the dark rim to the bright spot, each smaller than the last and nearer to the light
+        layers = [
+            (_outlines(places + shift * sizes[:, None] * self.lit, sizes * grown), brightness)
+            for shift, grown, brightness in (
+                (0, 1, 1 - hardness),
+                (0.22, 0.74, 1),
+                (0.42, 0.42, 1 + 0.4 * hardness),
+            )
+        ]
+        for part in np.argsort(-self.depth[f], kind="stable"):
+            for outlines, brightness in layers:
+                _fill(canvas, outlines[self.slices[part]], float(self.shade[part]) * brightness)
+        top = np.round(places[0]).astype(int) % 16  # folds move with the body
+        folds = self.scene.folds[
+            top[1] : top[1] + canvas.shape[0], top[0] : top[0] + canvas.shape[1]
+        ]
+        # where the drawing changed the picture there is a body: no second mask has to be drawn
+        canvas = np.where(canvas != behind, canvas * folds, behind)
+        box[:] = cv2.resize(canvas, (box.shape[1], box.shape[0]), interpolation=cv2.INTER_AREA)
+
+
+def _outlines(centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Points (S, P, 2) on circles (pixels), in the fractions of a pixel that OpenCV draws with; all
+    circles at once."""
+    points = centres[:, None] + radii[:, None, None] * _CIRCLE
+    return np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
+
+
+def _fill(canvas: np.ndarray, outlines: np.ndarray, value: float) -> None:
+    """Fill the convex hull of circles' outlines (S, P, 2) with one grey value."""
+    hull = cv2.convexHull(outlines.reshape(-1, 2))
+    cv2.fillConvexPoly(canvas, hull, value, cv2.LINE_8, _SUBPIXEL)
+
+
+def folds_texture(rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Factors around 1 that make cloth uneven, large enough for the largest figure."""
+    shape = (HEIGHT * _SCALE + 32, WIDTH * _SCALE + 32)
+    return (1 + strength * cloud(rng, (5.0, 2.5), shape)).astype(np.float32)

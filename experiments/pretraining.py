@@ -1,0 +1,421 @@
+"""Teach the backbone what people look like, on rendered people that the default data set never
+shows.
+
+Knows the tasks (where the joints are, in the picture and around the pelvis, and how fast they move;
+whether anybody is there; which action) and their losses. The crowd is drawn from its own random
+streams with wider ranges than KTH-Synth; no real footage is used. One network learns both ways of
+looking: three neighbouring frames as its three channels (motion as colour), and one grey picture
+three times over, which summing the stem turns into a one-channel network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm.auto import tqdm
+
+from data.kth import ACTIONS
+from data.synthetic.body import JOINTS
+from data.synthetic.dataset import CROWD_SPREAD, Person, Shot, make_shot
+from data.synthetic.motion import FPS, LOCOMOTION
+from data.synthetic.render import HEIGHT, WIDTH
+from models.backbone import EfficientNetBackbone, save_backbone
+from utils.data_setup import ClipTransform
+
+# First word of the crowd's random streams. KTH-Synth's streams begin with its own seed, which is 0
+# by default.
+CROWD_STREAM = 3
+FRAMES_PER_SHOT = 5
+EMPTY_SHARE = 0.06
+# frames between the channels of motion as colour: a runner's foot moves by about its own length
+GAP = 2
+MOVING_SHARE = 0.6  # of the samples; the others are one grey picture
+SPEED_SCALE = 2.0  # statures a second that count as 1
+# scales that bring the losses to one order of magnitude at the start
+LOSS_WEIGHTS = {"joints": 4.0, "pose": 4.0, "speed": 2.0, "presence": 0.5, "action": 0.5}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one rendered frame shows.
+
+    joints (J, 2): columns and rows scaled to -1..1; visible (J,): inside the picture; pose (J, 3):
+    right, up and away from the pelvis in statures; speed (J, 2): right and up in SPEED_SCALE
+    statures a second; moving: 1 where the channels show movement; present: 0 or 1; action: index in
+    ACTIONS.
+    """
+
+    joints: np.ndarray
+    visible: np.ndarray
+    pose: np.ndarray
+    speed: np.ndarray
+    moving: float
+    present: float
+    action: int
+
+
+def draw_shot(rng: np.random.Generator, *, spread: float = CROWD_SPREAD) -> tuple[Shot, str]:
+    """One person of the wide crowd in one scene, acting once."""
+    action = str(rng.choice(ACTIONS))
+    person = Person.draw(rng, spread)
+    return make_shot(
+        person, action, int(rng.integers(1, 5)), rng, segments=1, spread=spread
+    ), action
+
+
+def describe(shot: Shot, frame: int, action: str, *, gap: int = 0) -> Target:
+    """The truth about one frame of a shot, and about the movement from `gap` frames before it to
+    `gap` after."""
+    camera, joints = shot.scene.camera, shot.joints[frame]
+    zoom = 1.0 if shot.scene.zoom is None else float(shot.scene.zoom[frame])
+    pixels = camera.project(joints, zoom)[0] / (WIDTH / 2, HEIGHT / 2) - 1  # (J, 2)
+    visible = np.asarray((np.abs(pixels) < 1).all(axis=-1))
+    pose = _seen_from(camera.pitch, joints - joints[0]) / shot.scene.build.stature
+    before, after = neighbours(len(shot), frame, gap)[[0, 2]]
+    moved = (
+        _seen_from(camera.pitch, shot.joints[after] - shot.joints[before])[:, :2]
+        / shot.scene.build.stature
+    )
+    speed = moved * FPS / max(after - before, 1) / SPEED_SCALE
+    moving = float(
+        gap > 0 and np.abs(speed).max() < 10
+    )  # an actor who enters from far away has no speed
+    present = float(visible[:3].any())
+    return Target(
+        pixels.clip(-1.5, 1.5),
+        visible,
+        pose,
+        speed.clip(-4, 4),
+        moving,
+        present,
+        ACTIONS.index(action),
+    )
+
+
+def neighbours(length: int, frame: int, gap: int) -> np.ndarray:
+    """The frames (3,) that become the channels: `gap` before, the frame itself, `gap` after, inside
+    the shot."""
+    return np.clip([frame - gap, frame, frame + gap], 0, length - 1)
+
+
+def _seen_from(pitch: float, vectors: np.ndarray) -> np.ndarray:
+    """Turn vectors (..., 3) in metres into the camera's axes: right, up and away."""
+    cos, sin = np.cos(pitch), np.sin(pitch)
+    up = vectors[..., 1] * sin + vectors[..., 2] * cos
+    return np.stack([vectors[..., 0], up, vectors[..., 1] * cos - vectors[..., 2] * sin], axis=-1)
+
+
+class Crowd(IterableDataset):
+    """An endless, reproducible stream of rendered moments: (3, H, W) float tensors and their
+    targets as tensors."""
+
+    def __init__(self, *, seed: int, stream: int, transform: ClipTransform) -> None:
+        self.seed, self.stream, self.transform = seed, stream, transform
+
+    def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng(
+            [CROWD_STREAM, self.seed, self.stream, worker.id if worker else 0]
+        )
+        while True:
+            shot, action = draw_shot(rng)
+            renderer = shot.renderer()
+            for frame in self._choose(shot, action, rng):
+                gap = GAP if rng.random() < MOVING_SHARE else 0
+                drawn = {f: renderer.frame(f) for f in neighbours(len(shot), frame, gap)}
+                pictures = np.stack([drawn[f] for f in neighbours(len(shot), frame, gap)])
+                yield (
+                    self.transform(degrade(pictures, rng))[0],
+                    _tensors(describe(shot, frame, action, gap=gap)),
+                )
+
+    def _choose(self, shot: Shot, action: str, rng: np.random.Generator) -> np.ndarray:
+        (start, stop), frames = shot.segments[0], len(shot)
+        chosen = rng.choice(
+            np.arange(start, stop), size=min(FRAMES_PER_SHOT, stop - start), replace=False
+        )
+        if action in LOCOMOTION and rng.random() < EMPTY_SHARE * FRAMES_PER_SHOT:
+            chosen[0] = rng.choice([0, frames - 1])
+        return chosen
+
+
+def degrade(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gain, gamma, contrast, sharpness and compression of another camera, the same for all pictures
+    (T, H, W)."""
+    values = (pictures.astype(np.float32) / 255) ** rng.uniform(0.7, 1.4)
+    values = (
+        (values - values.mean()) * rng.uniform(0.6, 1.35) + values.mean() + rng.uniform(-0.12, 0.12)
+    )
+    pictures = (values.clip(0, 1) * 255).astype(np.uint8)
+    if rng.random() < 0.3:
+        width = rng.uniform(0.3, 1.2)
+        pictures = np.stack([cv2.GaussianBlur(picture, (0, 0), width) for picture in pictures])
+    if rng.random() < 0.3:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
+        pictures = np.stack([_compressed(picture, quality) for picture in pictures])
+    return pictures
+
+
+def _compressed(picture: np.ndarray, quality: list[int]) -> np.ndarray:
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_GRAYSCALE))
+
+
+def _tensors(target: Target) -> dict[str, Tensor]:
+    return {
+        "joints": torch.from_numpy(target.joints).float(),
+        "visible": torch.from_numpy(target.visible).float(),
+        "pose": torch.from_numpy(target.pose).float(),
+        "speed": torch.from_numpy(target.speed).float(),
+        "moving": torch.tensor(target.moving),
+        "present": torch.tensor(target.present),
+        "action": torch.tensor(target.action),
+    }
+
+
+class PoseHeads(nn.Module):
+    """Linear readings of features (B, D): what a linear layer can read off, a frozen feature
+    says."""
+
+    def __init__(self, *, in_dim: int) -> None:
+        super().__init__()
+        count = len(JOINTS)
+        self.sizes = {
+            "joints": 2 * count,
+            "pose": 3 * count,
+            "speed": 2 * count,
+            "presence": 1,
+            "action": len(ACTIONS),
+        }
+        self.read = nn.Linear(in_dim, sum(self.sizes.values()))
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """Joints (B, J, 2), pose (B, J, 3), speed (B, J, 2), presence (B, 1), action logits (B, 6)
+        of (B, D)."""
+        parts = self.read(features).split(list(self.sizes.values()), dim=-1)
+        out = dict(zip(self.sizes, parts, strict=True))
+        out["joints"] = out["joints"].unflatten(-1, (-1, 2))  # (B, J, 2)
+        out["pose"] = out["pose"].unflatten(-1, (-1, 3))  # (B, J, 3)
+        out["speed"] = out["speed"].unflatten(-1, (-1, 2))  # (B, J, 2)
+        return out
+
+
+def losses(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses, each a mean over what it can judge: joints in the picture, the action of somebody
+    who is there."""
+    present = target["present"]  # (B,)
+    seen = (target["visible"] * present[:, None]).unsqueeze(-1)  # (B, J, 1)
+    joints = F.smooth_l1_loss(out["joints"], target["joints"], beta=0.1, reduction="none") * seen
+    pose = F.smooth_l1_loss(out["pose"], target["pose"], beta=0.1, reduction="none") * seen
+    moving = seen * target["moving"][:, None, None]  # (B, J, 1)
+    speed = F.smooth_l1_loss(out["speed"], target["speed"], beta=0.1, reduction="none") * moving
+    action = (
+        F.cross_entropy(out["action"], target["action"], label_smoothing=0.05, reduction="none")
+        * present
+    )
+    return {
+        "joints": joints.sum() / (2 * seen.sum()).clamp(min=1),
+        "pose": pose.sum() / (3 * seen.sum()).clamp(min=1),
+        "speed": speed.sum() / (2 * moving.sum()).clamp(min=1),
+        "presence": F.binary_cross_entropy_with_logits(out["presence"][:, 0], present),
+        "action": action.sum() / present.sum().clamp(min=1),
+    }
+
+
+def pretrain(
+    out: Path,
+    *,
+    init: str | Path = "imagenet",
+    seed: int = 0,
+    steps: int = 2400,
+    batch_size: int = 48,
+    lr: float = 1e-3,
+    size: tuple[int, int] = (96, 128),
+    device: str | None = None,
+    progress: bool = True,
+    held_out: int = 20,
+) -> dict:
+    """Train the backbone for `steps` batches of rendered frames, write it to `out` and return its
+    card.
+
+    Args:
+        out: where the half-precision weights go, see `models.backbone.save_backbone`.
+        init: "imagenet", the path of a torchvision state dict, or None for random weights.
+        steps: number of batches of `batch_size` moments.
+        size: height and width of the input in pixels.
+        held_out: number of batches of 48 other rendered frames on which the result is measured.
+    """
+    torch.manual_seed(seed)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    transform = ClipTransform(size=size, channels=3, gap=GAP)
+    backbone = EfficientNetBackbone(weights=init, channels=3, frozen=False).to(device)
+    backbone.to(memory_format=torch.channels_last)
+    heads = PoseHeads(in_dim=backbone.feature_dim).to(device)
+    source = init if init in (None, "imagenet") else Path(init).name
+    started = time.time()
+    batches = iter(
+        DataLoader(
+            Crowd(seed=seed, stream=0, transform=transform), batch_size=batch_size, num_workers=1
+        )
+    )
+    _fit(backbone, heads, batches, steps=steps, lr=lr, size=size, device=device, progress=progress)
+    measured = measure(
+        backbone, heads, seed=seed, transform=transform, device=device, batches=held_out
+    )
+    card = {
+        "task": (
+            "rendered people: 2-D joints, 3-D joints around the pelvis, their speed, "
+            "presence, action"
+        ),
+        "gap": GAP,
+        "moving_share": MOVING_SHARE,
+        "real_footage": "none",
+        "init": source,
+        "seed": seed,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr,
+        "size": list(size),
+        "minutes": round((time.time() - started) / 60, 1),
+        "torch": str(torch.__version__),
+        **measured,
+    }
+    save_backbone(backbone, out, card=card)
+    return card
+
+
+def _fit(
+    backbone: EfficientNetBackbone,
+    heads: PoseHeads,
+    batches: Iterator,
+    *,
+    steps: int,
+    lr: float,
+    size: tuple[int, int],
+    device: str,
+    progress: bool,
+) -> None:
+    parameters = [*backbone.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=lr, total_steps=steps, pct_start=0.15
+    )
+    half = half_precision_pays(backbone, device, size)
+    bar = tqdm(range(steps), desc="pretrain", unit="batch", disable=not progress, mininterval=5)
+    backbone.train()
+    for step in bar:
+        pictures, target = next(batches)
+        target = {name: value.to(device) for name, value in target.items()}
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            features = backbone(pictures.to(device, memory_format=torch.channels_last))
+        parts = losses(heads(features.float()), target)
+        total = torch.stack([LOSS_WEIGHTS[name] * loss for name, loss in parts.items()]).sum()
+        if not torch.isfinite(total):
+            what = f"pre-training diverged at batch {step} (loss {total.item()})"
+            raise FloatingPointError(f"{what}; lower lr from {lr:g}")
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        schedule.step()
+        if step % 20 == 0:
+            bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in parts.items()})
+
+
+def half_precision_pays(
+    backbone: EfficientNetBackbone, device: str, size: tuple[int, int] = (96, 128)
+) -> bool:
+    """Time one training step with and without bfloat16; processors without AMX or AVX-512 BF16 are
+    slower with it."""
+    if device != "cpu":
+        return torch.cuda.is_bf16_supported()
+    picture = torch.rand(8, backbone.channels, *size).to(memory_format=torch.channels_last)
+
+    def seconds(enabled: bool) -> float:
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                loss = backbone(picture).float().pow(2).mean()
+            torch.autograd.grad(loss, [p for p in backbone.parameters() if p.requires_grad])
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    mode, _ = (
+        backbone.training,
+        backbone.eval(),
+    )  # statistics of random pictures must not enter BatchNorm
+    pays = seconds(True) < 0.9 * seconds(False)
+    backbone.train(mode)
+    return pays
+
+
+@torch.inference_mode()
+def measure(
+    backbone: nn.Module,
+    heads: PoseHeads,
+    *,
+    seed: int,
+    transform: ClipTransform,
+    device: str,
+    batches: int = 20,
+) -> dict:
+    """Errors on another stream's people: pixels of 160 x 120, cm at 1.75 m, statures a second,
+    shares right.
+
+    Each joint that is seen counts alike, in whichever batch it comes.
+    """
+    from torchmetrics import MeanMetric
+
+    stream = iter(DataLoader(Crowd(seed=seed, stream=1, transform=transform), batch_size=48))
+    backbone.eval()
+    rows, means = [], {name: MeanMetric() for name in ("px", "cm", "speed")}
+    for _ in range(batches):
+        pictures, target = next(stream)
+        out = {
+            name: value.float().cpu()
+            for name, value in heads(backbone(pictures.to(device)).float()).items()
+        }
+        rows.append(_counts(out, target))
+        for name, errors in _errors(out, target).items():
+            means[name].update(errors)
+    n = sum(row["frames"] for row in rows)
+    return {
+        "held_out_frames": n,
+        "joint_error_px": round(means["px"].compute().item(), 2),
+        "pose_error_cm": round(means["cm"].compute().item(), 2),
+        "speed_error": round(means["speed"].compute().item(), 3),
+        "presence_right": sum(row["presence"] for row in rows),
+        "action_right": sum(row["action"] for row in rows),
+        "action_n": sum(row["present"] for row in rows),
+    }
+
+
+def _counts(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, int]:
+    present = target["present"] > 0
+    return {
+        "frames": len(present),
+        "present": int(present.sum()),
+        "presence": int(((out["presence"][:, 0] > 0) == present).sum()),
+        "action": int((out["action"].argmax(-1) == target["action"])[present].sum()),
+    }
+
+
+def _errors(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
+    """One error for each joint that is seen; for speeds, of those who move."""
+    seen = (target["visible"] * target["present"][:, None]).bool()
+    moving = target["moving"][:, None].bool()
+    pixels = (out["joints"] - target["joints"]) * torch.tensor([WIDTH / 2, HEIGHT / 2])
+    return {
+        "px": pixels.norm(dim=-1)[seen],
+        "speed": SPEED_SCALE * (out["speed"] - target["speed"]).norm(dim=-1)[seen & moving],
+        "cm": 175 * (out["pose"] - target["pose"]).norm(dim=-1)[seen],
+    }

@@ -1,0 +1,631 @@
+"""Fetching KTH end to end from a server on this machine: small zips, tiny videos, every way a
+transfer goes wrong."""
+
+import contextlib
+import hashlib
+import http.server
+import io
+import re
+import shutil
+import threading
+import zipfile
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data import download, kth
+
+ANNOTATED = {
+    "person01_boxing_d1": ((0, 5), (5, 9)),
+    "person02_boxing_d1": ((0, 9),),
+    "person11_walking_d4": ((2, 8),),
+}
+FRAMES = 9
+
+
+@dataclass
+class Site:
+    """What the server holds and how it misbehaves; requests is a log of (name, Range header)."""
+
+    files: dict = field(default_factory=dict)
+    requests: list = field(default_factory=list)
+    ranges: bool = True  # whether it answers Range
+    lengths: bool = True  # whether it announces Content-Length
+    cut_after: list = field(
+        default_factory=list
+    )  # bytes after which to hang up, one entry a request
+    codes: list = field(default_factory=list)  # error codes to answer first, one entry a request
+    stalls: list = field(
+        default_factory=list
+    )  # seconds of silence before the content, one entry a request
+    url: str = ""
+
+    def asked(self, name):
+        return [wanted for asked, wanted in self.requests if asked == name]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        site, name, wanted = (
+            self.server.site,
+            self.path.rsplit("/", 1)[-1],
+            self.headers.get("Range"),
+        )
+        site.requests.append((name, wanted))
+        if site.codes:
+            return self.send_error(site.codes.pop(0))
+        if name not in site.files:
+            return self.send_error(404)
+        content, start = site.files[name], 0
+        if wanted and site.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+            if start >= len(content):
+                return self.send_error(416)
+        self.send_response(206 if wanted and site.ranges else 200)
+        if wanted and site.ranges:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if site.lengths:
+            self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        threading.Event().wait(site.stalls.pop(0) if site.stalls else 0)
+        cut = site.cut_after.pop(0) if site.cut_after else None
+        with contextlib.suppress(ConnectionError):  # the other side may have lost patience
+            self.wfile.write(content[start:][:cut])
+        return None
+
+
+@pytest.fixture(scope="session")
+def clip(write_video):
+    """A function (path, frames=count) that writes a tiny video and returns its path."""
+    return lambda path, frames: write_video(path, np.full((frames, 24, 32), 80, np.uint8))
+
+
+@pytest.fixture(scope="session")
+def archives_and_zips(tmp_path_factory, clip):
+    """Two archives with real videos, and the zips' bytes by name."""
+    folder, archives, zips = tmp_path_factory.mktemp("members"), [], {}
+    for action in ("boxing", "walking"):
+        members = tuple(f"{name}_uncomp.avi" for name in ANNOTATED if f"_{action}_" in name)
+        content = {member: clip(folder / member, frames=FRAMES).read_bytes() for member in members}
+        zips[f"{action}.zip"] = zipped({**content, "Thumbs.db": b"nobody asked for this"})
+        archives.append(download.Archive(f"{action}.zip", sha1(zips[f"{action}.zip"]), members, 1))
+    return tuple(archives), zips
+
+
+@pytest.fixture
+def archives(archives_and_zips):
+    return archives_and_zips[0]
+
+
+@pytest.fixture
+def site(archives_and_zips, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    with serving(
+        Site(files={**archives_and_zips[1], download.ANNOTATIONS: annotation_text(ANNOTATED)})
+    ) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def serving(site):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.site, site.url = site, f"http://127.0.0.1:{server.server_port}/cvap/actions"
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
+    thread.start()
+    yield site
+    server.shutdown()
+    server.server_close()
+
+
+def zipped(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def sha1(content):
+    return hashlib.sha1(content).hexdigest()
+
+
+def annotation_text(table, header="Training: person11, 12\r\nperson01 is a person\r\n\r\n"):
+    lines = (
+        f"{name}\t\tframes\t{', '.join(f'{start + 1}-{stop}' for start, stop in ranges)}"
+        if ranges
+        else f"{name}  \t*missing*"
+        for name, ranges in table.items()
+    )
+    return (header + "\r\n".join(lines) + "\r\n").encode()
+
+
+def fetch(site, root, archives, **options):
+    options = {"url": site.url, "progress": False, "annotations": ANNOTATED, **options}
+    return download.fetch_kth(root, archives=archives, **options)
+
+
+def tree(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+WHOLE = [
+    "00sequences.txt",
+    "test/boxing/person02_boxing_d1_uncomp.avi",
+    "train/boxing/person01_boxing_d1_uncomp.avi",
+    "train/walking/person11_walking_d4_uncomp.avi",
+]
+
+
+# the official set, as data
+
+
+def test_archives_name_every_published_file():
+    names = [
+        kth.parse_name(member).name for archive in download.ARCHIVES for member in archive.members
+    ]
+    assert sorted(names) == sorted(kth.load_segments())
+    assert {a.name: len(a.members) for a in download.ARCHIVES} == {
+        f"{action}.zip": 99 if action == "handclapping" else 100 for action in kth.ACTIONS
+    }
+    assert len({archive.sha1 for archive in download.ARCHIVES}) == 6
+    assert all(re.fullmatch("[0-9a-f]{40}", archive.sha1) for archive in download.ARCHIVES)
+
+
+def test_official_annotations_have_600_lines_and_2391_ranges():
+    table = download.official_annotations()
+    assert (len(table), sum(map(len, table.values()))) == (600, 2391)
+    assert [name for name, ranges in table.items() if not ranges] == [kth.MISSING]
+    assert download.parse_annotations(annotation_text(table).decode()) == table
+
+
+def test_annotations_count_from_one_and_skip_the_header():
+    text = (
+        "Test: person22, 02\nperson01_boxing_d1\t\tframes\t1-95, 96 - 185\r\nperson13_x_d3 "
+        "\t*missing*\n\n25 subjects"
+    )
+    assert download.parse_annotations(text) == {
+        "person01_boxing_d1": ((0, 95), (95, 185)),
+        "person13_x_d3": (),
+    }
+
+
+# a fetch that goes well
+
+
+def test_fetch_unpacks_into_the_official_layout(site, tmp_path, archives, capsys):
+    root = tmp_path / "KTH"
+    summary = fetch(site, root, archives)
+    assert summary.ok
+    assert tree(root) == WHOLE  # no zip, no Thumbs.db, no leftover
+    assert [video.name for video in kth.find_videos(root)] == [
+        "person02_boxing_d1",
+        "person01_boxing_d1",
+        "person11_walking_d4",
+    ]
+    printed = capsys.readouterr().out
+    assert re.search(r"boxing +2/2 +3 +18 +18 +0\n", printed)
+    assert re.search(r"walking +1/1 +1 +9 +8 +0\n", printed)
+    assert re.search(r"total +3/3 +4 +27 +26 +0\n", printed)
+    assert "non-commercial" in printed
+    assert "ICPR 2004" in printed
+
+
+def test_second_run_downloads_nothing_and_says_so(site, tmp_path, archives, capsys):
+    fetch(site, tmp_path, archives)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.avi")}
+    site.requests.clear()
+    capsys.readouterr()
+    assert fetch(site, tmp_path, archives).ok
+    assert site.requests == []
+    assert "all 3 videos are there already, no zip is downloaded" in capsys.readouterr().out
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.avi")}
+
+
+def test_only_what_is_absent_is_fetched(site, tmp_path, archives):
+    fetch(site, tmp_path, archives)
+    (tmp_path / WHOLE[3]).unlink()
+    (tmp_path / WHOLE[2]).write_bytes(b"")
+    site.requests.clear()
+    site.files.pop("boxing.zip")
+    with pytest.raises(download.DownloadError, match=r"boxing\.zip: the server answers 404"):
+        fetch(site, tmp_path, archives)
+    assert fetch(site, tmp_path, archives[1:], annotations=ANNOTATED).ok
+    assert [name for name, _ in site.requests] == ["boxing.zip", "walking.zip"]
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_progress_is_shown_with_and_without_a_length(site, tmp_path, archives, capsys, lengths):
+    site.lengths = lengths
+    assert fetch(site, tmp_path, archives, progress=True).ok
+    shown = capsys.readouterr().err
+    assert "boxing.zip" in shown
+    assert "B/s" in shown or "B [" in shown
+    assert ("%" in shown.split("unpacking")[0]) == lengths
+
+
+# transfers that break
+
+
+def test_cut_transfer_is_resumed_where_it_broke(site, tmp_path, archives):
+    site.cut_after = [700, 400]
+    assert fetch(site, tmp_path, archives).ok
+    assert site.asked("boxing.zip") == [None, "bytes=700-", "bytes=1100-"]
+
+
+def test_cut_transfer_starts_anew_where_range_is_ignored(site, tmp_path, archives):
+    site.ranges, site.cut_after = False, [700, 400]
+    assert fetch(site, tmp_path, archives).ok
+    assert site.asked("boxing.zip") == [None, "bytes=700-", "bytes=400-"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_cut_is_noticed_without_a_length(site, tmp_path, archives, ranges):
+    site.lengths, site.ranges, site.cut_after = False, ranges, [700]
+    assert fetch(site, tmp_path, archives).ok
+    assert len(site.asked("boxing.zip")) == 2
+
+
+def test_next_call_goes_on_from_what_has_arrived(site, tmp_path, archives):
+    site.cut_after = [900] + [0] * download.ATTEMPTS
+    with pytest.raises(
+        download.DownloadError, match=r"5 times without progress; 900 bytes are kept.*--from-zip"
+    ):
+        fetch(site, tmp_path, archives)
+    assert tree(tmp_path) == ["zips/boxing.zip.part"]
+    site.requests.clear(), site.cut_after.clear()
+    assert fetch(site, tmp_path, archives).ok
+    assert site.asked("boxing.zip") == ["bytes=900-"]
+    assert tree(tmp_path) == WHOLE
+
+
+def test_part_of_another_file_is_thrown_away(site, tmp_path, archives):
+    (tmp_path / "zips").mkdir()
+    for name, size in (
+        ("boxing.zip", 100),
+        ("walking.zip", 10**6),
+    ):  # shorter and longer than what the server has
+        (tmp_path / "zips" / f"{name}.part").write_bytes(b"x" * size)
+    assert fetch(site, tmp_path, archives).ok
+    assert site.asked("boxing.zip") == ["bytes=100-", None]
+    assert site.asked("walking.zip") == ["bytes=1000000-", None]
+
+
+@pytest.mark.parametrize("code", [500, 503, 429])
+def test_server_that_is_busy_is_asked_again(site, tmp_path, archives, code):
+    site.codes = [code, code]
+    assert fetch(site, tmp_path, archives).ok
+    assert len(site.asked("boxing.zip")) == 3
+
+
+def test_server_that_stays_busy_is_left_alone(site, tmp_path, archives):
+    site.codes = [503] * 99
+    with pytest.raises(
+        download.DownloadError,
+        match=r"boxing\.zip: the server answers 503 .*5 times without progress",
+    ):
+        fetch(site, tmp_path, archives)
+    assert len(site.requests) == download.ATTEMPTS
+
+
+def test_refusal_is_final(site, tmp_path, archives):
+    site.codes = [403]
+    with pytest.raises(
+        download.DownloadError, match=r"boxing\.zip: the server answers 403 .*--url.*--from-zip"
+    ):
+        fetch(site, tmp_path, archives)
+    assert len(site.requests) == 1
+
+
+def test_nobody_answers(tmp_path, archives, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    with serving(Site()) as closed:
+        pass
+    with pytest.raises(
+        download.DownloadError, match=r"connection failed .*5 times without progress; 0 bytes"
+    ):
+        fetch(closed, tmp_path, archives)
+
+
+def test_silent_server_is_asked_again(site, tmp_path, archives, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
+    site.stalls = [0.6]
+    assert fetch(site, tmp_path, archives).ok
+    assert len(site.asked("boxing.zip")) == 2
+
+
+def test_full_disk_is_named_before_it_is_full(site, tmp_path, archives, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        download.DownloadError,
+        match=r"zips: boxing\.zip needs .* MB more, but 0\.0 MB are free; make room",
+    ):
+        fetch(site, tmp_path, archives)
+    assert len(site.requests) == 1
+
+
+def test_pauses_grow_and_start_again_after_progress(site, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(download, "PAUSE_S", 1)
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    site.cut_after = [0, 0, 500, 0]
+    download.download(
+        f"{site.url}/boxing.zip", tmp_path / "boxing.zip", check=lambda _: None, progress=False
+    )
+    assert pauses == [2, 4, 1, 2]
+    assert (tmp_path / "boxing.zip").read_bytes() == site.files["boxing.zip"]
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    content=st.binary(min_size=1, max_size=600),
+    cuts=st.lists(st.integers(1, 300), max_size=4),
+    ranges=st.booleans(),
+    lengths=st.booleans(),
+)
+def test_whatever_is_cut_where_the_file_arrives_whole(
+    site, tmp_path_factory, content, cuts, ranges, lengths
+):
+    # Distinct cuts: without a length, the same part twice cannot be told from a file that is simply
+    # another.
+    site.files["any"], site.cut_after, site.ranges, site.lengths = (
+        content,
+        sorted(set(cuts)),
+        ranges,
+        lengths,
+    )
+    target = tmp_path_factory.mktemp("any") / "any"
+    download.download(
+        f"{site.url}/any", target, check=download.sha1_check(sha1(content)), progress=False
+    )
+    assert target.read_bytes() == content
+    assert tree(target.parent) == ["any"]
+
+
+# contents that are wrong
+
+
+@pytest.mark.parametrize(
+    ("ranges", "lengths"), [(True, True), (True, False), (False, True), (False, False)]
+)
+def test_wrong_hash_is_refused_and_nothing_is_unpacked(site, tmp_path, archives, ranges, lengths):
+    site.files["boxing.zip"] = zipped({"person01_boxing_d1_uncomp.avi": b"something else"})
+    site.ranges, site.lengths = ranges, lengths
+    found = sha1(site.files["boxing.zip"])
+    with pytest.raises(
+        download.DownloadError, match=rf"boxing\.zip: .*{found}, wanted {archives[0].sha1}.*--url"
+    ):
+        fetch(site, tmp_path, archives)
+    assert len(site.asked("boxing.zip")) == 2
+    assert tree(tmp_path) == []
+
+
+def test_bytes_changed_on_the_way_are_fetched_again(site, tmp_path, archives):
+    right = site.files["boxing.zip"]
+    site.files["boxing.zip"] = right[:50] + b"?" + right[51:]
+    verify = download.sha1_check(sha1(right))
+
+    def check(path):
+        fault = verify(path)
+        site.files["boxing.zip"] = right
+        return fault
+
+    download.download(
+        f"{site.url}/boxing.zip", tmp_path / "boxing.zip", check=check, progress=False
+    )
+    assert (tmp_path / "boxing.zip").read_bytes() == right
+    assert site.asked("boxing.zip") == [None, None]
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.avi", "a/../../evil.avi", "/evil.avi", "..\\evil.avi", "C:\\evil.avi"]
+)
+def test_member_that_leads_out_is_refused_before_anything_is_written(
+    site, tmp_path, archives, name
+):
+    evil = zipped({"person01_boxing_d1_uncomp.avi": b"bait", name: b"evil"})
+    site.files["boxing.zip"] = evil
+    archive = download.Archive("boxing.zip", sha1(evil), archives[0].members)
+    with pytest.raises(download.DownloadError, match=r"boxing\.zip: refused, .*evil"):
+        fetch(site, tmp_path / "KTH", (archive, archives[1]))
+    assert tree(tmp_path) == ["KTH/zips/boxing.zip"]
+
+
+def test_missing_member_is_reported_and_the_rest_is_kept(site, tmp_path, archives, capsys, clip):
+    content = clip(tmp_path / "made" / "x.avi", frames=FRAMES).read_bytes()
+    site.files["boxing.zip"] = zipped(
+        {"person01_boxing_d1_uncomp.avi": content, "deep/person02_boxing_d1_uncomp.avi": b""}
+    )
+    archives = (
+        download.Archive("boxing.zip", sha1(site.files["boxing.zip"]), archives[0].members),
+        archives[1],
+    )
+    summary = fetch(site, tmp_path / "KTH", archives)
+    assert not summary.ok
+    assert summary.problems == ["boxing.zip: 1 files missing: person02_boxing_d1_uncomp.avi"]
+    assert (
+        "problem: boxing.zip: 1 files missing: person02_boxing_d1_uncomp.avi"
+        in capsys.readouterr().out
+    )
+    assert tree(tmp_path / "KTH") == [WHOLE[0], WHOLE[2], WHOLE[3], "zips/boxing.zip"]
+    site.requests.clear()
+    assert not fetch(site, tmp_path / "KTH", archives).ok
+    assert site.requests == []  # the kept zip is read again, not fetched again
+
+
+@pytest.mark.parametrize("damage", ["no zip", "bad member"])
+def test_damaged_zip_is_named_and_leaves_no_half_file(site, tmp_path, archives, damage):
+    content = (
+        bytearray(site.files["walking.zip"])
+        if damage == "bad member"
+        else bytearray(b"<html>sign in</html>")
+    )
+    if damage == "bad member":
+        content[len(content) // 2] ^= 255
+    site.files["walking.zip"] = bytes(content)
+    archive = download.Archive("walking.zip", sha1(content), archives[1].members)
+    with pytest.raises(download.DownloadError, match=r"walking\.zip: damaged zip \(.*delete it"):
+        fetch(site, tmp_path, [archive])
+    assert tree(tmp_path) == ["zips/walking.zip"]
+
+
+def test_kill_while_unpacking_leaves_whole_files_only(site, tmp_path, archives, monkeypatch):
+    def interrupted(source, target, size):
+        target.write(source.read(100))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(download.shutil, "copyfileobj", interrupted)
+        fetch(site, tmp_path, archives)
+    assert tree(tmp_path) == ["zips/boxing.zip"]
+    assert fetch(site, tmp_path, archives).ok
+    assert len(site.asked("boxing.zip")) == 1
+
+
+# files that do not fit their annotations
+
+
+def test_file_shorter_than_its_annotations_and_unreadable_file_are_reported(
+    site, tmp_path, archives, clip
+):
+    fetch(site, tmp_path, archives)
+    clip(tmp_path / WHOLE[1], frames=4)
+    (tmp_path / WHOLE[3]).write_bytes(b"no video")
+    summary = fetch(site, tmp_path, archives)
+    assert summary.rows[0].short == 1
+    assert [row.files for row in summary.rows] == [2, 0]
+    assert len(summary.problems) == 2
+    assert re.search(
+        r"person02_boxing_d1_uncomp\.avi: 4 frames, but it is annotated up to frame 9",
+        summary.problems[0],
+    )
+    assert re.search(
+        r"person11_walking_d4_uncomp\.avi: not a video.*run the command again", summary.problems[1]
+    )
+
+
+def test_the_file_that_was_published_cut_off_is_no_problem(tmp_path, clip):
+    member = "person01_boxing_d4_uncomp.avi"
+    clip(tmp_path / "train" / "boxing" / member, frames=304)
+    archive = download.Archive("boxing.zip", "", (member,))
+    summary = download.check_files(tmp_path, [archive], kth.load_segments())
+    assert summary.ok
+    assert summary.rows == [download.Row("boxing", 1, 1, 4, 304, 370, 1)]
+    path = tmp_path / "train" / "boxing" / member
+    path.write_bytes(path.read_bytes()[:-100])  # its header promises more than is there
+    assert download.check_files(tmp_path, [archive], kth.load_segments()).ok
+
+
+# the annotation file
+
+
+def test_annotations_with_another_header_are_accepted(site, tmp_path, archives):
+    site.files[download.ANNOTATIONS] = annotation_text(ANNOTATED, header="an older header\n\n")
+    assert fetch(site, tmp_path, archives).ok
+
+
+def test_annotations_that_differ_from_our_table_are_reported(site, tmp_path, archives):
+    other = {**ANNOTATED, "person02_boxing_d1": ((0, 8),)}
+    site.files[download.ANNOTATIONS] = annotation_text(other)
+    for _ in range(2):  # the file stays, and so does the report
+        summary = fetch(site, tmp_path, archives)
+        assert [p.split(" and ")[1] for p in summary.problems] == [
+            "this project's table differ for 1 videos: person02_boxing_d1"
+        ]
+    assert len(site.asked(download.ANNOTATIONS)) == 1
+
+
+@pytest.mark.parametrize(
+    "text", [b"<html>sign in</html>", annotation_text({"person01_boxing_d1": ((0, 5),)}), b""]
+)
+def test_what_is_no_annotation_file_is_reported_and_not_kept(site, tmp_path, archives, text):
+    site.files[download.ANNOTATIONS] = text
+    summary = fetch(site, tmp_path, archives)
+    assert len(summary.problems) == 1
+    assert re.search(
+        r"00sequences\.txt: not the annotation file: \d lines .*wanted 3 and 4", summary.problems[0]
+    )
+    assert tree(tmp_path) == WHOLE[1:]
+
+
+def test_site_without_annotations_still_gives_the_videos(site, tmp_path, archives):
+    site.files.pop(download.ANNOTATIONS)
+    summary = fetch(site, tmp_path, archives)
+    assert [row.files for row in summary.rows] == [2, 1]
+    assert "answers 404" in summary.problems[0]
+
+
+# zips fetched by hand
+
+
+@pytest.fixture
+def by_hand(site, tmp_path):
+    folder = tmp_path / "by hand"
+    folder.mkdir()
+    for name, content in site.files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_from_zip_downloads_nothing_and_keeps_the_zips(site, tmp_path, archives, by_hand):
+    before = tree(by_hand)
+    assert fetch(site, tmp_path / "KTH", archives, from_zip=by_hand).ok
+    assert tree(tmp_path / "KTH") == WHOLE
+    assert tree(by_hand) == before
+    assert site.requests == []
+
+
+def test_from_zip_without_annotations_uses_our_own(site, tmp_path, archives, by_hand, capsys):
+    (by_hand / download.ANNOTATIONS).unlink()
+    assert fetch(site, tmp_path / "KTH", archives, from_zip=by_hand).ok
+    assert (
+        "00sequences.txt is not there; the ranges that come with this project are used"
+        in capsys.readouterr().out
+    )
+
+
+def test_from_zip_reports_the_zip_that_is_not_there(site, tmp_path, archives, by_hand):
+    (by_hand / "boxing.zip").unlink()
+    summary = fetch(site, tmp_path / "KTH", archives, from_zip=by_hand)
+    assert [row.files for row in summary.rows] == [0, 1]
+    assert re.search(
+        r"boxing\.zip is not there; fetch https://www\.csc\.kth\.se", summary.problems[0]
+    )
+    assert "boxing.zip: 2 files missing" in summary.problems[1]
+
+
+def test_from_zip_refuses_wrong_contents(site, tmp_path, archives, by_hand):
+    (by_hand / download.ANNOTATIONS).write_text("nothing")
+    summary = fetch(site, tmp_path / "KTH", archives, from_zip=by_hand)
+    assert re.search("not the annotation file: 0 lines and 0 ranges", summary.problems[0])
+    (by_hand / "boxing.zip").write_bytes(b"short")
+    (tmp_path / "KTH" / WHOLE[1]).unlink()
+    with pytest.raises(
+        download.DownloadError,
+        match=r"by hand/boxing\.zip: wrong content: 5 bytes .*fetch https://.* again",
+    ):
+        fetch(site, tmp_path / "KTH", archives, from_zip=by_hand)
+    assert (by_hand / "boxing.zip").read_bytes() == b"short"
+
+
+def test_from_zip_that_is_no_folder(site, tmp_path, archives):
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere.*--from-zip"):
+        fetch(site, tmp_path, archives, from_zip=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("url", ["www.csc.kth.se/cvap", "ftp://here/", "/some/folder"])
+def test_url_that_is_no_web_address(tmp_path, archives, url):
+    with pytest.raises(
+        ValueError, match="is not a web address; --url wants a folder like https://"
+    ):
+        download.fetch_kth(tmp_path, url=url, archives=archives)

@@ -1,0 +1,568 @@
+"""KTH's facts as invariants (counts, exceptions, splits) and every way in which files can be
+wrong."""
+
+import os
+import pickle
+import re
+import struct
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data import kth
+
+REAL_CLIPS = Path(
+    os.environ.get("HAR_REAL_CLIPS", Path(__file__).parents[2] / "shared" / "kth_clips")
+)
+TABLE = kth.load_segments()
+FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
+
+
+def make_video(path, frames=12, size=(32, 24)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*FOURCC[path.suffix]), kth.FPS, size)
+    assert writer.isOpened()
+    for n in range(frames):
+        writer.write(np.full((size[1], size[0], 3), (7 * n) % 256, np.uint8))
+    writer.release()
+    return path
+
+
+def video_of(name):
+    return kth.parse_name(f"{name}_uncomp.avi")
+
+
+def all_segments():
+    return [
+        kth.Segment(video_of(name), n, *span)
+        for name, ranges in TABLE.items()
+        for n, span in enumerate(ranges)
+    ]
+
+
+# the facts
+
+
+def test_counts_of_the_whole_table():
+    assert len(TABLE) == 599
+    assert sum(map(len, TABLE.values())) == 2391
+    every = {
+        f"person{p:02d}_{a}_d{d}" for p in range(1, 26) for a in kth.ACTIONS for d in kth.SCENARIOS
+    }
+    assert every - set(TABLE) == {kth.MISSING}
+    assert not set(TABLE) - every
+
+
+@pytest.mark.parametrize(
+    ("split", "videos", "per_action"),
+    [
+        ("train", 191, (126, 124, 126, 128, 128, 128)),
+        ("validation", 192, (128, 128, 128, 128, 128, 128)),
+        ("test", 216, (143, 144, 144, 144, 144, 144)),
+        ("all", 599, (397, 396, 398, 400, 400, 400)),
+    ],
+)
+def test_counts_of_the_official_split(split, videos, per_action):
+    chosen = kth.select(all_segments(), split)
+    assert len({segment.video for segment in chosen}) == videos
+    assert Counter(segment.label for segment in chosen) == dict(enumerate(per_action))
+
+
+def test_persons_of_the_splits_are_disjoint_and_complete():
+    persons = [person for split in kth.SPLITS.values() for person in split]
+    assert sorted(persons) == list(range(1, 26))
+    assert [len(kth.SPLITS[split]) for split in ("train", "validation", "test")] == [8, 8, 9]
+
+
+def test_videos_with_three_ranges():
+    assert {name for name, ranges in TABLE.items() if len(ranges) == 3} == {
+        "person11_boxing_d4",
+        "person13_handwaving_d3",
+        "person14_handwaving_d3",
+        "person15_boxing_d4",
+        "person22_boxing_d1",
+    }
+    assert {len(ranges) for ranges in TABLE.values()} == {3, 4}
+
+
+def test_ranges_that_overlap_or_run_backwards_are_kept_as_annotated():
+    neighbours = {
+        name: list(zip(ranges, ranges[1:], strict=False)) for name, ranges in TABLE.items()
+    }
+    backwards = {name for name, pairs in neighbours.items() if any(b[0] < a[0] for a, b in pairs)}
+    overlapping = {
+        name for name, pairs in neighbours.items() if any(a[0] <= b[0] < a[1] for a, b in pairs)
+    }
+    assert backwards == {"person07_jogging_d4", "person07_running_d4"}
+    assert overlapping == {
+        "person03_walking_d4",
+        "person12_handclapping_d4",
+        "person15_handclapping_d2",
+        "person16_handwaving_d4",
+        "person17_boxing_d1",
+        "person21_boxing_d2",
+        "person21_handclapping_d1",
+    }
+    assert TABLE["person07_jogging_d4"][1:3] == ((269, 332), (193, 264))
+
+
+def test_lengths_and_frames():
+    lengths = {
+        (name, n): stop - start
+        for name, ranges in TABLE.items()
+        for n, (start, stop) in enumerate(ranges, 1)
+    }
+    assert min(lengths.items(), key=lambda item: item[1]) == (("person10_handclapping_d1", 4), 24)
+    assert max(lengths.items(), key=lambda item: item[1]) == (("person12_boxing_d2", 4), 362)
+    assert sum(lengths.values()) == 227_637
+    assert sum(max(stop for _, stop in ranges) for ranges in TABLE.values()) == 289_157
+    assert sum(length < 32 for length in lengths.values()) == 21
+    means = {
+        a: np.mean([n for (name, _), n in lengths.items() if f"_{a}_" in name]).round(1)
+        for a in kth.ACTIONS
+    }
+    assert list(means.values()) == [110.1, 106.2, 129.0, 68.0, 48.9, 109.3]
+
+
+def test_middle_of_the_whole_file_is_mostly_outside_for_walkers():
+    def outside(action):
+        names = [name for name in TABLE if f"_{action}_" in name]
+        middles = {name: (max(stop for _, stop in TABLE[name]) - 1) // 2 for name in names}
+        return sum(not any(a <= middles[name] < b for a, b in TABLE[name]) for name in names)
+
+    assert [outside(action) for action in ("running", "jogging", "walking")] == [94, 84, 78]
+    assert max(outside(action) for action in ("boxing", "handclapping", "handwaving")) <= 5
+
+
+# names
+
+
+def test_name_tells_everything():
+    video = kth.parse_name("somewhere/person07_handwaving_d3_uncomp.avi")
+    assert (video.action, video.person, video.scenario) == ("handwaving", 7, 3)
+    assert (video.name, video.label, video.group) == ("person07_handwaving_d3", 2, "person07")
+    assert kth.Segment(video, 1, 5, 25).name == "person07_handwaving_d3#2"
+    assert len(kth.Segment(video, 1, 5, 25)) == 20
+
+
+def test_name_without_person_takes_the_folder_and_is_its_own_group():
+    video = kth.parse_name("root/walking/holiday.mp4")
+    assert (video.action, video.person, video.scenario) == ("walking", None, None)
+    assert video.group == "holiday.mp4"
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [("boxing/person01_jumping_d1.avi", "jumping"), ("cats/a.avi", "cats")]
+)
+def test_unknown_action_is_named(path, word):
+    with pytest.raises(ValueError, match=f"unknown action '{word}'.*boxing, handclapping"):
+        kth.parse_name(path)
+
+
+def test_video_without_action_has_no_label():
+    with pytest.raises(ValueError, match=r"clip\.avi: no action is known"):
+        _ = kth.Video(Path("clip.avi"), None, None, None).label
+
+
+@given(
+    st.integers(1, 99),
+    st.sampled_from(kth.ACTIONS),
+    st.integers(1, 4),
+    st.sampled_from(["", "_uncomp"]),
+    st.sampled_from([".avi", ".mp4", ".AVI"]),
+)
+def test_any_kth_name_is_read_back(person, action, scenario, tail, suffix):
+    name = f"person{person:02d}_{action}_d{scenario}"
+    video = kth.parse_name(Path("root") / "boxing" / f"{name}{tail}{suffix}")
+    assert (video.name, video.action, video.person, video.scenario) == (
+        name,
+        action,
+        person,
+        scenario,
+    )
+    assert kth.ACTIONS[video.label] == action
+    assert pickle.loads(pickle.dumps(video)) == video
+
+
+# probing
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
+def test_probe_counts_frames(tmp_path, suffix):
+    assert kth.probe(make_video(tmp_path / f"clip{suffix}", frames=17)) == 17
+
+
+def test_probe_sees_that_a_file_changed(tmp_path):
+    path = make_video(tmp_path / "clip.avi", frames=5)
+    assert kth.probe(path) == 5
+    make_video(path, frames=9)
+    assert kth.probe(path) == 9
+
+
+def broken(tmp_path, kind):
+    path = make_video(tmp_path / f"clip{'.mp4' if kind == 'cut mp4' else '.avi'}", frames=30)
+    content = path.read_bytes()
+    half, index = content[: len(content) // 2], content.rfind(b"idx1")
+    blank = re.sub(
+        rb"\xff\xd8.*?\xff\xd9", lambda jpeg: bytes(len(jpeg[0])), content[:index], flags=re.DOTALL
+    )
+    damaged = {
+        "empty": b"",
+        "text": b"this is no video at all, only words\n" * 9,
+        "short text": b"words",
+        "cut avi": half,
+        "cut mp4": half,
+        "header only": b"RIFF" + struct.pack("<I", 4) + b"AVI ",
+        "first frame": blank + content[index:],
+    }
+    path.write_bytes(damaged[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("empty", r"empty file \(0 bytes\)"),
+        ("text", "not a video that OpenCV can open"),
+        ("short text", "not a video that OpenCV can open"),
+        ("header only", "not a video that OpenCV can open"),
+        ("cut avi", r"truncated, \d+ of \d+ bytes are there"),
+        ("cut mp4", r"truncated, \d+ of \d+ bytes are there"),
+        ("first frame", "first frame does not decode"),
+    ],
+)
+def test_probe_says_why_a_file_cannot_be_used(tmp_path, kind, reason):
+    path = broken(tmp_path, kind)
+    with pytest.raises(
+        kth.VideoError, match=rf"{path.name}: .*{reason}.*; fetch or render it again, or delete it"
+    ):
+        kth.probe(path)
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1]
+)  # MP4's way of saying "up to the end" and "a 64-bit size follows"
+def test_probe_takes_boxes_of_special_size(tmp_path, size):
+    path = make_video(tmp_path / "clip.mp4", frames=8)
+    path.write_bytes(
+        path.read_bytes() + struct.pack(">I", size) + b"free" + struct.pack(">Q", 20) + b"\0" * 4
+    )
+    assert kth.probe(path) == 8
+
+
+def test_probe_counts_where_the_container_does_not_say(tmp_path, monkeypatch):
+    class Silent:
+        def __init__(self, *how):
+            self._capture = capture(*how)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+        def get(self, prop):
+            return -1.0 if prop == cv2.CAP_PROP_FRAME_COUNT else self._capture.get(prop)
+
+    capture = cv2.VideoCapture
+    path = make_video(tmp_path / "clip.avi", frames=11)
+    monkeypatch.setattr(kth.cv2, "VideoCapture", Silent)
+    assert kth.probe(path) == 11
+
+
+def test_probe_names_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(kth.VideoError, match=r"gone\.avi: cannot be opened"):
+        kth.probe(tmp_path / "gone.avi")
+
+
+# finding
+
+
+def test_both_layouts_are_found_sorted(tmp_path, recwarn):
+    names = [
+        "boxing/person01_boxing_d2_uncomp.avi",
+        "test/walking/person02_walking_d1_uncomp.mp4",
+        "train/jogging/person11_jogging_d1.avi",
+        "validation/running/person04_running_d1.avi",
+    ]
+    for name in reversed(names):
+        make_video(tmp_path / name, frames=3)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "boxing" / "readme.txt").write_text("not a video")
+    (tmp_path / "boxing" / "._person01_boxing_d2_uncomp.avi").write_bytes(b"shadow")
+    found = kth.find_videos(tmp_path)
+    assert [video.path.relative_to(tmp_path).as_posix() for video in found] == names
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_no_videos_names_folder_and_remedy(tmp_path, make):
+    root = tmp_path / "KTH"
+    if make:
+        (root / "boxing").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError) as caught:
+        kth.find_videos(root)
+    assert f"no videos under {root}" in str(caught.value)
+    assert "python har.py data synth" in str(caught.value)
+    assert "python har.py data kth" in str(caught.value)
+
+
+def test_class_folder_without_videos_is_named(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    (tmp_path / "walking").mkdir()
+    with pytest.warns(UserWarning, match="class folders without videos: .*walking"):
+        assert len(kth.find_videos(tmp_path)) == 1
+
+
+def test_folder_of_videos_that_is_no_action_stops(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    make_video(tmp_path / "train" / "juggling" / "clip.avi")
+    with pytest.raises(ValueError, match="'juggling' is an unknown action.*rename"):
+        kth.find_videos(tmp_path)
+
+
+def test_unusable_files_are_skipped_with_one_message_that_names_each(tmp_path):
+    good = make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=30)
+    (tmp_path / "boxing" / "person01_boxing_d2.avi").touch()
+    (tmp_path / "boxing" / "person01_boxing_d3.avi").write_bytes(good.read_bytes()[:-900])
+    (tmp_path / "boxing" / "person02_boxing_d1.avi").write_text("words " * 50)
+    said = []
+    assert [video.path for video in kth.find_videos(tmp_path, report=said.append)] == [good]
+    (message,) = said
+    assert message.startswith("3 of 4 files cannot be used")
+    for name, why in (
+        ("person01_boxing_d2", "empty"),
+        ("person01_boxing_d3", "truncated"),
+        ("person02", "not a video"),
+    ):
+        assert name in message
+        assert why in message
+
+
+def test_nothing_usable_is_an_error(tmp_path):
+    (tmp_path / "boxing").mkdir()
+    (tmp_path / "boxing" / "person01_boxing_d1.avi").touch()
+    with (
+        pytest.warns(UserWarning, match="1 of 1 files cannot be used"),
+        pytest.raises(FileNotFoundError, match="none of the 1 videos"),
+    ):
+        kth.find_videos(tmp_path)
+
+
+def test_files_without_person_are_counted_once(tmp_path):
+    for name in ("person01_boxing_d1.avi", "spar.avi", "gym.avi"):
+        make_video(tmp_path / "boxing" / name)
+    said = []
+    videos = kth.find_videos(tmp_path, report=said.append)
+    assert sorted(video.group for video in videos) == ["gym.avi", "person01", "spar.avi"]
+    assert len(said) == 1
+    assert said[0].startswith("2 of 3 files")
+
+
+def test_one_clip_found_twice_counts_once(tmp_path):
+    first = make_video(tmp_path / "boxing" / "person01_boxing_d1.mp4")
+    second = make_video(tmp_path / "train" / "boxing" / "person01_boxing_d1_uncomp.avi")
+    with pytest.warns(
+        UserWarning, match=f"1 files repeat a name.*{second.name}.*kept.*{first.name}"
+    ):
+        assert [video.path for video in kth.find_videos(tmp_path)] == [first]
+
+
+# segments
+
+
+def test_segments_of_a_kth_file_and_of_an_unknown_one(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi", frames=360)
+    make_video(tmp_path / "boxing" / "person26_boxing_d1.avi", frames=21)
+    segments = kth.find_segments(tmp_path)
+    assert [(s.name, s.start, s.stop) for s in segments] == [
+        ("person01_boxing_d1#1", 0, 95),
+        ("person01_boxing_d1#2", 95, 185),
+        ("person01_boxing_d1#3", 185, 245),
+        ("person01_boxing_d1#4", 245, 360),
+        ("person26_boxing_d1#1", 0, 21),
+    ]
+    assert [len(s) for s in kth.find_segments(tmp_path, whole_files=True)] == [360, 21]
+
+
+def test_own_table_replaces_kths(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=20)
+    make_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=9)
+    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d1": [(8, 20), (0, 5)]})
+    assert [(s.index, s.start, s.stop) for s in kth.find_segments(tmp_path)] == [
+        (0, 8, 20),
+        (1, 0, 5),
+        (0, 0, 9),
+    ]
+
+
+def test_segment_beyond_its_file_is_named(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=200)
+    with pytest.raises(
+        kth.VideoError,
+        match=r"d1\.avi: segment person01_boxing_d1#3 is frames 185\.\.245, .* has 200",
+    ):
+        kth.find_segments(tmp_path)
+    assert len(kth.find_segments(tmp_path, whole_files=True)) == 1
+
+
+@pytest.mark.parametrize("frames", [304, 305, 370])
+def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
+    path = make_video(tmp_path / "boxing" / "person01_boxing_d4_uncomp.avi", frames=frames)
+    content = path.read_bytes()
+    path.write_bytes(
+        content[:-100] if frames == 370 else content
+    )  # as published: less than the header says
+    said = []
+    segments = kth.find_segments(tmp_path, report=said.append)
+    assert [(s.start, s.stop) for s in segments] == [(0, 106), (106, 170), (170, 245), (245, 304)]
+    assert len(said) == 1
+    assert "304 frames decode" in said[0]
+    assert [video.path for video in kth.find_videos(tmp_path)] == [path]
+    assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [304]
+
+
+def test_clamping_hides_no_further_loss(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d4_uncomp.avi", frames=200)
+    with (
+        pytest.warns(UserWarning, match="304 frames decode"),
+        pytest.raises(
+            kth.VideoError, match=r"person01_boxing_d4#3 is frames 170\.\.245, but the file has 200"
+        ),
+    ):
+        kth.find_segments(tmp_path)
+
+
+def test_another_data_set_may_have_a_whole_file_of_that_name(tmp_path, recwarn):
+    make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
+    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
+    assert [s.stop for s in kth.find_segments(tmp_path)] == [320]
+    assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [330]
+    assert not recwarn.list
+
+
+def test_a_cut_off_file_of_that_name_is_refused_wherever_it_is_not_kths(tmp_path):
+    other = make_video(tmp_path / "boxing" / "person02_boxing_d4.avi", frames=9)
+    path = make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(kth.VideoError, match="person01_boxing_d4.avi: truncated"):
+        kth.probe(path)
+    assert kth.probe(path, allow_cut_off=True) == 330
+    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
+    said = []
+    assert [s.video.path for s in kth.find_segments(tmp_path, report=said.append)] == [other]
+    assert "person01_boxing_d4.avi: truncated" in said[0]
+
+
+def test_a_rendering_that_is_not_finished_is_refused(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=400)
+    (tmp_path / "dataset.json").write_text("{}")
+    for whole_files in (False, True):
+        with pytest.raises(
+            ValueError, match=rf"unfinished.*`python har\.py data synth --root {tmp_path}`"
+        ):
+            kth.find_segments(tmp_path, whole_files=whole_files)
+
+
+spans = st.tuples(st.integers(0, 500), st.integers(1, 200)).map(
+    lambda pair: (pair[0], pair[0] + pair[1])
+)
+names = st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True)
+
+
+@given(table=st.dictionaries(names, st.lists(spans, min_size=1, max_size=4).map(tuple), max_size=5))
+def test_segment_tables_survive_a_round_trip(tmp_path_factory, table):
+    path = tmp_path_factory.mktemp("table") / "segments.csv"
+    kth.write_segments(path, table)
+    assert list(kth.load_segments(path).items()) == list(table.items())
+    assert [p.name for p in path.parent.iterdir()] == ["segments.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "header is ''"),
+        ("file,start,stop\n", "header is 'file,start,stop'"),
+        ("video,segment,start,stop\na,1,0\n", "line 2: 'a,1,0' is not"),
+        ("video,segment,start,stop\na,1,0,5,9\n", "line 2: 'a,1,0,5,9' is not"),
+        ("video,segment,start,stop\na,1,0,x\n", "line 2: 'a,1,0,x' is not"),
+        (
+            "video,segment,start,stop\na,1,0,5\na,3,5,9\n",
+            "line 3: segment 3 of a .* wanted segment 2",
+        ),
+        ("video,segment,start,stop\na,1,5,5\n", "line 2: .*5..5"),
+        ("video,segment,start,stop\na,1,-1,5\n", "line 2: .*-1..5"),
+    ],
+)
+def test_wrong_segment_table_names_the_line(tmp_path, text, message):
+    path = tmp_path / "segments.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        kth.load_segments(path)
+
+
+# splits
+
+
+def test_person_outside_every_split():
+    assert [kth.split_of(person) for person in (11, 4, 22)] == ["train", "validation", "test"]
+    with pytest.raises(ValueError, match="person 26 is in no split"):
+        kth.select([kth.Segment(video_of("person26_boxing_d1"), 0, 0, 9)], "test")
+    assert len(kth.select([kth.Segment(video_of("person26_boxing_d1"), 0, 0, 9)], "all")) == 1
+
+
+def test_segment_without_person_is_in_no_official_split():
+    segment = kth.Segment(kth.parse_name("boxing/spar.avi"), 0, 0, 9)
+    assert [kth.select([segment], split) for split in (*kth.SPLITS, "all")] == [
+        [],
+        [],
+        [],
+        [segment],
+    ]
+
+
+def test_unknown_split():
+    with pytest.raises(
+        ValueError, match="unknown split 'dev'; there are train, validation, test and all"
+    ):
+        kth.select([], "dev")
+
+
+@given(st.lists(st.sampled_from(sorted(TABLE)), max_size=30))
+def test_official_splits_part_any_selection(names):
+    segments = [kth.Segment(video_of(name), 0, *TABLE[name][0]) for name in names]
+    splits = {split: kth.select(segments, split) for split in kth.SPLITS}
+    assert sorted(sum(splits.values(), [])) == sorted(segments)
+    kth.check_disjoint(splits)
+
+
+def test_person_in_two_splits_is_named():
+    first, other = (
+        kth.Segment(video_of(name), 0, 0, 9)
+        for name in ("person07_boxing_d1", "person08_boxing_d1")
+    )
+    again = kth.Segment(video_of("person07_walking_d2"), 0, 0, 9)
+    with pytest.raises(ValueError, match=r"person07 \(train, test\)") as caught:
+        kth.check_disjoint({"train": [first, other], "test": [again]})
+    assert "person08" not in str(caught.value)
+
+
+def test_file_without_person_in_two_splits_is_named():
+    segment = kth.Segment(kth.parse_name("boxing/spar.avi"), 0, 0, 9)
+    with pytest.raises(ValueError, match=r"spar\.avi \(train, validation\)"):
+        kth.check_disjoint({"train": [segment], "validation": [segment]})
+
+
+# the real thing
+
+
+@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="no real KTH clips (HAR_REAL_CLIPS)")
+def test_real_clips(recwarn):
+    segments = kth.find_segments(REAL_CLIPS)
+    assert len({segment.video for segment in segments}) == 13
+    assert len(segments) == 52
+    assert {segment.video.person for segment in segments} == {1, 2, 3, 4}
+    assert all(TABLE[s.video.name][s.index] == (s.start, s.stop) for s in segments)
+    assert not recwarn.list

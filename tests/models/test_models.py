@@ -1,0 +1,400 @@
+"""The backbone and the heads: shapes, frozen means frozen, files that are refused, padding that
+changes nothing."""
+
+import math
+import os
+import pickle
+import urllib.error
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torchvision.models import efficientnet_b0
+
+from models import backbone as backbone_module
+from models.backbone import EfficientNetBackbone, folded_for_inference, read_card, save_backbone
+from models.temporal import HEADS, FrameAverage, TemporalGRU, VideoClassifier, build_head
+
+
+@pytest.fixture(scope="module")
+def grey():
+    """A random backbone whose BatchNorm statistics are not the trivial ones."""
+    torch.manual_seed(1)
+    backbone = EfficientNetBackbone(weights=None)
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return backbone
+
+
+@pytest.fixture(scope="module")
+def rgb_file(tmp_path_factory):
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("weights") / "torchvision.pth"
+    torch.save(efficientnet_b0(weights=None).state_dict(), path)
+    return path
+
+
+def buffers(module):
+    return {
+        name: value.clone()
+        for name, value in module.state_dict().items()
+        if "running" in name or "num_b" in name
+    }
+
+
+# backbone
+
+
+def test_clips_and_pictures_become_features(grey):
+    clip = torch.rand(2, 3, 1, 32, 40)
+    features = grey(clip)
+    assert features.shape == (2, 3, 1280) and EfficientNetBackbone.feature_dim == 1280
+    assert torch.allclose(features.flatten(0, 1), grey(clip.flatten(0, 1)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (2, 3, 3, 32, 32), (32, 32), (1, 32, 32)])
+def test_wrong_shapes_are_named(grey, shape):
+    with pytest.raises(ValueError, match=r"takes \(N, 1, H, W\)"):
+        grey(torch.rand(shape))
+
+
+def test_bytes_are_refused(grey):
+    with pytest.raises(TypeError, match="divide bytes by 255"):
+        grey(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))
+
+
+def test_summed_stem_equals_rgb_on_grey_pictures(rgb_file):
+    one, three = (
+        EfficientNetBackbone(weights=rgb_file),
+        EfficientNetBackbone(weights=rgb_file, channels=3),
+    )
+    picture = torch.rand(2, 1, 40, 40)
+    assert torch.allclose(one(picture), three(picture.repeat(1, 3, 1, 1)), atol=1e-4)
+
+
+def test_grey_weights_spread_over_three_channels(grey, tmp_path):
+    save_backbone(grey, tmp_path / "grey.pth", card={})
+    one = EfficientNetBackbone(weights=tmp_path / "grey.pth")
+    three = EfficientNetBackbone(weights=tmp_path / "grey.pth", channels=3)
+    picture = torch.rand(2, 1, 40, 40)
+    assert torch.allclose(one(picture), three(picture.repeat(1, 3, 1, 1)), atol=1e-4)
+
+
+def test_channels_other_than_one_or_three_are_refused():
+    with pytest.raises(ValueError, match="channels is 2"):
+        EfficientNetBackbone(weights=None, channels=2)
+
+
+def test_frozen_survives_train_and_keeps_its_statistics(grey):
+    before = buffers(grey)
+    grey.train()
+    assert not any(module.training for stage in grey.features for module in stage.modules())
+    assert not any(weight.requires_grad for weight in grey.parameters())
+    grey(torch.rand(4, 1, 32, 32))
+    assert all(torch.equal(before[name], value) for name, value in buffers(grey).items())
+
+
+def test_unfreeze_by_stage_trains_only_the_last_stages():
+    backbone = EfficientNetBackbone(weights=None)
+    backbone.unfreeze(2)
+    backbone.train()
+    before = buffers(backbone)
+    backbone(torch.rand(4, 1, 64, 64)).sum().backward()
+    for number, stage in enumerate(backbone.features):
+        late = number >= 7
+        assert all((weight.grad is not None) == late for weight in stage.parameters())
+        assert stage.training == late
+    changed = {
+        name.split(".")[1]
+        for name, value in buffers(backbone).items()
+        if not torch.equal(before[name], value)
+    }
+    assert changed == {"7", "8"}
+    backbone.freeze()
+    backbone.train()
+    assert (
+        not any(weight.requires_grad for weight in backbone.parameters())
+        and not backbone.features[8].training
+    )
+
+
+def test_not_frozen_means_every_weight_learns():
+    backbone = EfficientNetBackbone(weights=None, frozen=False)
+    assert (
+        all(weight.requires_grad for weight in backbone.parameters())
+        and backbone.features[0].training
+    )
+
+
+@pytest.mark.parametrize("stages", [-1, 10])
+def test_unfreezing_stages_that_do_not_exist(grey, stages):
+    with pytest.raises(ValueError, match="0 to 9"):
+        grey.unfreeze(stages)
+
+
+def test_folded_copy_gives_the_same_numbers(grey):
+    folded = folded_for_inference(grey, torch.float32)
+    pictures = torch.rand(4, 1, 48, 64)
+    assert (folded(pictures) - grey(pictures)).abs().max() < 1e-3
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert any(isinstance(module, nn.BatchNorm2d) for module in grey.modules()), (
+        "the original must stay whole"
+    )
+    assert folded.fingerprint() == grey.fingerprint() == grey.folded_for_inference().fingerprint()
+
+
+def test_folded_copy_cannot_be_trained_or_saved(grey, tmp_path):
+    folded = folded_for_inference(grey, torch.float32)
+    with pytest.raises(RuntimeError, match="unfreeze the original"):
+        folded.unfreeze(1)
+    with pytest.raises(ValueError, match="save the original"):
+        save_backbone(folded, tmp_path / "folded.pth", card={})
+    folded.freeze()
+    assert not any(weight.requires_grad for weight in folded.parameters())
+
+
+def test_fingerprint_follows_the_weights():
+    backbone = EfficientNetBackbone(weights=None)
+    before = backbone.fingerprint()
+    assert before == backbone.fingerprint() and len(before) == 16
+    with torch.no_grad():
+        backbone.features[4][0].block[0][0].weight[0, 0, 0, 0] += 1e-3
+    assert backbone.fingerprint() != before
+
+
+def test_saved_weights_come_back_in_half_precision(grey, tmp_path):
+    path = tmp_path / "deep" / "weights.pth"
+    save_backbone(grey, path, card={"data": "rendered", "epochs": 3})
+    again = EfficientNetBackbone(weights=path)
+    assert read_card(path) == {"data": "rendered", "epochs": 3}
+    assert path.stat().st_size < 9e6
+    for name, value in grey.features.state_dict().items():
+        assert torch.allclose(
+            again.features.state_dict()[name].float(), value.float(), rtol=1e-3, atol=1e-6
+        ), name
+    assert next(again.parameters()).dtype == torch.float32
+    assert list(path.parent.iterdir()) == [path], "no partial file may stay"
+
+
+def test_a_failed_save_leaves_the_old_file(grey, tmp_path, monkeypatch):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"old")
+
+    def half_a_save(payload, target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", half_a_save)
+    with pytest.raises(OSError, match="disk full"):
+        save_backbone(grey, path, card={})
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_that_overflow_half_precision_are_not_saved(tmp_path):
+    backbone = EfficientNetBackbone(weights=None)
+    with torch.no_grad():
+        backbone.features[0][0].weight[0, 0, 0, 0] = 1e6
+    with pytest.raises(ValueError, match=r"0\.0\.weight is not finite"):
+        save_backbone(backbone, tmp_path / "weights.pth", card={})
+    assert not list(tmp_path.iterdir())
+
+
+class Evil:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path, how):
+    path, trace = tmp_path / "evil.pth", tmp_path / "was_run"
+    if how == "torch":
+        torch.save({"format": "har-backbone", "version": 1, "state": Evil(str(trace))}, path)
+    else:
+        path.write_bytes(pickle.dumps(Evil(str(trace)), protocol=2))
+    with pytest.raises(ValueError, match=r"evil\.pth.*not loaded.*expected a backbone file"):
+        EfficientNetBackbone(weights=path)
+    assert not trace.exists()
+
+
+def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
+    cut, text, other, wrong = (
+        tmp_path / f"{name}.pth" for name in ("cut", "text", "other", "wrong")
+    )
+    cut.write_bytes(rgb_file.read_bytes()[:100_000])
+    text.write_text("some text")
+    torch.save({"fc.weight": torch.zeros(2)}, other)
+    state = torch.load(rgb_file, weights_only=True)
+    torch.save(state | {"features.1.0.block.0.0.weight": torch.zeros(3)}, wrong)
+    for path in (cut, text, other, wrong):
+        with pytest.raises(ValueError, match=rf"{path.name}.*expected a backbone file"):
+            EfficientNetBackbone(weights=path)
+    torch.save([1, 2], other)
+    with pytest.raises(ValueError, match="holds a list"):
+        EfficientNetBackbone(weights=other)
+    torch.save({"format": "har-backbone", "version": 99}, other)
+    with pytest.raises(ValueError, match="version 99"):
+        EfficientNetBackbone(weights=other)
+
+
+def test_missing_weights_name_the_file_and_the_remedy(tmp_path, monkeypatch):
+    missing = tmp_path / "efficientnet_b0_kth_synth.pth"
+    with pytest.raises(FileNotFoundError, match="check the path"):
+        EfficientNetBackbone(weights=missing)
+    monkeypatch.setattr(backbone_module, "BUNDLED_WEIGHTS", missing)
+    with pytest.raises(
+        FileNotFoundError, match=r"efficientnet_b0_kth_synth\.pth: run `python har\.py pretrain`"
+    ):
+        EfficientNetBackbone(weights="bundled")
+
+
+def test_imagenet_without_a_network_says_what_to_do(monkeypatch):
+    def no_network(self, *args, **kwargs):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(backbone_module.EfficientNet_B0_Weights, "get_state_dict", no_network)
+    with pytest.raises(
+        ConnectionError, match=r'(?s)download\.pytorch\.org.*by hand.*weights="bundled"'
+    ):
+        EfficientNetBackbone(weights="imagenet")
+
+
+# heads
+
+
+def head_of(name, in_dim=12, num_classes=5):
+    return build_head(
+        name, in_dim=in_dim, num_classes=num_classes, **({} if name == "average" else {"hidden": 8})
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_maps_features_to_logits_and_learns(name):
+    head = head_of(name)
+    features = torch.randn(3, 7, 12)
+    logits = head(features)
+    assert logits.shape == (3, 5) and logits.isfinite().all()
+    nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2])).backward()
+    assert all(
+        weight.grad is not None and weight.grad.abs().sum() > 0 for weight in head.parameters()
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_head_is_rebuilt_from_its_config(name):
+    head = head_of(name).eval()
+    twin = build_head(name, **head.config).eval()
+    twin.load_state_dict(head.state_dict())
+    features = torch.randn(2, 4, 12)
+    assert torch.equal(head(features), twin(features))
+
+
+@pytest.mark.parametrize("name", HEADS)
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    padding=st.integers(0, 5),
+    junk=st.sampled_from([0.0, 1e4, math.nan, math.inf]),
+    seed=st.integers(0, 99),
+)
+def test_padding_changes_no_logit(name, lengths, padding, junk, seed):
+    torch.manual_seed(seed)
+    head = head_of(name).eval()
+    clips = [torch.randn(length, 12) for length in lengths]
+    total = max(lengths) + padding
+    batch, mask = (
+        torch.full((len(clips), total, 12), junk),
+        torch.zeros(len(clips), total, dtype=torch.bool),
+    )
+    for row, clip in enumerate(clips):
+        batch[row, : len(clip)], mask[row, : len(clip)] = clip, True
+    logits, frames = head(batch, mask), head.frame_log_probs(batch, mask)
+    for row, clip in enumerate(clips):
+        assert torch.allclose(logits[row], head(clip[None])[0], atol=1e-5)
+        assert torch.allclose(
+            frames[row, : len(clip)], head.frame_log_probs(clip[None])[0], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_not_even_nan_in_the_padding_spoils_a_gradient(name):
+    head = head_of(name)
+    features = torch.randn(2, 4, 12)
+    features[1, 2:] = math.nan
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    head(features, mask).sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in head.parameters())
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_frame_log_probs_are_log_probabilities(name):
+    frames = head_of(name).eval().frame_log_probs(torch.randn(2, 6, 12))
+    assert frames.shape == (2, 6, 5)
+    assert torch.allclose(frames.exp().sum(-1), torch.ones(2, 6), atol=1e-5)
+
+
+@pytest.mark.parametrize("name, matters", [("average", False), ("gru", True), ("tcn", True)])
+def test_only_the_temporal_heads_see_the_order(name, matters):
+    head, features = head_of(name).eval(), torch.randn(2, 6, 12)
+    difference = (head(features) - head(features.flip(1))).abs().max().item()
+    assert (difference > 1e-4) == matters
+
+
+def test_cross_entropy_of_the_average_is_the_loss_of_the_mean_probability():
+    head = FrameAverage(in_dim=12, num_classes=5).eval()
+    features, labels = torch.randn(4, 6, 12), torch.tensor([0, 1, 2, 3])
+    mean = head.frame_logits(features).softmax(-1).mean(1)
+    expected = nn.functional.nll_loss(mean.log(), labels)
+    assert torch.allclose(nn.functional.cross_entropy(head(features), labels), expected, atol=1e-6)
+    assert torch.allclose(head(features).exp(), mean, atol=1e-6)
+
+
+def test_a_confident_average_reaches_zero_loss():
+    """Cross-entropy on probabilities instead of logits could not go below 1.04 here."""
+    head = FrameAverage(in_dim=6, num_classes=6).eval()
+    with torch.no_grad():
+        head.classifier.weight.copy_(50 * torch.eye(6))
+    features = torch.eye(6).unsqueeze(1).repeat(1, 3, 1)
+    assert nn.functional.cross_entropy(head(features), torch.arange(6)) < 1e-6
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        torch.tensor([[True, False, True]]),
+        torch.tensor([[False, False, False]]),
+        torch.tensor([[False, True, True]]),
+    ],
+)
+def test_masks_with_holes_or_nothing_are_refused(mask):
+    with pytest.raises(ValueError, match="valid frames come before padding"):
+        TemporalGRU(in_dim=4, num_classes=2)(torch.randn(1, 3, 4), mask)
+
+
+def test_wrong_shapes_and_names_are_refused():
+    head = FrameAverage(in_dim=4, num_classes=2)
+    with pytest.raises(ValueError, match=r"takes \(B, T, D\)"):
+        head(torch.randn(3, 4))
+    with pytest.raises(ValueError, match="takes a bool mask"):
+        head(torch.randn(1, 3, 4), torch.ones(1, 2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="no head 'lstm'; the heads are average, gru, tcn"):
+        build_head("lstm", in_dim=4, num_classes=2)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_classifier_pads_without_a_trace(grey, name):
+    model = VideoClassifier(backbone=grey, head=head_of(name, in_dim=1280)).eval()
+    clip = torch.rand(2, 4, 1, 32, 32)
+    mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    logits = model(clip, mask)
+    assert torch.allclose(logits[0], model(clip[:1])[0], atol=1e-4)
+    assert torch.allclose(logits[1], model(clip[1:, :2])[0], atol=1e-4)
+    assert model.frame_log_probs(clip, mask).shape == (2, 4, 5)
+    model.train()
+    assert model.head.training and not any(stage.training for stage in grey.features)

@@ -1,0 +1,565 @@
+"""Several processes as one: two real ones over gloo do what one does, to the bit or to the rounding
+of their sums."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import har
+from data.kth import Segment, find_segments
+from experiments import training as experiments
+from models.temporal import build_head
+from tests.stand_ins import HOW, Clips, GridBackbone, MeansBackbone, same, untimed
+from utils import engine, parallel
+from utils.data_setup import Batches, collate
+from utils.engine import evaluate, load_checkpoint, train_model
+from utils.features import build_features
+from utils.store import FeatureStore
+
+HOME = Path(__file__).parents[2]
+# gloo looks the machine's own name up, which takes many seconds where nobody answers; the loopback
+# needs no name
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
+QUIET = {"progress": False, "device": "cpu"}
+forks = pytest.mark.skipif(
+    not hasattr(os, "fork") or torch.cuda.is_available(),
+    reason="processes are forked, so that none has to import torch; a GPU's threads forbid it",
+)
+
+
+def in_processes(folder, work, count=2, *, within=60):
+    """Call work(rank) in so many forked processes that know one another; return what came of it,
+    errors included."""
+    folder.mkdir(exist_ok=True)
+    time.sleep(
+        0.05
+    )  # a thread of an earlier test that is about to end may hold a lock; a fork would hold it for ever
+    meeting, children = f"file://{folder / f'meeting{time.monotonic_ns()}'}", []
+    for rank in range(count):
+        child = os.fork()
+        if child == 0:
+            _be(rank, count, meeting, work, folder / f"said{rank}")
+        children.append(child)
+    end = time.monotonic() + within
+    left = set(children)
+    while left and time.monotonic() < end:
+        left -= {child for child in left if os.waitpid(child, os.WNOHANG)[0]}
+        time.sleep(0.002)
+    for child in left:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert not left, f"{len(left)} of {count} processes hang"
+    return [pickle.loads((folder / f"said{rank}").read_bytes()) for rank in range(count)]
+
+
+def _be(rank, count, meeting, work, path):
+    """Be one of the processes, and end with it: nothing of the tests' program may run on in a
+    child."""
+    try:
+        os.environ.update(LOOPBACK, RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank))
+        torch.set_num_threads(1)
+        try:
+            with parallel.start(meeting):
+                said = work(rank)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+        path.write_bytes(pickle.dumps(said))
+    finally:
+        os._exit(0)
+
+
+# who is who
+
+
+def test_without_torchrun_there_is_one_process():
+    with parallel.start():
+        assert (parallel.rank(), parallel.world(), parallel.is_first()) == (0, 1, True)
+        assert parallel.gather("a") == ["a"] and parallel.total(1, 2.5) == [1.0, 2.5]
+        assert parallel.broadcast("a") == "a"
+        parallel.barrier()
+        with pytest.raises(KeyError), parallel.together("looking"):
+            raise KeyError("own")
+
+
+@forks
+def test_processes_know_one_another(tmp_path):
+    def work(rank):
+        parallel.barrier()
+        return (
+            parallel.rank(),
+            parallel.world(),
+            parallel.is_first(),
+            parallel.gather({"of": rank}),
+            parallel.total(rank + 0.5, 1),
+            parallel.broadcast(f"from {rank}"),
+        )
+
+    said = in_processes(tmp_path, work, 3)
+    for rank in range(3):
+        assert said[rank] == (
+            rank,
+            3,
+            rank == 0,
+            [{"of": 0}, {"of": 1}, {"of": 2}],
+            [4.5, 3.0],
+            "from 0",
+        )
+
+
+@forks
+def test_a_failure_of_one_reaches_the_others(tmp_path):
+    def work(rank):
+        with parallel.together("reading"):
+            if rank == 1:
+                raise FileNotFoundError("no such clip")
+
+    assert in_processes(tmp_path, work) == [
+        "ChildProcessError: process 1 of 2 failed in reading: FileNotFoundError: no such clip",
+        "FileNotFoundError: no such clip",
+    ]
+
+
+@forks
+def test_nobody_waits_for_a_process_that_is_gone(tmp_path):
+    def work(rank):
+        if rank == 1:
+            raise ValueError("gone")
+        parallel.total(1)
+
+    first, second = in_processes(tmp_path, work)
+    assert second == "ValueError: gone" and "Error" in first
+
+
+# training and evaluation
+
+
+def loaders(n=37, batch_size=8):
+    share = parallel.rank(), parallel.world()
+    train, val = Clips(n), Clips(n, noise=0, seed=1)
+    shuffled, plain = (
+        Batches(n, batch_size, train=True, seed=5, share=share),
+        Batches(n, batch_size, share=share),
+    )
+    return (
+        DataLoader(train, batch_sampler=shuffled, collate_fn=collate),
+        DataLoader(val, batch_sampler=plain, collate_fn=collate),
+    )
+
+
+def average(dropout=0.0):
+    torch.manual_seed(3)
+    return build_head("average", in_dim=6, num_classes=3, dropout=dropout)
+
+
+def train(how, *, n=37, batch_size=8, dropout=0.0):
+    model = average(dropout)
+    train_loader, val_loader = loaders(n, batch_size)
+    history = train_model(
+        model, train_loader, val_loader, **{"epochs": 3, "lr": 0.02, **QUIET, **how}
+    )
+    return model.state_dict(), untimed(history), evaluate(model, val_loader, device="cpu")
+
+
+def close(one, other):
+    """Sums of the same single-precision numbers in another order: a millionth, grown over a few
+    dozen steps."""
+    (weights, history, output), (others, other_history, other_output) = one, other
+    assert output.log_probs.shape == other_output.log_probs.shape
+    assert np.allclose(output.log_probs, other_output.log_probs, atol=1e-5)
+    assert output.labels.tolist() == other_output.labels.tolist()
+    assert all(torch.allclose(weights[name], others[name], atol=1e-5) for name in weights)
+    for row, same_row in zip(history, other_history, strict=True):
+        assert (
+            row["train_accuracy"] == same_row["train_accuracy"]
+            and row["val_accuracy"] == same_row["val_accuracy"]
+        )
+        assert row == pytest.approx(same_row, abs=1e-5)
+
+
+@forks
+@pytest.mark.parametrize("count, n", [(2, 37), (2, 33), (3, 33)])
+def test_processes_train_what_one_trains(tmp_path, count, n):
+    """33 items in batches of 8 leave a last batch of one: the other processes take part in it with
+    a weight of 0."""
+    alone = train({}, n=n)
+    said = in_processes(tmp_path, lambda rank: train({}, n=n), count)
+    for one in said:
+        close(one, alone)
+        assert one[1] == said[0][1] and all(
+            torch.equal(one[0][name], said[0][0][name]) for name in one[0]
+        )
+        assert np.array_equal(one[2].log_probs, said[0][2].log_probs)
+
+
+@forks
+@pytest.mark.parametrize("n, batch_size, count", [(37, 8, 2), (7, 3, 3), (2, 8, 3), (1, 1, 2)])
+def test_evaluation_drops_and_doubles_nothing(tmp_path, n, batch_size, count):
+    def work(rank):
+        train_loader, val_loader = loaders(n, batch_size)
+        return [evaluate(average(), loader, device="cpu") for loader in (val_loader, train_loader)]
+
+    alone = work(0)
+    for outputs in in_processes(tmp_path, work, count):
+        for output, expected in zip(outputs, alone, strict=True):
+            assert (
+                np.allclose(output.log_probs, expected.log_probs, atol=1e-6)
+                and len(output.labels) == n
+            )
+            assert output.labels.tolist() == expected.labels.tolist()
+            assert output.loss == pytest.approx(expected.loss, abs=1e-6)
+
+
+@forks
+def test_processes_stop_early_at_the_same_epoch(tmp_path):
+    how = {"epochs": 40, "lr": 0.5, "patience": 2, "schedule": "constant"}
+    alone, said = train(how), in_processes(tmp_path, lambda rank: train(how))
+    assert len(said[0][1]) == len(said[1][1]) < 40 and said[0][1] == said[1][1]
+    assert len(said[0][1]) == len(alone[1])
+
+
+@forks
+def test_only_the_first_process_writes_and_calls_back(tmp_path, monkeypatch):
+    def work(rank):
+        saved, rows, real = [], [], engine.save_checkpoint
+        monkeypatch.setattr(
+            engine,
+            "save_checkpoint",
+            lambda path, **what: saved.append(path.name) or real(path, **what),
+        )
+        train(
+            {"checkpoint_dir": tmp_path / "run", "callbacks": [rows.append], "checkpoint_every": 0}
+        )
+        return len(saved), len(rows)
+
+    first, second = in_processes(tmp_path / "said", work)
+    assert first[0] >= 3 * 5 + 3 and first[1] == 3 and second == (0, 0)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best.pth", "last.pth"]
+
+
+@forks
+def test_processes_go_on_amid_an_epoch_to_the_bit(tmp_path):
+    """With dropout, of which each process draws its own: the random states of both are kept."""
+    how = {"checkpoint_every": 0, "checkpoint_dir": tmp_path / "run"}
+
+    def interrupted(rank):
+        real = engine.save_checkpoint
+
+        def stopping(path, **what):
+            real(path, **what)
+            if what["epoch"] == 1 and what["position"]["batch"] == 3:
+                raise OSError("stopped")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "save_checkpoint", stopping)
+            train(how, dropout=0.5)
+
+    whole = in_processes(tmp_path / "a", lambda rank: train({}, dropout=0.5))
+    said = in_processes(tmp_path / "b", interrupted)
+    assert said == [
+        "OSError: stopped",
+        "ChildProcessError: process 0 of 2 failed in writing a checkpoint: OSError: stopped",
+    ]
+    last = load_checkpoint(tmp_path / "run" / "last.pth")
+    assert last["position"]["batch"] == 3 and len(last["rng"]) == 2
+    assert not torch.equal(last["rng"][0]["torch"], last["rng"][1]["torch"])
+    parts = in_processes(tmp_path / "c", lambda rank: train({**how, "resume": True}, dropout=0.5))
+    for one, other in zip(parts, whole, strict=True):
+        assert one[1] == other[1] and all(
+            torch.equal(one[0][name], other[0][name]) for name in one[0]
+        )
+
+
+@forks
+def test_what_two_began_one_may_finish(tmp_path):
+    in_processes(
+        tmp_path / "a",
+        lambda rank: train(
+            {"epochs": 1, "schedule": "constant", "checkpoint_dir": tmp_path / "run"}
+        ),
+    )
+    how = {"schedule": "constant"}
+    close(train({**how, "checkpoint_dir": tmp_path / "run", "resume": True}), train(how))
+
+
+@forks
+def test_nan_in_one_process_stops_both(tmp_path):
+    def work(rank):
+        train_loader, val_loader = loaders()
+        train_loader.dataset.base[rank::2] *= 1.0 if rank == 0 else float("nan")
+        train_model(average(), train_loader, val_loader, epochs=2, **QUIET)
+
+    for said in in_processes(tmp_path, work):
+        assert said.startswith("FloatingPointError: the loss is nan in epoch 1, batch")
+
+
+@forks
+def test_a_clip_that_one_process_cannot_read_stops_both(tmp_path):
+    class Broken(Clips):
+        def __getitem__(self, index):
+            if index == 20:
+                raise OSError("clip 20 is damaged")
+            return super().__getitem__(index)
+
+    def work(rank):
+        batches = Batches(37, 8, train=True, seed=5, share=(rank, 2))
+        train_model(
+            average(),
+            DataLoader(Broken(37), batch_sampler=batches, collate_fn=collate),
+            loaders()[1],
+            **QUIET,
+        )
+
+    said = in_processes(tmp_path, work)
+    assert "OSError: clip 20 is damaged" in said and any(
+        one.startswith("RuntimeError") for one in said
+    )
+
+
+@forks
+def test_trained_batchnorm_keeps_one_set_of_statistics(tmp_path):
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm1d(6), average()
+
+        def forward(self, features, mask):
+            return self.head(self.norm(features.transpose(1, 2)).transpose(1, 2), mask)
+
+    def work(rank):
+        model = Normed()
+        history = train_model(model, *loaders(), epochs=2, **QUIET)
+        return untimed(history), model.norm.running_mean, model.norm.running_var
+
+    one, other = in_processes(tmp_path, work)
+    assert one[0] == other[0] and torch.equal(one[1], other[1]) and torch.equal(one[2], other[2])
+
+
+# features
+
+
+@pytest.fixture(scope="module")
+def segments(tiny_kth):
+    return find_segments(tiny_kth)
+
+
+def features(segments, cache, *, eye=None, **how):
+    eye = MeansBackbone() if eye is None else eye
+    store = build_features(eye, segments, cache_dir=cache, batch_size=8, **{**HOW, **how})
+    copy = FeatureStore(np.array(store.features), store.lengths, None, store.failed)
+    return copy, sum(eye.seen)
+
+
+@pytest.fixture
+def alone(segments, tmp_path):
+    """The features and the number of pictures of one process: a forked one, so that the tests' own
+    has no threads."""
+    return in_processes(tmp_path / "alone", lambda rank: features(segments, None), 1)[0]
+
+
+@forks
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("kept", [True, False])
+def test_features_of_processes_are_those_of_one(segments, alone, tmp_path, kept, count):
+    (expected, pictures), cache = alone, tmp_path / "cache" if kept else None
+    said = in_processes(tmp_path, lambda rank: features(segments, cache), count)
+    assert all(same(store, expected) for store, _ in said)
+    assert sum(seen for _, seen in said) == pictures and all(seen for _, seen in said), (
+        "each does a part"
+    )
+    if kept:
+        assert sorted(path.suffix for path in cache.iterdir()) == [
+            ".items",
+            ".json",
+            ".lock",
+            ".npy",
+        ]
+
+
+@forks
+@pytest.mark.parametrize("first, then", [(1, 2), (2, 1), (2, 3)])
+def test_one_and_several_processes_share_the_cache(segments, alone, tmp_path, first, then):
+    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"), first)
+    for store, seen in in_processes(
+        tmp_path, lambda rank: features(segments, tmp_path / "cache"), then
+    ):
+        assert same(store, alone[0]) and seen == 0
+
+
+@forks
+@pytest.mark.parametrize("then", [1, 2, 3])
+def test_what_killed_processes_computed_is_not_computed_again(segments, alone, tmp_path, then):
+    """Both are killed after some pictures; whoever comes next, one or several, goes on with what
+    they have done."""
+    cache = tmp_path / "cache"
+
+    class Fatal(MeansBackbone):
+        def forward(self, pictures):
+            if sum(self.seen) >= 40:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().forward(pictures)
+
+    with pytest.raises(FileNotFoundError):  # they said nothing
+        in_processes(tmp_path / "said", lambda rank: features(segments, cache, eye=Fatal()))
+    shares = next(cache.glob("*.shares"))
+    done = sum(path.stat().st_size // 12 for path in shares.glob("*/*.items"))
+    assert done >= 4
+    said = in_processes(tmp_path / "again", lambda rank: features(segments, cache), then)
+    assert all(same(store, alone[0]) for store, _ in said)
+    assert sum(seen for _, seen in said) == alone[1] - 4 * done and not shares.exists()
+
+
+@forks
+@pytest.mark.parametrize("kept", [True, False])
+def test_files_that_fail_are_known_to_all(make_kth, tmp_path, kept):
+    found = find_segments(make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running")))
+    damaged = [*found[:3], Segment(found[3].video, 1, 12, 60)]
+    cache = tmp_path / "cache" if kept else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            said = in_processes(tmp_path, lambda rank: features(damaged, cache, skip_errors=True))
+            for store, _ in said:
+                assert (
+                    store.readable() == [0, 1, 2]
+                    and list(store.failed) == [3]
+                    and same(store, said[0][0])
+                )
+    said = in_processes(tmp_path, lambda rank: features(damaged, cache))
+    assert sorted(one.split(":")[0] for one in said) == ["ChildProcessError", "VideoError"]
+    assert all("person11_running_d1.avi ends early" in one for one in said)
+
+
+@forks
+def test_folders_that_are_not_shared_are_named(segments, tmp_path):
+    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
+    assert all(
+        "all processes must share the cache folder" in one and "HAR_CACHE" in one for one in said
+    )
+    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache0"), 1)
+    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
+    assert all("process 1 does not find the finished features" in one for one in said)
+
+
+@forks
+def test_processes_with_other_weights_are_refused(segments, tmp_path):
+    said = in_processes(
+        tmp_path,
+        lambda rank: features(segments, tmp_path / "cache", eye=MeansBackbone(tint=float(rank))),
+    )
+    assert all(one.startswith("ValueError: the processes differ in backbone") for one in said)
+
+
+@forks
+def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments, alone, tmp_path):
+    (tmp_path / "cache").write_text("in the way")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"))
+    assert all(same(store, alone[0]) for store, _ in said)
+
+
+# the whole of it
+
+
+@forks
+def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monkeypatch):
+    """What every process returns is what the first one wrote; the second time nothing is run."""
+    monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
+
+    def work(rank):
+        how = {
+            "root": tiny_kth,
+            "runs_dir": tmp_path / "runs",
+            "results_dir": tmp_path / "results",
+            "epochs": 2,
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [
+                experiments.run_experiment(
+                    "gru", cache_dir=tmp_path / "cache", progress=False, **how
+                )
+                for _ in range(2)
+            ]
+
+    (one, again), (other, _) = in_processes(tmp_path, work)
+    assert one == again == other and one.segment["n"] == 12 and len(one.history) == 2
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert sorted(path.name for path in (tmp_path / "runs").glob("*/*")) == [
+        "best.pth",
+        "config.json",
+        "history.csv",
+        "last.pth",
+        "report.html",
+        "report.json",
+        "result.json",
+    ]
+
+
+@forks
+def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
+    """The same features from the same cache, the same items, and weights as near as other dropout
+    leaves them."""
+    arguments = [
+        "train",
+        "average",
+        "--fast",
+        "--epochs",
+        "2",
+        "--root",
+        str(tiny_kth),
+        "--no-record",
+    ]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+
+    def alone(rank):
+        os.chdir(tmp_path / "one")
+        return har.main(arguments)
+
+    assert in_processes(tmp_path, alone, 1) == [0]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+        "--nproc-per-node",
+        "2",
+    ]
+    env = {**os.environ, **LOOPBACK, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [*torchrun, str(HOME / "har.py"), *arguments],
+        cwd=tmp_path / "two",
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("average on KTH (test)") == 1, "only the first process speaks"
+    one, two = (
+        json.loads(next(tmp_path.glob(f"{which}/runs/fast/*/result.json")).read_text())
+        for which in ("one", "two")
+    )
+    assert [item["file"] for item in one["items"]] == [item["file"] for item in two["items"]]
+    for item, other in zip(one["items"], two["items"], strict=True):
+        assert list(item["probs"].values()) == pytest.approx(
+            list(other["probs"].values()), abs=0.05
+        )
+    kept = [sorted((tmp_path / which / "Data" / "cache").glob("*.npy")) for which in ("one", "two")]
+    assert [path.name for path in kept[0]] == [path.name for path in kept[1]] and len(kept[0]) == 3
+    assert all(path.read_bytes() == other.read_bytes() for path, other in zip(*kept, strict=True))
