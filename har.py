@@ -128,9 +128,9 @@ def train(arguments: argparse.Namespace) -> None:
                     log=arguments.log,
                     **recipe,
                 )
-                if parallel.is_first():
+                if parallel.is_main_process():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
-        if parallel.is_first():
+        if parallel.is_main_process():
             _refresh_tables()
 
 

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from benchmarks.measure import Row, interleaved, rows_of
 from data.kth import Segment, find_segments
-from utils.data_setup import Uniform, read_segments
+from data.video import read_segments
+from utils.data_setup import Uniform
 
 Reader = Callable[[Path, Sequence[np.ndarray]], list[np.ndarray]]
 SAMPLED, ALL = "16 frames a segment", "all frames"

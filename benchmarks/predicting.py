@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.measure import Row, interleaved, rows_of
-from data.kth import find_videos, probe
+from data.kth import find_videos
+from data.video import probe
 from experiments.training import load_recogniser
 from utils.predict import predict_video
 
@@ -38,7 +39,7 @@ def run(
     warm = interleaved(
         {"ours": lambda: [predict_video(recogniser, path) for path in chosen]}, repeats=repeats
     )
-    frames = sum(map(probe, chosen)) / len(chosen)
+    frames = sum(probe(path).frames for path in chosen) / len(chosen)
     rows = rows_of(
         WARM,
         warm,

@@ -200,7 +200,7 @@ def _count(video: kth.Video, row: Row, ranges: kth.Ranges) -> list[str]:
     """Add one file to its row; returns what is wrong with it, in words."""
     last = max((stop for _, stop in ranges), default=0)
     try:
-        frames = kth.probe(video.path, allow_cut_off=video.name in kth.SHORT_FILES)
+        frames = kth.probe(video.path, allow_cut_off=video.name in kth.SHORT_FILES).frames
     except kth.VideoError as err:
         return [f"{err}; run the command again after that"]
     row.files += 1

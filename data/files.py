@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a path to write to that takes the name `path` when the block ends, and goes when it fails.
+    """Give a path to write to that becomes `path` when the block ends, and goes when it fails.
 
     The folder is made; the temporary file lies beside the final one and keeps its suffix, because
     writers of videos and arrays go by it.

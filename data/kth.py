@@ -9,17 +9,16 @@ sets.
 from __future__ import annotations
 
 import csv
-import functools
+import dataclasses
 import os
 import re
-import struct
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
+from data.video import VideoError, probe
 
 ACTIONS = (
     "boxing",
@@ -49,14 +48,6 @@ SHORT_FILES = {
     "person01_boxing_d4": 304
 }  # KTH's own, published cut off: its header promises 370 frames, 304 decode
 VIDEO_SUFFIXES = (".avi", ".mp4")
-MP4_STARTS = (
-    b"ftyp",
-    b"moov",
-    b"mdat",
-    b"free",
-    b"wide",
-    b"skip",
-)  # what the first box of an MP4 file may be
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
 CSV_HEADER = ["video", "segment", "start", "stop"]
@@ -69,19 +60,18 @@ Ranges = tuple[tuple[int, int], ...]
 Report = Callable[[str], None]
 
 
-class VideoError(ValueError):
-    """A video file that cannot be used; the message names the file, what is wrong with it, and the
-    remedy."""
-
-
 @dataclass(frozen=True, order=True)
 class Video:
-    """One video file and what its name tells; what the name does not tell is None."""
+    """One video file and what its name tells; what the name does not tell is None.
+
+    fps is the frame rate that the file states, KTH's own until somebody has looked.
+    """
 
     path: Path
     action: str | None
     person: int | None
     scenario: int | None
+    fps: float = FPS
 
     @property
     def name(self) -> str:
@@ -181,33 +171,6 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
     return usable
 
 
-def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
-    """Open a video for reading in one thread; `isOpened()` tells whether it could be.
-
-    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever
-    reads many files reads them side by side.
-    """
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
-    return (
-        capture if capture.isOpened() else cv2.VideoCapture(str(path))
-    )  # other backends know no such setting
-
-
-def probe(path: str | os.PathLike, *, allow_cut_off: bool = False) -> int:
-    """Return the number of frames a video file's container promises, after a look at its size and
-    its first frame.
-
-    Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a
-    video, or whose first frame does not decode.
-    """
-    path = Path(path)
-    try:
-        stat = path.stat()
-    except OSError as err:
-        raise VideoError(f"{path}: cannot be opened ({err.strerror}); check the path") from err
-    return _inspect(path, stat.st_size, stat.st_mtime_ns, allow_cut_off)
-
-
 def _class_folders(root: Path) -> list[Path]:
     """Folders named after an action, in root and in root's split folders."""
     if not root.is_dir():
@@ -259,8 +222,8 @@ def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Repo
     usable, broken = [], []
     for video in videos:
         try:
-            probe(video.path, allow_cut_off=video.name in short)
-            usable.append(video)
+            info = probe(video.path, allow_cut_off=video.name in short)
+            usable.append(dataclasses.replace(video, fps=info.fps))
         except VideoError as err:
             broken.append(str(err))
     if broken:
@@ -280,53 +243,6 @@ def _nothing_found(root: Path, seen: int) -> str:
         "too): "
         "`python har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
     )
-
-
-@functools.lru_cache(maxsize=4096)
-def _inspect(path: Path, size: int, mtime_ns: int, allow_cut_off: bool) -> int:
-    """probe() without the stat; size and mtime_ns make a changed file a new key of the cache."""
-    remedy = "fetch or render it again, or delete it"
-    if size == 0:
-        raise VideoError(f"{path}: empty file (0 bytes); {remedy}")
-    promised = _promised_size(path, size)
-    if promised > size and not allow_cut_off:
-        raise VideoError(f"{path}: truncated, {size} of {promised} bytes are there; {remedy}")
-    capture = open_video(path)
-    try:
-        if not capture.isOpened():
-            raise VideoError(f"{path}: not a video that OpenCV can open; {remedy}")
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not capture.read()[0]:
-            raise VideoError(f"{path}: its first frame does not decode; {remedy}")
-        if frames <= 0:  # some containers do not say; then only counting tells
-            frames = 1
-            while capture.grab():
-                frames += 1
-        return frames
-    finally:
-        capture.release()
-
-
-def _promised_size(path: Path, size: int) -> int:
-    """Bytes that the container's headers (RIFF, MP4) say the file holds; never more than size where
-    they do not say."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and len(head) == 12:
-            return struct.unpack("<I", head[4:8])[0] + 8
-        end = 0 if head[4:8] in MP4_STARTS else size
-        while (
-            end < size and len(head) >= 8
-        ):  # MP4: boxes of (size, four letters), one after the other
-            box = struct.unpack(">I", head[:4])[0]
-            if (
-                box < 8
-            ):  # 0: up to the end of the file; 1: a 64-bit size, which no clip of ours needs
-                return 0
-            end += box
-            file.seek(end)
-            head = file.read(12)
-    return end
 
 
 def _warn(message: str) -> None:
@@ -404,7 +320,7 @@ def find_segments(
     )
     found: list[Segment] = []
     for video in find_videos(root, report=report):
-        frames = probe(video.path, allow_cut_off=video.name in short)
+        frames = probe(video.path, allow_cut_off=video.name in short).frames
         limit = short.get(video.name, frames)
         ranges = (
             ((0, min(limit, frames)),)

@@ -6,33 +6,12 @@ nowhere.
 """
 
 from collections.abc import Hashable, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import torch
 
-
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of a proportion, as fractions; (0.0, 1.0) when n is 0.
-
-    It stays inside [0, 1] and keeps its width at 0 % and 100 %, where the usual plus-minus
-    collapses to nothing.
-    """
-    if not 0 <= correct <= n:
-        raise ValueError(f"{correct} correct of {n} is not a proportion")
-    if not 0 < confidence < 1:
-        raise ValueError(f"a confidence of {confidence} is not between 0 and 1")
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, grown = correct / n, 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / grown
-    half = z / grown * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return (
-        0.0 if correct == 0 else centre - half,
-        1.0 if correct == n else centre + half,
-    )  # exact at both ends
+from evaluation.statistics import wilson_interval
 
 
 def to_video_level(

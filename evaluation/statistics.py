@@ -63,6 +63,23 @@ class Comparison:
         )
 
 
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a proportion, as fractions; (0.0, 1.0) when n is 0.
+
+    It stays inside [0, 1] and keeps its width at 0 % and 100 %, where the usual plus-minus
+    collapses to nothing (Wilson, "Probable inference, the law of succession, and statistical
+    inference", Journal of the American Statistical Association 22, 1927).
+    """
+    from scipy.stats import binomtest  # half a second to import
+
+    if not 0 <= correct <= n:
+        raise ValueError(f"{correct} correct of {n} is not a proportion")
+    if n == 0:
+        return 0.0, 1.0
+    low, high = binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)
+
+
 def person_interval(
     correct: np.ndarray,
     groups: Sequence[Hashable],
@@ -104,7 +121,7 @@ def person_interval(
     )
 
 
-def interval_if_told(correct: np.ndarray, groups: Sequence[Hashable]) -> list[float] | None:
+def person_interval_or_none(correct: np.ndarray, groups: Sequence[Hashable]) -> list[float] | None:
     """Return `person_interval` as a list, or None where it tells nothing: one person only, or all
     persons alike."""
     if len(set(groups)) < 2:

@@ -129,7 +129,7 @@ class CrossValidation:
 
         n counts an item once, however many folds test it; correct is then the mean count over
         these, rounded. The first interval is Wilson's, of the mean count over seeds; the second is
-        over persons, see `evidence.interval_if_told`.
+        over persons, see `evidence.person_interval_or_none`.
         """
         right, first = self.right(level), self.answers(level)[0]
         n = len(set(first.items))
@@ -137,8 +137,8 @@ class CrossValidation:
             "correct": [_count(of_seed, n) for of_seed in right],
             "n": n,
             "accuracy": float(right.mean()),
-            "interval": list(metrics.wilson_interval(_count(right, n), n)),
-            "person_interval": evidence.interval_if_told(right.mean(0), first.persons),
+            "interval": list(evidence.wilson_interval(_count(right, n), n)),
+            "person_interval": evidence.person_interval_or_none(right.mean(0), first.persons),
         }
 
     def tables(self, level: str) -> dict[str, dict[str, dict[str, Any]]]:
@@ -173,8 +173,8 @@ class CrossValidation:
                 answers = self.answers(level)[place]
                 n = len(set(answers.items))
                 correct = _count(answers.right, n)
-                low, high = metrics.wilson_interval(correct, n)
-                persons = evidence.interval_if_told(answers.right, answers.persons)
+                low, high = evidence.wilson_interval(correct, n)
+                persons = evidence.person_interval_or_none(answers.right, answers.persons)
                 rows.append(
                     {
                         "experiment": self.experiment,
@@ -385,7 +385,7 @@ class LeakyNumber:
     def interval(self) -> tuple[float, float]:
         """Wilson's interval, which believes the segments independent: the same mistake once
         more."""
-        return metrics.wilson_interval(self.correct, self.n)
+        return evidence.wilson_interval(self.correct, self.n)
 
     def __str__(self) -> str:
         """A line that says that it is no result."""

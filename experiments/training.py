@@ -442,7 +442,9 @@ def run_experiment(
     folder = Path(runs_dir) / "fast" if chosen.fast else Path(runs_dir)
     run, finished = _run_of_all(folder, experiment.name, config, force=force, resume=resume)
     if not finished:
-        with open_loggers(log if parallel.is_first() else (), run.path, config=config) as loggers:
+        with open_loggers(
+            log if parallel.is_main_process() else (), run.path, config=config
+        ) as loggers:
             _train_and_measure(
                 experiment,
                 chosen,
@@ -455,8 +457,8 @@ def run_experiment(
                 loggers=loggers,
             )
     result = None
-    with parallel.together("recording the result"):
-        if parallel.is_first():
+    with parallel.barrier("recording the result"):
+        if parallel.is_main_process():
             result = read_result(run)
             if results_dir is not None and not chosen.fast:
                 record(result, results_dir)
@@ -469,10 +471,10 @@ def _run_of_all(
     """Return the run folder that the first process finds or makes, and whether its run is finished
     already."""
     run = None
-    with parallel.together("making the run folder"):
-        if parallel.is_first() and not isinstance(resume, bool):
+    with parallel.barrier("making the run folder"):
+        if parallel.is_main_process() and not isinstance(resume, bool):
             run = tracking.run_to_resume(resume, config)
-        elif parallel.is_first():
+        elif parallel.is_main_process():
             run = None if force else tracking.matching_run(folder, name, config)
             if resume and run is None:
                 raise ValueError(
@@ -543,8 +545,8 @@ def _train_and_measure(
         log_probs, segments, experiment=experiment.name, data=data_name, split="test", about=about
     )
     result = dataclasses.replace(result, history=history, run=str(run.path))
-    with parallel.together("finishing the run"):
-        if parallel.is_first():
+    with parallel.barrier("finishing the run"):
+        if parallel.is_main_process():
             run.write_history(history)
             _save_whole(run.best, backbone, head, history, extra)
             mistakes, figures = _report(result, segments, extra, config=run.config)
@@ -932,8 +934,8 @@ def measure(
         "unknown" if segment.video.person is None else segment.video.group for segment in segments
     ]
     intervals = {
-        "segment": evidence.interval_if_told(log_probs.argmax(1) == labels, persons),
-        "video": evidence.interval_if_told(
+        "segment": evidence.person_interval_or_none(log_probs.argmax(1) == labels, persons),
+        "video": evidence.person_interval_or_none(
             videos.argmax(1) == labels[first], [persons[i] for i in first]
         ),
     }

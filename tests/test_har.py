@@ -322,7 +322,7 @@ def test_a_fault_of_the_program_shows_its_traceback_and_asks_for_a_report(
 
 def test_an_error_of_ours_out_of_a_worker_is_for_users(here, monkeypatch, capsys):
     """A loader's workers hand it on as their own words, raised in torch."""
-    from data.kth import VideoError
+    from data.video import VideoError
 
     class Cut(torch.utils.data.Dataset):
         def __len__(self):

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 
 from data.kth import SCENARIOS, Segment
-from evaluation.metrics import calibration_error, wilson_interval
-from evaluation.statistics import reliability
+from data.video import read_frames
+from evaluation.metrics import calibration_error
+from evaluation.statistics import reliability, wilson_interval
 from tracking.loggers import Summary, strip
 from tracking.page import Section
 from tracking.results import flat
-from utils.data_setup import Uniform, read_frames
+from utils.data_setup import Uniform
 
 MOST_MISTAKES, FRAMES, BINS = 8, 6, 10
 MATRIX = "Rows are true, columns predicted."

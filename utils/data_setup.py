@@ -15,7 +15,6 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import cv2
@@ -24,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.kth import Segment, VideoError, check_disjoint, open_video
-from utils.parallel import rank, world
+from data.kth import Segment, check_disjoint
+from data.video import read_frames
+from utils.parallel import rank, world_size
 
 MOST_WORKERS = (
     4  # processes that decode for one loader: each holds two batches ready, which is memory
@@ -178,67 +178,6 @@ def _window(sampler: Window | RandomWindow, num_frames: int) -> np.ndarray:
     _check_length(num_frames)
     count = min(sampler.frames, (num_frames - 1) // sampler.stride + 1)
     return np.arange(count, dtype=np.int64) * sampler.stride
-
-
-# reading
-
-
-def read_frames(path: str | Path, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Read frames of a video, in the order asked for, as grey pictures (len(indices), H, W) uint8.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        VideoError: The file is no video, or ends before the last frame asked for.
-    """
-    return read_segments(path, [indices])[0]
-
-
-def read_segments(
-    video_path: str | Path, index_lists: Sequence[Sequence[int] | np.ndarray]
-) -> list[np.ndarray]:
-    """Read several lists of frames of one video in a single forward pass; see `read_frames`.
-
-    Seeking is avoided on purpose: it is slower than decoding on short videos and lands on wrong
-    frames in some.
-    """
-    lists = [np.asarray(indices, dtype=np.int64) for indices in index_lists]
-    wanted = {int(index) for indices in lists for index in indices}
-    if any(indices.size == 0 for indices in lists) or not lists:
-        raise ValueError(f"{video_path}: asked for no frames; name at least one index")
-    if min(wanted) < 0:
-        raise ValueError(f"{video_path}: asked for frame {min(wanted)}; frames count from 0")
-    frames = _decode(Path(video_path), wanted)
-    return [np.stack([frames[int(index)] for index in indices]) for indices in lists]
-
-
-def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
-    """Decode the wanted frames of a file, skipping over the others without converting them."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no video at {path}")
-    capture = open_video(path)
-    try:
-        if not capture.isOpened():
-            raise VideoError(
-                f"{path} ({path.stat().st_size} bytes) cannot be read as a video; replace or "
-                "remove it"
-            )
-        frames = {}
-        for index in range(max(wanted) + 1):
-            done = capture.grab()
-            if done and index in wanted:
-                done, picture = capture.retrieve()
-                if done:
-                    frames[index] = (
-                        picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-                    )
-            if not done:
-                raise VideoError(
-                    f"{path} ends early: frame {max(wanted)} was asked for, {index} frames can be "
-                    "decoded; the file is cut off (fetch it again) or its segment is too long"
-                )
-        return frames
-    finally:
-        capture.release()
 
 
 # from frames to clips
@@ -596,7 +535,7 @@ def create_dataloaders(
     """
     batches = {
         name: Batches(
-            len(dataset), batch_size, train=name == "train", seed=seed, share=(rank(), world())
+            len(dataset), batch_size, train=name == "train", seed=seed, share=(rank(), world_size())
         )
         for name, dataset in datasets.items()
     }
@@ -630,7 +569,7 @@ def _workers_for(dataset: VideoDataset) -> int:
     if not isinstance(dataset.source, ClipSource):
         return 0
     return max(
-        1, min(MOST_WORKERS, (os.cpu_count() or 1) // world())
+        1, min(MOST_WORKERS, (os.cpu_count() or 1) // world_size())
     )  # the processes share the cores
 
 

@@ -29,7 +29,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from utils.data_setup import Batches
-from utils.parallel import broadcast, gather, is_first, rank, share_buffers, together, total, world
+from utils.parallel import (
+    all_reduce_sum,
+    barrier,
+    broadcast,
+    broadcast_buffers,
+    gather,
+    is_main_process,
+    rank,
+    world_size,
+)
 
 CHECKPOINT_FORMAT, CHECKPOINT_VERSION = "har-checkpoint", 1
 BEST, LAST = "best.pth", "last.pth"
@@ -197,7 +206,7 @@ def train_model(
         checkpoint_every=checkpoint_every,
     )
     if resume and folder is not None and broadcast((folder / LAST).is_file()):
-        with together("resuming"):
+        with barrier("resuming"):
             trainer.resume()
     return trainer.fit(callbacks, progress=progress)
 
@@ -251,7 +260,7 @@ class Trainer:
         self.batches = self._checked_batches()
         self.weights = weights
         self.network = (
-            DistributedDataParallel(model) if world() > 1 else model
+            DistributedDataParallel(model) if world_size() > 1 else model
         )  # for training steps only
         self.optimizer = torch.optim.AdamW(
             weights, lr=settings.lr, weight_decay=settings.weight_decay
@@ -280,7 +289,7 @@ class Trainer:
         batches = self.train_loader.batch_sampler
         if isinstance(batches, Batches):
             return batches
-        if world() > 1 or self.checkpoint_every is not None:
+        if world_size() > 1 or self.checkpoint_every is not None:
             raise ValueError(
                 f"the training loader's batches come from a {type(batches).__name__}; several "
                 "processes "
@@ -299,13 +308,13 @@ class Trainer:
             initial=len(self.history),
             desc="training",
             unit="epoch",
-            disable=not (progress and is_first()),
+            disable=not (progress and is_main_process()),
             leave=False,
         ) as bar:
             while not self.finished():
                 row = self.run_epoch(len(self.history) + 1)
-                with together("a callback"):
-                    for callback in callbacks if is_first() else ():
+                with barrier("a callback"):
+                    for callback in callbacks if is_main_process() else ():
                         callback(row)
                 bar.set_postfix(
                     loss=f"{row['train_loss']:.3f}",
@@ -366,7 +375,7 @@ class Trainer:
             )
             if due:
                 self._save(LAST)
-        share_buffers(self.model)
+        broadcast_buffers(self.model)
         done = self.position
         return done.loss / done.count, done.correct / done.count, done.lr
 
@@ -400,13 +409,15 @@ class Trainer:
             logits.detach().float(), labels
         )  # what validation measures too
         correct = int((logits.argmax(1) == labels).sum()) if mine else 0
-        loss_sum, plain_sum, correct_sum, due = total(
+        loss_sum, plain_sum, correct_sum, due = all_reduce_sum(
             loss.item() * mine, plain.item() * mine, correct, self._due()
         )
         # gradients become the mean over processes; with these weights that is the mean over the
         # whole batch
         self._step(
-            loss * (mine * world() / everywhere), loss_sum / everywhere, f"{where}, lr {lr:.3g}"
+            loss * (mine * world_size() / everywhere),
+            loss_sum / everywhere,
+            f"{where}, lr {lr:.3g}",
         )
         done = self.position
         self.position = Position(
@@ -417,7 +428,7 @@ class Trainer:
     def _due(self) -> bool:
         """Tell whether the first process, whose clock counts, finds that last.pth is to be written
         amid the epoch."""
-        if self.folder is None or self.checkpoint_every is None or not is_first():
+        if self.folder is None or self.checkpoint_every is None or not is_main_process():
             return False
         return time.monotonic() - self.written >= self.checkpoint_every
 
@@ -457,8 +468,8 @@ class Trainer:
             **asdict(self.position),
             "batches": None if self.batches is None else self.batches.to_config(),
         }
-        with together("writing a checkpoint"):
-            for name in names if is_first() else ():
+        with barrier("writing a checkpoint"):
+            for name in names if is_main_process() else ():
                 self._clear()
                 save_checkpoint(
                     self.folder / name,
@@ -487,7 +498,7 @@ class Trainer:
 
     def _sweep(self) -> None:
         """Remove what writers that were killed left half written."""
-        if self.folder is not None and is_first():
+        if self.folder is not None and is_main_process():
             for path in (
                 path for name in (BEST, LAST) for path in self.folder.glob(f"{name}.*.partial")
             ):
@@ -580,13 +591,13 @@ def evaluate(
     model.to(device).eval()
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     try:
-        with together("evaluating"):
+        with barrier("evaluating"):
             for batch in tqdm(
                 _counted(loader),
                 total=len(loader),
                 desc="evaluating",
                 unit="batch",
-                disable=not (progress and is_first()),
+                disable=not (progress and is_main_process()),
                 leave=False,
             ):
                 logits = model(batch["input"].to(device), batch["mask"].to(device)).float().cpu()

@@ -37,9 +37,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.kth import Segment, VideoError
-from utils.data_setup import ClipTransform, Sampler, read_segments, sampler_config
-from utils.parallel import broadcast, gather, is_first, rank, together, world
+from data.kth import Segment
+from data.video import VideoError, read_segments
+from utils.data_setup import ClipTransform, Sampler, sampler_config
+from utils.parallel import barrier, broadcast, gather, is_main_process, rank, world_size
 from utils.store import CACHE, Disk, FeatureStore, Memory, open_cache
 
 # Pixels in one pass of the backbone. On a CPU the feature maps of sixteen pictures of 96 x 128
@@ -197,21 +198,21 @@ def build_features(
     encoder = Encoder(backbone, batch_size=batch_size)
     job = _Job.plan(backbone, encoder, segments, sampler, transform, mirrored)
     compute = partial(
-        _compute, encoder, job, progress=progress and is_first(), skip_errors=skip_errors
+        _compute, encoder, job, progress=progress and is_main_process(), skip_errors=skip_errors
     )
     with ExitStack() as held:
-        if world() > 1:
+        if world_size() > 1:
             cache = _computed_together(job, cache_dir, compute, held)
         else:
             cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
             compute(cache, cache.todo(), where=cache_dir)
-        if cache.failed and is_first():
+        if cache.failed and is_main_process():
             reasons = "; ".join(sorted(set(cache.failed.values())))
             warnings.warn(
                 f"{len(cache.failed)} of {len(segments)} segments are left out: {reasons}",
                 stacklevel=2,
             )
-        with together(
+        with barrier(
             "opening the features"
         ):  # before the first process lets another program at them
             return cache.store()
@@ -224,13 +225,13 @@ def _computed_together(
     lock for all."""
     _check_alike(job)
     cache = Memory(job.shape)
-    with together("opening the feature cache"):
-        if is_first():
+    with barrier("opening the feature cache"):
+        if is_main_process():
             cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
     todo, on_disk, job.description = broadcast(
         (cache.todo(), isinstance(cache, Disk), job.description)
     )
-    if on_disk and not is_first():
+    if on_disk and not is_main_process():
         assert cache_dir is not None
         cache = Disk(Path(cache_dir), job.shape, job.description)
     if todo:
@@ -265,15 +266,15 @@ def _compute_shares(
     in their shares.
     """
     share = cache.share(rank())
-    with together("computing features"), share:
+    with barrier("computing features"), share:
         share.open()
-        compute(share, todo, where=cache_dir, part=(rank(), world()))
+        compute(share, todo, where=cache_dir, part=(rank(), world_size()))
     failed = {number: why for one in gather(share.failed) for number, why in one.items()}
     if not isinstance(cache, Disk):
         for items in gather(share.items()):
             cache.take(items)
-    with together("merging features"):
-        if isinstance(cache, Disk) and is_first():
+    with barrier("merging features"):
+        if isinstance(cache, Disk) and is_main_process():
             cache.merge_shares()
             _check_complete(cache, failed)
     cache.failed.update(failed)
@@ -291,8 +292,8 @@ def _see_the_same(cache: Memory) -> None:
     """Let every process take over the store that the first one holds; refuse one that does not find
     it."""
     lengths = broadcast(cache.lengths)
-    with together("reading the feature cache"):
-        if isinstance(cache, Disk) and not is_first():
+    with barrier("reading the feature cache"):
+        if isinstance(cache, Disk) and not is_main_process():
             cache.look()
             if not np.array_equal(cache.lengths, lengths):
                 raise FileNotFoundError(

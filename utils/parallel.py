@@ -80,52 +80,47 @@ def rank() -> int:
     return dist.get_rank() if _started() else 0
 
 
-def world() -> int:
+def world_size() -> int:
     """Return how many processes there are."""
     return dist.get_world_size() if _started() else 1
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Tell whether this is the process that writes files, shows progress and speaks."""
     return rank() == 0
 
 
-def barrier() -> None:
-    """Wait until every process is here."""
-    gather(None)
-
-
 def gather(thing: Any) -> list[Any]:
     """Return every process's `thing`, anything that can be pickled, in the order of their ranks."""
-    if world() == 1:
+    if world_size() == 1:
         return [thing]
-    things: list[Any] = [None] * world()
+    things: list[Any] = [None] * world_size()
     dist.all_gather_object(things, thing)
     return things
 
 
 def broadcast(thing: Any) -> Any:
     """Return the first process's `thing`, whatever the others hold."""
-    if world() == 1:
+    if world_size() == 1:
         return thing
     things = [thing]
     dist.broadcast_object_list(things, src=0)
     return things[0]
 
 
-def total(*numbers: float) -> list[float]:
+def all_reduce_sum(*numbers: float) -> list[float]:
     """Return the sums of numbers over all processes, in double precision and the same in each of
     them."""
-    if world() == 1:
+    if world_size() == 1:
         return [float(number) for number in numbers]
     sums = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(sums)
     return sums.tolist()
 
 
-def share_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers, such as the running statistics of BatchNorm."""
-    if world() > 1:
+    if world_size() > 1:
         for buffer in model.buffers():
             _from_first(buffer)
 
@@ -135,7 +130,7 @@ def _from_first(tensor: Tensor) -> None:
 
 
 @contextmanager
-def together(what: str) -> Iterator[None]:
+def barrier(what: str) -> Iterator[None]:
     """Wait at the end of a block until all have come through it; when it fails in one process it
     fails in all.
 
@@ -163,4 +158,6 @@ def together(what: str) -> Iterator[None]:
     said = gather(None)
     for number, failure in enumerate(said):
         if failure is not None:
-            raise ChildProcessError(f"process {number} of {world()} failed in {what}: {failure}")
+            raise ChildProcessError(
+                f"process {number} of {world_size()} failed in {what}: {failure}"
+            )

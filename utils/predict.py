@@ -19,16 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.kth import probe
-from utils.data_setup import (
-    ClipTransform,
-    Sampler,
-    Window,
-    collate,
-    make_sampler,
-    make_transform,
-    read_frames,
-)
+from data.video import probe, read_frames
+from utils.data_setup import ClipTransform, Sampler, Window, collate, make_sampler, make_transform
 from utils.features import Encoder
 
 # A window has a voice when in each of its steps the liveliest pixels change at least this much of
@@ -189,7 +181,7 @@ def _predict(
     length, name = (
         (len(_grey(video)), "array")
         if isinstance(video, np.ndarray)
-        else (probe(video), str(video))
+        else (probe(video).frames, str(video))
     )
     end = length if stop is None else stop
     if not 0 <= start < end <= length:

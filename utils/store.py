@@ -37,7 +37,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from data.kth import VideoError
+from data.video import VideoError
 
 CACHE_FORMAT, CACHE_VERSION = "har-features", 2
 CACHE = Path(os.environ.get("HAR_CACHE") or "Data/cache")  # unless a caller says otherwise

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from benchmarks.measure import Row
 from data.kth import ACTIONS, SPLITS, Segment, find_segments, load_segments, parse_name, select
 from data.synthetic.motion import FPS, LOCOMOTION
+from data.video import read_frames
 from experiments.training import name_of
-from utils.data_setup import read_frames
 
 DIFFERENT = 14  # grey levels from the background that count as a person, after a blur of one pixel
 SMALLEST = 150  # pixels of a person

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import decoding, suite
 from data.kth import Segment, parse_name
-from utils.data_setup import read_segments
+from data.video import read_segments
 
 LISTS = [np.array([1, 3, 9]), np.array([12, 13, 20])]
 

@@ -12,8 +12,9 @@ import har
 from benchmarks import cost, growth, measure, naive, suite, whole
 from benchmarks.measure import Row, interleaved, rows_of, write_rows
 from data.kth import find_segments, select
+from data.video import read_frames
 from tracking.results import bench_table, read_results
-from utils.data_setup import ClipTransform, Uniform, read_frames
+from utils.data_setup import ClipTransform, Uniform
 from utils.store import FeatureStore
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation import statistics as evidence
-from evaluation.metrics import calibration_error, wilson_interval
-from evaluation.statistics import Comparison, compare, person_interval, reliability
+from evaluation.metrics import calibration_error
+from evaluation.statistics import Comparison, compare, person_interval, reliability, wilson_interval
 
 
 def persons(*shares, items=10):
@@ -212,9 +212,9 @@ def test_what_is_no_probability_is_refused(probs, labels, bins, said):
 
 
 def test_an_interval_that_tells_nothing_is_none_and_leaves_its_columns_empty():
-    assert evidence.interval_if_told(np.array([1, 0]), "aa") is None
-    assert evidence.interval_if_told(np.array([1, 1]), "ab") is None
-    told = evidence.interval_if_told(np.array([1, 0]), "ab")
+    assert evidence.person_interval_or_none(np.array([1, 0]), "aa") is None
+    assert evidence.person_interval_or_none(np.array([1, 1]), "ab") is None
+    told = evidence.person_interval_or_none(np.array([1, 0]), "ab")
     assert told == [0.0, 1.0]
     assert evidence.person_columns(told) == {"person_low": 0.0, "person_high": 1.0}
     assert evidence.person_columns(None) == {"person_low": "", "person_high": ""}

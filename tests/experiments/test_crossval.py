@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.kth import find_segments
-from evaluation import metrics
+from evaluation.statistics import wilson_interval
 from experiments import crossval
 from experiments.crossval import (
     Answers,
@@ -127,7 +127,7 @@ class TestPooling:
         found = drawn("a", [1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 0])
         score = found.score("segment")
         assert (score["correct"], score["n"], score["accuracy"]) == ([3], 4, pytest.approx(8 / 12))
-        assert score["interval"] == pytest.approx(metrics.wilson_interval(3, 4))
+        assert score["interval"] == pytest.approx(wilson_interval(3, 4))
         row = found.rows()[0]
         assert (row["correct"], row["n"], row["accuracy"]) == (3, 4, pytest.approx(8 / 12))
         assert [row["low"], row["high"]] == score["interval"]

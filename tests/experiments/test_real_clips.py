@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.kth import ACTIONS, find_segments, probe
+from data.kth import ACTIONS, find_segments
+from data.video import probe, read_frames
 from experiments.training import evaluate_checkpoint
-from utils.data_setup import Uniform, read_frames
+from utils.data_setup import Uniform
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = Path(os.environ.get("HAR_REAL_CLIPS", ROOT.parent / "shared" / "kth_clips"))
@@ -26,7 +27,7 @@ def segments():
 def test_every_annotated_segment_can_be_read(segments):
     assert segments
     for segment in segments:
-        assert segment.stop <= probe(segment.video.path)
+        assert segment.stop <= probe(segment.video.path).frames
     frames = read_frames(segments[0].video.path, segments[0].start + Uniform(4)(len(segments[0])))
     assert frames.shape == (4, 120, 160) and frames.dtype == np.uint8
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.kth import ACTIONS, Segment, Video, VideoError, find_segments, select
+from data.kth import ACTIONS, Segment, Video, find_segments, select
+from data.video import VideoError, read_frames, read_segments
 from utils import data_setup
 from utils.data_setup import (
     Augment,
@@ -27,8 +28,6 @@ from utils.data_setup import (
     create_dataloaders,
     make_sampler,
     make_transform,
-    read_frames,
-    read_segments,
     sampler_config,
 )
 from utils.store import FeatureStore

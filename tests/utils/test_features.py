@@ -19,7 +19,8 @@ import pytest
 import torch
 from torch import nn
 
-from data.kth import Segment, VideoError, find_segments
+from data.kth import Segment, find_segments
+from data.video import VideoError
 from models.backbone import EfficientNetBackbone
 from tests.stand_ins import HOW, MeansBackbone, same
 from utils import features as features_module

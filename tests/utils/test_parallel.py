@@ -85,11 +85,11 @@ def _be(rank, count, meeting, work, path):
 
 def test_without_torchrun_there_is_one_process():
     with parallel.start():
-        assert (parallel.rank(), parallel.world(), parallel.is_first()) == (0, 1, True)
-        assert parallel.gather("a") == ["a"] and parallel.total(1, 2.5) == [1.0, 2.5]
+        assert (parallel.rank(), parallel.world_size(), parallel.is_main_process()) == (0, 1, True)
+        assert parallel.gather("a") == ["a"] and parallel.all_reduce_sum(1, 2.5) == [1.0, 2.5]
         assert parallel.broadcast("a") == "a"
         parallel.barrier()
-        with pytest.raises(KeyError), parallel.together("looking"):
+        with pytest.raises(KeyError), parallel.barrier("looking"):
             raise KeyError("own")
 
 
@@ -99,10 +99,10 @@ def test_processes_know_one_another(tmp_path):
         parallel.barrier()
         return (
             parallel.rank(),
-            parallel.world(),
-            parallel.is_first(),
+            parallel.world_size(),
+            parallel.is_main_process(),
             parallel.gather({"of": rank}),
-            parallel.total(rank + 0.5, 1),
+            parallel.all_reduce_sum(rank + 0.5, 1),
             parallel.broadcast(f"from {rank}"),
         )
 
@@ -121,7 +121,7 @@ def test_processes_know_one_another(tmp_path):
 @forks
 def test_a_failure_of_one_reaches_the_others(tmp_path):
     def work(rank):
-        with parallel.together("reading"):
+        with parallel.barrier("reading"):
             if rank == 1:
                 raise FileNotFoundError("no such clip")
 
@@ -136,7 +136,7 @@ def test_nobody_waits_for_a_process_that_is_gone(tmp_path):
     def work(rank):
         if rank == 1:
             raise ValueError("gone")
-        parallel.total(1)
+        parallel.all_reduce_sum(1)
 
     first, second = in_processes(tmp_path, work)
     assert second == "ValueError: gone" and "Error" in first
@@ -146,7 +146,7 @@ def test_nobody_waits_for_a_process_that_is_gone(tmp_path):
 
 
 def loaders(n=37, batch_size=8):
-    share = parallel.rank(), parallel.world()
+    share = parallel.rank(), parallel.world_size()
     train, val = Clips(n), Clips(n, noise=0, seed=1)
     shuffled, plain = (
         Batches(n, batch_size, train=True, seed=5, share=share),

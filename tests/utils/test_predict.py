@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from data.kth import VideoError
+from data.video import VideoError
 from models.temporal import FrameAverage, VideoClassifier
 from utils import predict
 from utils.data_setup import ClipTransform, Middle, Uniform, Window

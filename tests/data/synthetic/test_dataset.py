@@ -299,7 +299,7 @@ def test_files_carry_kths_names_and_annotations(rendered):
         f"person{p:02d}_{a}_d1" for p in (1, 22) for a in ("running", "boxing")
     }
     assert len(segments) == 8 and all(
-        0 <= s.start < s.stop <= kth.probe(s.video.path) for s in segments
+        0 <= s.start < s.stop <= kth.probe(s.video.path).frames for s in segments
     )
     assert {kth.split_of(s.video.person) for s in segments} == {"validation", "test"}
 

@@ -1,0 +1,235 @@
+"""What a model predicted for a list of segments, and everything that is counted from it.
+
+Knows log-probabilities (N, K), labels (N,), and of each item its segment, video, person, scenario
+and fold. Does not know models, weights or images. An accuracy is correct / n with its n beside it;
+its intervals are Wilson's and the one over persons. A mean of batch means appears nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from data.files import written_whole
+from data.kth import ACTIONS, SPLITS, Segment
+from evaluation.statistics import person_interval_or_none, reliability, wilson_interval
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How many of n items are correct, and the interval over persons where there is one.
+
+    `correct` is a mean where several seeds are scored together, and then no whole number.
+    """
+
+    correct: float
+    n: int
+    persons: tuple[float, float] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Return correct / n; nan when there are no items."""
+        return self.correct / self.n if self.n else float("nan")
+
+    @property
+    def wilson(self) -> tuple[float, float]:
+        """Return Wilson's 95 % interval, which takes the items for independent."""
+        return wilson_interval(round(self.correct), self.n)
+
+    def __str__(self) -> str:
+        """One line: count, accuracy and intervals."""
+        low, high = self.wilson
+        text = f"{self.correct:g}/{self.n} = {self.accuracy:.1%} [{low:.1%}, {high:.1%}]"
+        return text + (f", over persons {_percent(self.persons)}" if self.persons else "")
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the score as columns of a row of results; no interval over persons is empty."""
+        low, high = self.wilson
+        person_low, person_high = self.persons or ("", "")
+        return {
+            "n": self.n,
+            "correct": self.correct,
+            "accuracy": self.accuracy,
+            "low": low,
+            "high": high,
+            "person_low": person_low,
+            "person_high": person_high,
+        }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Log-probabilities (N, K) of N items and their labels (N,), unrounded.
+
+    Args:
+        log_probs: Log-probabilities (N, K).
+        labels: Index (N,) of each item's true class.
+        items: Of each item its name in every one of COLUMNS, arrays (N,) of strings.
+        classes: The K names.
+    """
+
+    log_probs: np.ndarray
+    labels: np.ndarray
+    items: Mapping[str, np.ndarray]
+    classes: tuple[str, ...] = ACTIONS
+
+    COLUMNS = ("segment", "video", "person", "scenario", "fold")
+
+    @classmethod
+    def of(
+        cls, log_probs: np.ndarray, segments: Sequence[Segment], *, fold: str = ""
+    ) -> Predictions:
+        """Put names to what a model predicted for segments, in their order.
+
+        Raises ValueError when shapes do not fit or a prediction is not a number.
+        """
+        log_probs = np.asarray(log_probs)
+        if log_probs.shape[:1] != (len(segments),) or log_probs.ndim != 2:
+            raise ValueError(f"predictions of shape {log_probs.shape} for {len(segments)} segments")
+        if bad := int(np.isnan(log_probs).any(1).sum()):
+            raise ValueError(
+                f"{bad} of {len(log_probs)} predictions are not numbers; the model that made them "
+                "has diverged"
+            )
+        rows = [(*_names(segment), fold) for segment in segments]
+        columns = np.array(rows, dtype=str).reshape(-1, len(cls.COLUMNS)).T
+        items = dict(zip(cls.COLUMNS, columns, strict=True))
+        return cls(log_probs, np.array([s.label for s in segments], dtype=np.int64), items)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.labels)
+
+    @property
+    def probs(self) -> np.ndarray:
+        """Return the probabilities (N, K)."""
+        return np.exp(self.log_probs)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Return the index (N,) of each item's most probable class."""
+        return self.log_probs.argmax(1)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Return whether each item (N,) is classified correctly."""
+        return self.predicted == self.labels
+
+    def pooled(self, column: str) -> Predictions:
+        """Average the probabilities of items that share a "segment" (its clips) or a "video".
+
+        Items of different folds are kept apart; the order is that of first appearance. Items that
+        stand alone keep their log-probabilities to the last bit.
+        """
+        names = np.char.add(np.char.add(self.items["fold"], "/"), self.items[column])
+        _, first, group = np.unique(names, return_index=True, return_inverse=True)
+        if len(first) == len(names):
+            return self
+        order = np.argsort(first)
+        members = [np.flatnonzero(group == number) for number in order]
+        means = [
+            np.logaddexp.reduce(self.log_probs[items], axis=0) - np.log(len(items))
+            for items in members
+        ]
+        return replace(self[first[order]], log_probs=np.array(means))
+
+    def __getitem__(self, places: np.ndarray) -> Predictions:
+        """Return the items at these places, in this order; a mask will do."""
+        items = {column: values[places] for column, values in self.items.items()}
+        return replace(
+            self, log_probs=self.log_probs[places], labels=self.labels[places], items=items
+        )
+
+    def score(self) -> Score:
+        """Count the correct items, with both intervals."""
+        persons = person_interval_or_none(self.right, self.items["person"].tolist())
+        return Score(int(self.right.sum()), len(self), persons)
+
+    def by(self, column: str) -> dict[str, Score]:
+        """Count the correct items by "action", "scenario", "person" or "fold", in sorted order."""
+        action = column == "action"
+        names = np.array(self.classes)[self.labels] if action else self.items[column]
+        return {
+            str(name): Score(int(self.right[names == name].sum()), int((names == name).sum()))
+            for name in np.unique(names)
+        }
+
+    def confusion(self) -> np.ndarray:
+        """Return the confusion matrix (K, K) of counts: row = true class, column = predicted."""
+        matrix = np.zeros((len(self.classes),) * 2, dtype=int)
+        np.add.at(matrix, (self.labels, self.predicted), 1)
+        return matrix
+
+    @property
+    def loss(self) -> float:
+        """Return the mean negative log-probability of the true classes."""
+        return float(-self.log_probs[np.arange(len(self)), self.labels].mean(dtype=float))
+
+    @property
+    def calibration_error(self) -> float:
+        """Return the expected calibration error, 0 to 1 (Guo et al., ICML 2017, equation 3)."""
+        confidence, accuracy, count = reliability(self.probs, self.labels)
+        return float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
+
+    def mistakes(self, most: int) -> np.ndarray:
+        """Return the places of at most `most` misclassified items, the most confident first."""
+        order = np.argsort(-self.log_probs.max(1), kind="stable")
+        return order[~self.right[order]][:most]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write all of it into one .npz, whole or not at all."""
+        with written_whole(path) as partial:
+            np.savez(
+                partial,
+                log_probs=self.log_probs,
+                labels=self.labels,
+                classes=np.array(self.classes),
+                **self.items,
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Predictions:
+        """Read what `save` wrote; ValueError when the file is damaged or none of ours."""
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                items = {column: content[column] for column in cls.COLUMNS}
+                classes = tuple(content["classes"].tolist())
+                return cls(content["log_probs"], content["labels"], items, classes)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a file of arbitrary bytes makes the reader raise anything
+            raise ValueError(f"{path} holds no predictions, or is damaged ({error})") from error
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Put predictions one after another, such as those of the folds of a cross-validation."""
+    items = {
+        column: np.concatenate([part.items[column] for part in parts])
+        for column in Predictions.COLUMNS
+    }
+    return replace(
+        parts[0],
+        log_probs=np.concatenate([part.log_probs for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        items=items,
+    )
+
+
+def _names(segment: Segment) -> tuple[str, str, str, str]:
+    """Return what an item is called in the first columns: segment, video, person, scenario."""
+    video = segment.video
+    # a split's folder counts: files without a person may share a name
+    parts = video.path.parts[-3:]
+    place = "/".join(parts if parts[0] in SPLITS else parts[-2:])
+    person = UNKNOWN if video.person is None else video.group
+    return f"{place}#{segment.index + 1}", place, person, str(video.scenario or UNKNOWN)
+
+
+def _percent(interval: tuple[float, float]) -> str:
+    return "[{:.1%}, {:.1%}]".format(*interval)
