@@ -8,12 +8,13 @@ DATA := Data/KTH-Synth
 RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help notebook test results data lint clean
+.PHONY: help notebook test kernel results data lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make notebook   install what is needed, render KTH-Synth if missing, execute $(NOTEBOOK) in place"
 	@echo "make test       install the test tools too; ruff, mypy, pytest"
+	@echo "make kernel     install the Jupyter kernel \"HAR on KTH\", with which a notebook in any folder imports this code"
 	@echo "make data       render the embedded data set KTH-Synth into $(DATA)"
 	@echo "make results    regenerate the tables of README.md from results/*.csv"
 	@echo "make lint       ruff and mypy alone"
@@ -42,6 +43,14 @@ data: $(DATA)/segments.csv
 notebook: $(VENV)/.core | $(DATA)/segments.csv
 	$(RUN) har.py notebook $(NOTEBOOK)
 
+# The kernel's path holds this folder; nothing is put into site-packages. KERNEL_AT=--user installs it for a Jupyter that
+# does not come from this environment.
+KERNEL_AT ?= --sys-prefix
+
+kernel: $(VENV)/.core
+	$(RUN) -m ipykernel install $(KERNEL_AT) --name har-kth --display-name "HAR on KTH" \
+		--env PYTHONPATH "$(CURDIR)" --env HAR_HOME "$(CURDIR)"
+
 results: $(VENV)/.core
 	$(RUN) har.py results
 
@@ -51,8 +60,9 @@ lint: $(VENV)/.test
 	$(RUN) -m mypy
 
 # One thread a worker: two pytest workers that each start a thread a core slow one another down.
+# SLOW=1 runs the tests marked slow too, as .ci/run does.
 test: lint
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(if $(SLOW),,-m "not slow")
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

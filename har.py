@@ -1,5 +1,4 @@
-"""The command line: `python har.py VERB --help`. Each verb is a few lines over experiments, data
-and utils.
+"""The command line: `python har.py VERB --help`. Each verb is a few lines over the packages.
 
 Knows arguments, and how to say what happened. Does not know how anything is done. What takes
 seconds to import (torch) is imported by the verbs that need it.
@@ -8,6 +7,7 @@ seconds to import (torch) is imported by the verbs that need it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -17,9 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-README, RESULTS = Path("README.md"), Path("results")
+from data.files import home, write_json
+from experiments.recipe import Recipe
+
+README = Path("README.md")
 HERE = Path(__file__).resolve().parent
 FAULT = "this is a fault of the program, not yours: please report it with the lines above"
+WHICH = "a run folder, a .pth file, an experiment (its newest run, else a bundled one), bundled"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,25 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 130
     except ModuleNotFoundError as error:
-        remedy = (
-            ""
-            if "pip install" in str(error)
-            else f": `pip install -r requirements.txt` into {sys.executable}"
-        )
+        said = "pip install" in str(error)
+        remedy = "" if said else f": `pip install -r requirements.txt` into {sys.executable}"
         print(f"har.py: {error}{remedy}", file=sys.stderr)
-        return 1
     except Exception as error:
         if _is_meant_for_users(error):
             print(f"har.py: {str(error) or type(error).__name__}", file=sys.stderr)
         else:
             traceback.print_exc()
             print(f"har.py: {FAULT}", file=sys.stderr)
-        return 1
+    return 1
 
 
 def _is_meant_for_users(error: Exception) -> bool:
-    """Tell whether the message alone helps: it names a file, a connection, numbers that ran away,
-    or a wrong value.
+    """Tell whether the message alone helps: it names a file, a connection or a wrong value.
 
     A wrong value is the user's only where code of ours refuses it; a ValueError out of a library is
     a fault of ours.
@@ -63,10 +62,9 @@ def _is_meant_for_users(error: Exception) -> bool:
         return isinstance(error, (OSError, FloatingPointError))
     last = traceback.extract_tb(error.__traceback__)[-1]
     refused_here = _is_ours(last.filename) and (last.line or "").startswith("raise ")
-    home = getattr(
-        sys.modules.get(type(error).__module__), "__file__", None
-    )  # a worker's error is raised elsewhere
-    return refused_here or (home is not None and _is_ours(home))
+    # an error of a class of ours may have been raised in a worker process
+    file = getattr(sys.modules.get(type(error).__module__), "__file__", None)
+    return refused_here or (file is not None and _is_ours(file))
 
 
 def _is_ours(file: str) -> bool:
@@ -87,33 +85,33 @@ def data_kth(arguments: argparse.Namespace) -> int:
 
 def data_synth(arguments: argparse.Namespace) -> None:
     """Render KTH-Synth."""
-    from data.synthetic.dataset import render_dataset
+    from data.synthetic import render_dataset
 
     root = render_dataset(
-        arguments.root, seed=arguments.seed, segments=arguments.segments, workers=arguments.workers
+        arguments.root,
+        seed=arguments.seed,
+        segments=arguments.segments,
+        workers=arguments.workers,
     )
     print(f"{root}: KTH-Synth, {sum(1 for _ in root.glob('*/*.avi'))} files")
 
 
-def data_crowd(arguments: argparse.Namespace) -> None:
-    """Render the crowd: many persons of wider variety, one scenario each, to train on and nothing
-    else."""
-    from data.synthetic.dataset import render_crowd
+def data_auxiliary(arguments: argparse.Namespace) -> None:
+    """Render the auxiliary training set: many persons of wider variety, one scenario each."""
+    from data.synthetic import render_auxiliary
 
-    root = render_crowd(
+    root = render_auxiliary(
         arguments.root, seed=arguments.seed, persons=arguments.persons, workers=arguments.workers
     )
-    print(f"{root}: the crowd, {sum(1 for _ in root.glob('*/*.avi'))} files")
+    print(f"{root}: the auxiliary training set, {sum(1 for _ in root.glob('*/*.avi'))} files")
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train experiments and measure them on the test persons; under torchrun in several
-    processes."""
-    from experiments.training import EXPERIMENTS, run_experiment
+    """Train experiments and test them on the test persons; under torchrun in several processes."""
+    from experiments import EXPERIMENTS, run_experiment
     from utils import parallel
 
     names = list(EXPERIMENTS) if arguments.names == ["all"] else arguments.names
-    recipe = _recipe(arguments)
     with parallel.start():
         for name in names:
             for seed in arguments.seeds:
@@ -121,12 +119,12 @@ def train(arguments: argparse.Namespace) -> None:
                     name,
                     root=arguments.root,
                     data_name=arguments.data,
-                    seed=seed,
+                    results_dir=None if arguments.no_record else home("results"),
                     force=arguments.force,
                     resume=arguments.resume,
-                    results_dir=None if arguments.no_record else RESULTS,
                     log=arguments.log,
-                    **recipe,
+                    seed=seed,
+                    **_recipe(arguments),
                 )
                 if parallel.is_main_process():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
@@ -134,49 +132,36 @@ def train(arguments: argparse.Namespace) -> None:
             _refresh_tables()
 
 
-def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Collect the fields of a recipe that the command line names; a number of 0 is named too."""
-    told = ("weights", "epochs", "fast", "fine_tune", "mirrored", "extra_root", "every_window")
-    given = {name: getattr(arguments, name, None) for name in told}
-    recipe = {
-        name: value for name, value in given.items() if value is not None and value is not False
-    }
-    return recipe | ({"weights": None} if arguments.weights == "random" else {})
-
-
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Measure a trained recogniser on a folder."""
-    from experiments.training import evaluate_checkpoint
+    """Evaluate a trained recogniser on a folder."""
+    from experiments import evaluate_checkpoint
 
     result = evaluate_checkpoint(
         arguments.which,
         arguments.root,
         split=arguments.split,
         data_name=arguments.data,
-        results_dir=RESULTS if arguments.record else None,
+        results_dir=home("results") if arguments.record else None,
     )
     print(result)
-    for action, count in result.per_class.items():
+    exchanged = result.to_json()
+    for action, count in exchanged["per_class"].items():
         print(f"  {action:<14}{count['correct']:>5} / {count['n']}")
-    _write_json(arguments.json, result.to_json())
+    _write_json(arguments.json, exchanged)
     if arguments.record:
         _refresh_tables()
 
 
 def crossval(arguments: argparse.Namespace) -> None:
     """Train experiments anew in every fold of persons, and compare them on the same videos."""
-    from experiments.crossval import comparisons, cross_validate, leak, pair_row, persons_in, plan
-    from tracking.results import append_pair, append_result, results_path
+    from experiments import crossval
+    from experiments import results as kept
 
-    scheme = plan(
-        persons_in(arguments.root),
-        folds=arguments.folds,
-        loo=arguments.loo,
-        repeats=arguments.repeats,
-    )
-    recipe, recorded, results = _recipe(arguments), not (arguments.no_record or arguments.fast), []
+    schemes = {name: getattr(arguments, name) for name in ("folds", "loo", "repeats")}
+    scheme = crossval.plan(crossval.persons_in(arguments.root), **schemes)
+    recipe, found = _recipe(arguments), []
     for name in arguments.names:
-        found = cross_validate(
+        one = crossval.cross_validate(
             name,
             scheme,
             root=arguments.root,
@@ -184,35 +169,35 @@ def crossval(arguments: argparse.Namespace) -> None:
             seeds=arguments.seeds,
             **recipe,
         )
-        results.append(found)
-        print(f"{found}\n{_by_group(found)}  {found.run}")
-        if arguments.leak:
-            print(leak(name, root=arguments.root, **recipe))
-        if recorded:
-            for row in found.rows():
-                append_result(results_path(f"crossval {found.data}", RESULTS), row)
-    for pair in comparisons(results):
+        found.append(one)
+        print(f"{one}\n{_by_kind(one)}  {one.run}")
+        if arguments.leakage:
+            print(crossval.subject_leakage(name, root=arguments.root, **recipe))
+    pairs = list(kept.comparisons(found))
+    for pair in pairs:
         print(pair)
-        if recorded:
-            append_pair(
-                results_path(f"pairs {results[0].data}", RESULTS), pair_row(pair, results[0])
-            )
-    _write_json(arguments.json, {found.experiment: found.to_json() for found in results})
-    _refresh_tables()
+    if not (arguments.no_record or arguments.fast):
+        rows = [kept.pair_row(pair, found[0]) for pair in pairs]
+        kept.record_crossval([row for one in found for row in one.rows()], rows)
+        _refresh_tables()
+    _write_json(arguments.json, {one.experiment: one.to_json() for one in found})
 
 
-def _by_group(found: Any) -> str:
-    """Lay out accuracies by action, scenario, person and fold, seeds pooled."""
-    lines = [f"  calibration error of segments {found.calibration_error:.3f}; segments right by"]
-    for kind, counts in found.tables("segment").items():
-        cells = (f"{name} {count['correct']}/{count['n']}" for name, count in counts.items())
+def _by_kind(found: Any) -> str:
+    """Lay out counts by action, scenario, person and fold, seeds pooled."""
+    from experiments.results import KINDS
+
+    lines = [f"  calibration error of segments {found.calibration_error:.3f}; correct segments by"]
+    for kind in KINDS:
+        scores = found.by(kind, "segment").items()
+        cells = (f"{name} {score.correct}/{score.n}" for name, score in scores)
         lines.append(f"  {kind}: {', '.join(cells)}")
     return "\n".join(lines) + "\n"
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Name the action in a video file."""
-    from experiments.training import load_recogniser
+    from experiments import load_recogniser
     from utils.predict import predict_video
 
     prediction = predict_video(load_recogniser(arguments.model), arguments.file)
@@ -240,25 +225,21 @@ def runs(arguments: argparse.Namespace) -> None:
         raise ValueError(
             f"{len(arguments.runs)} runs were named; name two to compare them, none to list all"
         )
-    print(comparison([overview(find_run(which, arguments.runs_dir)) for which in arguments.runs]))
+    print(comparison([overview(find_run(one, arguments.runs_dir)) for one in arguments.runs]))
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
-    """Teach the backbone on rendered people and write the weights that are bundled."""
-    from experiments.pretraining import pretrain as teach
+    """Pre-train the encoder on rendered people and write the weights that are bundled."""
+    from experiments.pretraining import pretrain
 
-    init: Any = None if arguments.init == "random" else arguments.init
-    print(
-        json.dumps(
-            teach(Path(arguments.out), init=init, seed=arguments.seed, steps=arguments.steps),
-            indent=2,
-        )
-    )
+    init = None if arguments.init == "random" else arguments.init
+    card = pretrain(Path(arguments.out), init=init, seed=arguments.seed, steps=arguments.steps)
+    print(json.dumps(card, indent=2))
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write a run's recogniser without its backbone, to be bundled."""
-    from experiments.training import export_recogniser
+    """Write a run's recogniser without its encoder, to be bundled."""
+    from experiments.recognisers import export_recogniser
 
     path = export_recogniser(arguments.which, out=arguments.out)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -266,31 +247,48 @@ def export(arguments: argparse.Namespace) -> None:
 
 def bench(arguments: argparse.Namespace) -> None:
     """Measure how fast things are, against others and against the bound."""
-    from benchmarks.suite import PARTS, as_text, run_part
+    from benchmarks.suite import BENCHMARKS, run_benchmark
 
-    for name in arguments.parts or PARTS:
-        rows = run_part(
-            name,
-            arguments.root,
-            real=arguments.real,
-            imagenet=arguments.imagenet,
-            quick=arguments.quick,
-            results_dir=None if arguments.no_record else RESULTS,
-        )
-        print(f"{name}: {PARTS[name]}\n{as_text(rows)}\n", flush=True)
+    _measure("bench", BENCHMARKS, run_benchmark, arguments)
+
+
+def study(arguments: argparse.Namespace) -> None:
+    """Answer one question a study: what matters, what carries over to real footage, and the
+    like."""
+    from experiments.studies import STUDIES, run_study
+
+    _measure("study", STUDIES, run_study, arguments)
+
+
+def _measure(kind: str, table: Any, run: Any, arguments: argparse.Namespace) -> None:
+    """Run measurements by name, print each and keep its rows as results/<kind>_<name>.csv."""
+    from tracking.measurements import as_text, write_rows
+
+    folder = home("results")
+    for name in arguments.names or table:
+        rows = run(name, arguments.root, quick=arguments.quick, **_optional(arguments))
+        if not (arguments.no_record or arguments.quick):
+            write_rows(folder / f"{kind}_{name}.csv", rows)
+        print(f"{name}: {table[name]}\n{as_text(rows)}\n", flush=True)
     _refresh_tables()
+
+
+def _optional(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the data that some measurements can use, where it was named."""
+    named = {name: getattr(arguments, name) for name in ("real", "imagenet")}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def results(arguments: argparse.Namespace) -> int:
     """Make the tables of the README anew, or check them."""
-    from experiments.training import EXPERIMENTS
-    from tracking.results import check_tables, write_tables
+    from experiments import EXPERIMENTS
+    from tracking.results import check_tables
 
     if arguments.check:
-        stale = check_tables(README, RESULTS, tuple(EXPERIMENTS))
+        stale = check_tables(README, home("results"), tuple(EXPERIMENTS))
         print(f"stale tables in {README}: {', '.join(stale) or 'none'}")
         return 1 if stale else 0
-    changed = write_tables(README, RESULTS, tuple(EXPERIMENTS))
+    changed = _refresh_tables()
     print(f"{README}: {'tables made anew' if changed else 'tables are up to date'}")
     return 0
 
@@ -314,6 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _data_arguments(verbs)
     _training_arguments(verbs)
+    _crossval_arguments(verbs)
     _using_arguments(verbs)
     _article_arguments(verbs)
     return parser
@@ -321,54 +320,34 @@ def _parser() -> argparse.ArgumentParser:
 
 def _data_arguments(verbs: Any) -> None:
     data = verbs.add_parser("data", help="fetch KTH or render KTH-Synth")
-    kinds = data.add_subparsers(title="data sets", required=True, metavar="kth|synth|crowd")
+    kinds = data.add_subparsers(title="data sets", required=True, metavar="kth|synth|auxiliary")
     kth = _verb(kinds, "kth", data_kth)
-    kth.add_argument(
-        "--root", default="Data/KTH", help="where the videos go (default: %(default)s)"
-    )
+    _root_argument(kth, "Data/KTH")
     kth.add_argument(
         "--url",
         default="https://www.csc.kth.se/cvap/actions/",
         help="folder of the zips, for a mirror",
     )
-    kth.add_argument(
-        "--from-zip", metavar="DIR", help="folder of zips fetched by hand; nothing is downloaded"
-    )
+    kth.add_argument("--from-zip", metavar="DIR", help="zips fetched by hand; downloads nothing")
     synth = _verb(kinds, "synth", data_synth)
-    synth.add_argument(
-        "--root", default="Data/KTH-Synth", help="where the videos go (default: %(default)s)"
-    )
-    synth.add_argument("--seed", type=int, default=0)
-    synth.add_argument(
-        "--segments", type=int, default=2, help="segments a file (default: %(default)s)"
-    )
-    synth.add_argument("--workers", type=int, help="processes (default: one a core)")
-    crowd = _verb(kinds, "crowd", data_crowd)
-    crowd.add_argument(
-        "--root", default="Data/KTH-Synth-Crowd", help="where the videos go (default: %(default)s)"
-    )
-    crowd.add_argument("--seed", type=int, default=0)
-    crowd.add_argument(
-        "--persons", type=int, default=400, help="each does all six actions (default: %(default)s)"
-    )
-    crowd.add_argument("--workers", type=int, help="processes (default: one a core)")
+    _root_argument(synth, "Data/KTH-Synth")
+    synth.add_argument("--segments", type=int, default=2, help="segments a file (%(default)s)")
+    auxiliary = _verb(kinds, "auxiliary", data_auxiliary)
+    _root_argument(auxiliary, "Data/KTH-Synth-Auxiliary")
+    auxiliary.add_argument("--persons", type=int, default=400, help="how many (%(default)s)")
+    for rendered in (synth, auxiliary):
+        rendered.add_argument("--seed", type=int, default=0)
+        rendered.add_argument("--workers", type=int, help="processes (default: one a core)")
 
 
 def _training_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "train", train)
     verb.add_argument("names", nargs="+", metavar="NAME", help="experiments, or all")
-    _root_arguments(verb)
+    _data_name_arguments(verb)
     verb.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED")
     _recipe_arguments(verb)
     verb.add_argument(
-        "--extra-root", metavar="DIR", help="another folder, all of which is trained on too"
-    )
-    verb.add_argument(
-        "--log",
-        nargs="+",
-        default=(),
-        choices=("tensorboard", "wandb"),
-        help="tell these of it too",
+        "--log", nargs="+", default=(), choices=("tensorboard", "wandb"), help="log to these too"
     )
     again = verb.add_mutually_exclusive_group()
     again.add_argument(
@@ -378,139 +357,101 @@ def _training_arguments(verbs: Any) -> None:
         default=False,
         metavar="RUN",
         help="go on with this run folder, or without RUN with the newest of these settings; an "
-        "error "
-        "where there is none (default: goes on if there is one)",
+        "error where there is none (default: goes on if there is one)",
     )
     again.add_argument(
         "--force", action="store_true", help="train anew even if this run is finished"
     )
-    verb = _verb(verbs, "crossval", crossval)
-    verb.add_argument(
-        "names",
-        nargs="+",
-        metavar="NAME",
-        help="experiments; several are compared on the same videos",
-    )
-    _root_arguments(verb)
-    schemes = verb.add_mutually_exclusive_group()
-    schemes.add_argument(
-        "--official", action="store_true", help="the official split alone (default)"
-    )
-    schemes.add_argument("--folds", type=int, metavar="K", help="K folds by person")
-    schemes.add_argument("--loo", action="store_true", help="leave one person out")
-    schemes.add_argument(
-        "--repeats", type=int, metavar="N", help="N random splits by person, 16 to 9"
-    )
-    verb.add_argument(
-        "--seeds",
-        type=int,
-        default=3,
-        metavar="N",
-        help="seeds a fold, 0 to N-1 (default: %(default)s)",
-    )
-    _recipe_arguments(verb)
-    verb.add_argument(
-        "--leak", action="store_true", help="also show what a random split of segments would claim"
-    )
-    verb.add_argument("--json", metavar="FILE", help="write counts and intervals there")
     verb = _verb(verbs, "pretrain", pretrain)
     verb.add_argument("--out", default="models/weights/efficientnet_b0_kth_synth.pth")
-    verb.add_argument(
-        "--init", default="imagenet", help="imagenet (default), random, or a state dict's file"
-    )
+    verb.add_argument("--init", default="imagenet", help="imagenet (default), random, or a file")
     verb.add_argument("--steps", type=int, default=2400, help="batches (default: %(default)s)")
     verb.add_argument("--seed", type=int, default=0)
 
 
+def _crossval_arguments(verbs: Any) -> None:
+    verb = _verb(verbs, "crossval", crossval)
+    verb.add_argument("names", nargs="+", metavar="NAME", help="experiments; several are compared")
+    _data_name_arguments(verb)
+    schemes = verb.add_mutually_exclusive_group()
+    schemes.add_argument("--official", action="store_true", help="the official split (default)")
+    schemes.add_argument("--folds", type=int, metavar="K", help="K folds by subject")
+    schemes.add_argument("--loo", action="store_true", help="leave one subject out")
+    schemes.add_argument("--repeats", type=int, metavar="N", help="N random splits by subject")
+    verb.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="seeds a fold, 0 to N-1 (%(default)s)"
+    )
+    _recipe_arguments(verb)
+    verb.add_argument(
+        "--leakage", action="store_true", help="also what a random split of segments would claim"
+    )
+    _json_argument(verb, "counts and intervals")
+
+
 def _recipe_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--weights", help="of the backbone: bundled (default), imagenet, random, or a file"
-    )
-    verb.add_argument("--epochs", type=int, help="largest number of epochs")
-    verb.add_argument(
-        "--fine-tune", type=int, metavar="STAGES", help="train that many stages of the backbone too"
-    )
-    verb.add_argument("--mirrored", action="store_true", help="train on mirrored clips too")
-    verb.add_argument(
-        "--every-window", action="store_true", help="train on windows all over a segment"
-    )
-    verb.add_argument(
-        "--fast", action="store_true", help="a small part of everything, to see that it works"
-    )
+    """Make a flag of every field of a recipe that has a help text; not given, it stays None."""
+    group = verb.add_argument_group("recipe")
+    for setting in dataclasses.fields(Recipe):
+        if text := setting.metadata.get("help"):
+            flag, default = f"--{setting.name.replace('_', '-')}", setting.default
+            if default is False:
+                how: dict[str, Any] = {"action": "store_true", "default": None}
+            elif isinstance(default, tuple):
+                how = {"nargs": len(default), "type": int, "metavar": ("HEIGHT", "WIDTH")}
+            else:
+                how = {"type": str if default is None else type(default), "metavar": "VALUE"}
+            shown = "" if default in (None, False) else f" (default: {default})"
+            group.add_argument(flag, help=text + shown, **how)
     verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
+
+
+def _recipe(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Collect the fields of a recipe that the command line names."""
+    named = {f.name: getattr(arguments, f.name, None) for f in dataclasses.fields(Recipe)}
+    recipe = {name: value for name, value in named.items() if value is not None}
+    if recipe.get("weights") == "random":
+        recipe["weights"] = None
+    if "size" in recipe:
+        recipe["size"] = tuple(recipe["size"])
+    return recipe
 
 
 def _using_arguments(verbs: Any) -> None:
     verb = _verb(verbs, "runs", runs)
-    verb.add_argument(
-        "runs", nargs="*", metavar="RUN", help="two run folders, or their names, to compare"
-    )
-    verb.add_argument(
-        "--runs-dir", default="runs", help="where run folders are (default: %(default)s)"
-    )
+    verb.add_argument("runs", nargs="*", metavar="RUN", help="two runs to compare; none lists all")
+    verb.add_argument("--runs-dir", default=home("runs"), help="where they are (%(default)s)")
     verb = _verb(verbs, "report", report)
     verb.add_argument("run_folder", metavar="RUN", help="a finished run's folder")
-    verb.add_argument(
-        "--root", default="Data/KTH-Synth", help="where the run's videos are (default: %(default)s)"
-    )
-    which = (
-        "a run folder, a .pth file, an experiment (its newest finished run, else the bundled "
-        "one), or bundled"
-    )
+    _root_argument(verb, "Data/KTH-Synth")
     verb = _verb(verbs, "evaluate", evaluate)
-    verb.add_argument("which", metavar="RUN_OR_NAME", help=which)
-    _root_arguments(verb)
+    verb.add_argument("which", metavar="RUN_OR_NAME", help=WHICH)
+    _data_name_arguments(verb)
     verb.add_argument("--split", default="test", choices=("train", "validation", "test", "all"))
-    verb.add_argument("--json", metavar="FILE", help="write the evaluation there")
-    verb.add_argument(
-        "--record", action="store_true", help="write rows into results/ and the README's tables"
-    )
+    _json_argument(verb, "the evaluation")
+    verb.add_argument("--record", action="store_true", help="write rows into results/")
     verb = _verb(verbs, "predict", predict)
     verb.add_argument("file", metavar="FILE", help="a video")
-    verb.add_argument(
-        "--model", default="bundled", metavar="RUN_OR_NAME", help=f"{which} (default: bundled)"
-    )
-    verb.add_argument("--json", metavar="FILE", help="write the prediction there")
+    verb.add_argument("--model", default="bundled", metavar="RUN_OR_NAME", help=WHICH)
+    _json_argument(verb, "the prediction")
 
 
 def _article_arguments(verbs: Any) -> None:
-    verb = _verb(verbs, "bench", bench)
-    verb.add_argument(
-        "parts",
-        nargs="*",
-        metavar="PART",
-        help="whole, decoding, embedding, growth, cost, predicting, transfer, fewshot, ablation, "
-        "realism "
-        "(default: all, some two hours)",
-    )
-    verb.add_argument(
-        "--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)"
-    )
-    verb.add_argument(
-        "--real",
-        metavar="DIR",
-        default=os.environ.get("HAR_REAL_CLIPS"),
-        help="real clips to measure too (default: what HAR_REAL_CLIPS says)",
-    )
-    verb.add_argument(
-        "--imagenet",
-        metavar="FILE",
-        help="ImageNet weights for the ablation: a state dict, or imagenet "
-        "to download them (default: their rows are left out)",
-    )
-    verb.add_argument("--quick", action="store_true", help="a sliver of each, to see that it works")
-    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
+    for name, run in (("bench", bench), ("study", study)):
+        verb = _verb(verbs, name, run)
+        verb.add_argument("names", nargs="*", metavar="NAME", help="which; all when none is named")
+        _root_argument(verb, "Data/KTH-Synth")
+        real = os.environ.get("HAR_REAL_CLIPS")
+        verb.add_argument("--real", metavar="DIR", default=real, help="real clips to read too")
+        verb.add_argument("--imagenet", metavar="FILE", help="ImageNet weights to compare with")
+        verb.add_argument("--quick", action="store_true", help="a sliver, to see that it works")
+        verb.add_argument("--no-record", action="store_true", help="write nothing into results/")
     verb = _verb(verbs, "results", results)
-    verb.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 when a table is stale"
-    )
+    verb.add_argument("--check", action="store_true", help="change nothing; exit 1 when stale")
     verb = _verb(verbs, "notebook", notebook)
     verb.add_argument("path", nargs="?", default="HAR_Human_Action_Recognition.ipynb")
     verb = _verb(verbs, "export", export)
     verb.add_argument("which", metavar="RUN_OR_NAME")
-    verb.add_argument(
-        "--out", metavar="FILE", help="default: models/weights/recogniser_<experiment>.pth"
-    )
+    verb.add_argument("--out", metavar="FILE", help="(models/weights/recogniser_NAME.pth)")
 
 
 def _verb(verbs: Any, name: str, run: Any) -> argparse.ArgumentParser:
@@ -519,13 +460,17 @@ def _verb(verbs: Any, name: str, run: Any) -> argparse.ArgumentParser:
     return verb
 
 
-def _root_arguments(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--root", default="Data/KTH-Synth", help="folder in KTH's layout (default: %(default)s)"
-    )
-    verb.add_argument(
-        "--data", metavar="NAME", help="what to call the data (default: what the folder says)"
-    )
+def _root_argument(verb: argparse.ArgumentParser, default: str) -> None:
+    verb.add_argument("--root", default=home(default), help="the data's folder (%(default)s)")
+
+
+def _data_name_arguments(verb: argparse.ArgumentParser) -> None:
+    _root_argument(verb, "Data/KTH-Synth")
+    verb.add_argument("--data", metavar="NAME", help="what to call the data")
+
+
+def _json_argument(verb: argparse.ArgumentParser, what: str) -> None:
+    verb.add_argument("--json", metavar="FILE", help=f"write {what} there")
 
 
 # saying
@@ -533,17 +478,18 @@ def _root_arguments(verb: argparse.ArgumentParser) -> None:
 
 def _write_json(path: str | None, content: dict[str, Any]) -> None:
     if path:
-        Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(path, content)
         print(f"written to {path}")
 
 
-def _refresh_tables() -> None:
+def _refresh_tables() -> bool:
     """Keep the README's tables in step with results/, where there is a README with tables."""
-    from experiments.training import EXPERIMENTS
+    from experiments import EXPERIMENTS
     from tracking.results import MARKER, write_tables
 
-    if README.is_file() and MARKER.search(README.read_text(encoding="utf-8")):
-        write_tables(README, RESULTS, tuple(EXPERIMENTS))
+    if not (README.is_file() and MARKER.search(README.read_text(encoding="utf-8"))):
+        return False
+    return write_tables(README, home("results"), tuple(EXPERIMENTS))
 
 
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:

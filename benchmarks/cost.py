@@ -1,41 +1,53 @@
 """Accuracy against cost: what size and number of frames buy on the validation persons, and what a
 clip then takes.
 
-The frames of one window of real time (1.3 seconds) are encoded once at each size; fewer frames are
-every second, fourth or eighth of them, so all settings see the same moments. Heads are trained on
-the training persons and judged on the validation persons; the test persons play no part, for from
+The frames of one clip of real time (1.3 seconds) are encoded once at each size; fewer frames are
+every second, fourth or eighth of them, so all settings see the same time. Heads are trained on the
+training persons and evaluated on the validation persons; the test persons play no part, for from
 this table the defaults are chosen. Knows features, heads and clocks.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import cast
 
-import numpy as np
 from tqdm import tqdm
 
-from benchmarks.measure import Row, interleaved
-from data.kth import ACTIONS, Segment
-from experiments.training import FRAMES as DEFAULT_FRAMES
-from experiments.training import Recipe, load_splits
+from benchmarks.measure import interleaved
+from data.files import DEFAULT
+from data.kth import FPS, Segment, load_splits
+from evaluation.predictions import Score
+from experiments import table
+from experiments.recipe import Recipe
+from experiments.studies import accuracy_row, row_of
+from experiments.training import fit, new_model
 from models.backbone import EfficientNetBackbone
-from models.temporal import build_head
-from utils.data_setup import ClipTransform, VideoDataset, Window, create_dataloaders
-from utils.engine import set_seed, train_model
-from utils.features import build_features
-from utils.store import CACHE, FeatureStore
+from tracking.measurements import Row
+from utils.data_setup import VideoDataset
+from utils.engine import pick_device
+from utils.features import Features, build_features
+from utils.preprocessing import ClipTransform, FixedStride, Preprocessing
 
 HEIGHTS, FRAMES = (64, 96, 112, 128, 160, 224), (4, 8, 16, 32)
 ACCURACY, TIME = "accuracy, validation segments", "time a clip, file to features"
-DEFAULT = (Recipe().size[0], DEFAULT_FRAMES)  # what was chosen by this very table
-MIRRORED = ", mirrored clips too"
+CHOSEN = (Recipe().size[0], table.FRAMES)  # what was chosen by this very table
+FLIPPED = ", horizontal flips too"
 TIMED = 24  # segments that the time of a clip is measured on
 # of the segments is used: one of each file, so that all persons, actions and scenarios are there
 EVERY = 2
 EPOCHS = 20  # half of the default's, on the same falling learning rate
-SPAN = 32  # frames from a window's start to its end, at most
+LENGTH = 32  # of a clip, at most: frames from its start to its end
+QUICK = {
+    "heights": (32,),
+    "frames": (4, 8),
+    "default": (32, 8),
+    "seeds": (0,),
+    "repeats": 1,
+    "cache_dir": None,
+}
 
 
 def run(
@@ -43,50 +55,34 @@ def run(
     *,
     heights: Sequence[int] = HEIGHTS,
     frames: Sequence[int] = FRAMES,
-    default: tuple[int, int] = DEFAULT,
+    default: tuple[int, int] = CHOSEN,
     seeds: Sequence[int] = (0, 1, 2),
     repeats: int = 2,
-    cache_dir: str | Path | None = CACHE,
+    cache_dir: str | Path | None = DEFAULT,
 ) -> list[Row]:
     """Measure every pair of a height (the width is 4/3 of it) and a number of frames; two rows
     each.
 
-    The last row is the default height and number of frames with mirrored training clips too.
+    The last row is the default height and number of frames with flipped training clips too.
     """
-    splits = {split: segments[::EVERY] for split, segments in load_splits(root).items()}
-    times = _times(
-        splits["train"][:: max(1, len(splits["train"]) // TIMED)], heights, frames, repeats
-    )
+    found = load_splits(root)
+    splits = {split: found[split][::EVERY] for split in ("train", "validation")}
+    timed = splits["train"][:: max(1, len(splits["train"]) // TIMED)]
+    backbone = EfficientNetBackbone().to(pick_device())
+    quiet = partial(build_features, backbone, timed, cache_dir=None, progress=False)
+    jobs = {setting(h, c): partial(quiet, _shown(h, c)) for h in heights for c in frames}
+    times = interleaved(jobs, repeats=repeats, warm_up=False)
     rows = []
     for height in tqdm(heights, desc="sizes", leave=False):
-        stores = _all_frames(splits, height, max(frames), cache_dir)
+        parts = _parts(backbone, splits, _shown(height, max(frames)), cache_dir)
         for count in frames:
-            name, clips = (
-                setting(height, count),
-                [1e3 * seconds for seconds in times[setting(height, count)]],
-            )
-            rows.append(
-                _accuracy_row(
-                    name,
-                    splits,
-                    {k: _thinned(v, max(frames) // count) for k, v in stores.items()},
-                    seeds,
-                )
-            )
-            rows.append(
-                Row(
-                    TIME,
-                    name,
-                    statistics.median(clips),
-                    "ms a clip",
-                    None,
-                    min(clips),
-                    max(clips),
-                    repeats,
-                )
-            )
-    stores = _all_frames(splits, *default, cache_dir, mirrored=True)
-    return [*rows, _accuracy_row(setting(*default) + MIRRORED, splits, stores, seeds)]
+            name, step = setting(height, count), max(frames) // count
+            thin = {split: thinned(part, step) for split, part in parts.items()}
+            rows.append(_accuracy_row(name, backbone, thin, seeds))
+            clips = [1e3 * seconds / len(timed) for seconds in times[name]]
+            rows.append(row_of(TIME, name, clips, "ms a clip"))
+    parts = _parts(backbone, splits, _shown(*default), cache_dir, flipped=True)
+    return [*rows, _accuracy_row(setting(*default) + FLIPPED, backbone, parts, seeds)]
 
 
 def setting(height: int, frames: int) -> str:
@@ -99,91 +95,50 @@ def width_of(height: int) -> int:
     return round(height * 4 / 3)
 
 
-def _transform(height: int) -> ClipTransform:
-    return ClipTransform(size=(height, width_of(height)))
+def _shown(height: int, frames: int) -> Preprocessing:
+    """So many frames, evenly spread over a clip, at one size."""
+    sampler = FixedStride(frames, LENGTH // frames / FPS)
+    return Preprocessing(sampler, ClipTransform(size=(height, width_of(height))))
 
 
-def _times(
-    segments: Sequence[Segment], heights: Sequence[int], frames: Sequence[int], repeats: int
-) -> dict[str, list[float]]:
-    """Seconds a clip of computing features from the files, by setting."""
-    backbone = EfficientNetBackbone()
-
-    def job(height: int, count: int) -> None:
-        build_features(
-            backbone,
-            segments,
-            sampler=Window(count, SPAN // count),
-            transform=_transform(height),
-            cache_dir=None,
-            progress=False,
-        )
-
-    jobs = {setting(h, c): lambda h=h, c=c: job(h, c) for h in heights for c in frames}
-    seconds = interleaved(jobs, repeats=repeats, warm_up=False)
-    return {name: [value / len(segments) for value in values] for name, values in seconds.items()}
-
-
-def _all_frames(
+def _parts(
+    backbone: EfficientNetBackbone,
     splits: Mapping[str, Sequence[Segment]],
-    height: int,
-    frames: int,
+    shown: Preprocessing,
     cache_dir: str | Path | None,
-    mirrored: bool = False,
-) -> dict[str, FeatureStore]:
-    """The features of so many frames of the window at one size, of training and validation
-    persons."""
-    backbone = EfficientNetBackbone()
-    return {
-        split: build_features(
-            backbone,
-            splits[split],
-            sampler=Window(frames, SPAN // frames),
-            transform=_transform(height),
-            cache_dir=cache_dir,
-            mirrored=mirrored and split == "train",
+    flipped: bool = False,
+) -> dict[str, VideoDataset]:
+    """The features of training and validation persons, of training ones flipped too if wanted."""
+    parts = {}
+    for split, segments in splits.items():
+        flip = flipped and split == "train"
+        features = build_features(
+            backbone, segments, shown, cache_dir=cache_dir, horizontal_flip=flip
         )
-        for split in ("train", "validation")
-    }
+        parts[split] = VideoDataset(segments, features)
+    return parts
+
+
+def thinned(part: VideoDataset, step: int) -> VideoDataset:
+    """Keep the first of every `step` frames."""
+    items = cast(Features, part.source).items
+    return VideoDataset(part.segments, Features([item[:, ::step] for item in items]))
 
 
 def _accuracy_row(
     name: str,
-    splits: Mapping[str, Sequence[Segment]],
-    stores: Mapping[str, FeatureStore],
+    backbone: EfficientNetBackbone,
+    parts: Mapping[str, VideoDataset],
     seeds: Sequence[int],
 ) -> Row:
-    accuracies = [100 * _accuracy(splits, stores, seed) for seed in seeds]
-    return Row(
-        ACCURACY,
-        name,
-        statistics.mean(accuracies),
-        "%",
-        None,
-        min(accuracies),
-        max(accuracies),
-        len(seeds),
-        f"seeds {' '.join(map(str, seeds))}, n = {len(splits['validation'])}",
-    )
+    scores = [_score(backbone, parts, seed) for seed in seeds]
+    note = f"seeds {' '.join(map(str, seeds))}, n = {len(parts['validation'])}"
+    return accuracy_row(ACCURACY, name, scores, note)
 
 
-def _accuracy(
-    splits: Mapping[str, Sequence[Segment]], stores: Mapping[str, FeatureStore], seed: int
-) -> float:
-    """Accuracy on the validation segments of a GRU trained on the training segments."""
-    recipe = Recipe(seed=seed, epochs=EPOCHS)
-    datasets = {
-        split: VideoDataset(splits[split], store, seed=seed if split == "train" else None)
-        for split, store in stores.items()
-    }
-    loaders = create_dataloaders(datasets, batch_size=recipe.batch_size, seed=seed)
-    set_seed(seed)
-    head = build_head("gru", in_dim=EfficientNetBackbone.feature_dim, num_classes=len(ACTIONS))
-    history = train_model(
-        head, loaders["train"], loaders["validation"], progress=False, **recipe.training()
-    )
-    return min(history, key=lambda row: row["val_loss"])["val_accuracy"]
-
-
-def _thinned(store: FeatureStore, step: int) -> FeatureStore:
-    return FeatureStore(np.asarray(store.features[:, ::step]), -(-store.lengths // step))
+def _score(backbone: EfficientNetBackbone, parts: Mapping[str, VideoDataset], seed: int) -> Score:
+    """Score the validation segments after training a GRU on the training segments."""
+    experiment, recipe = table.EXPERIMENTS["gru"], Recipe(seed=seed, epochs=EPOCHS)
+    train = VideoDataset(parts["train"].segments, parts["train"].source, seed=seed)
+    model = new_model(experiment, recipe, backbone=backbone)
+    return fit(experiment, recipe, {**parts, "train": train}, model=model).predictions.score()

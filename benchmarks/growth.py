@@ -1,75 +1,56 @@
-"""Growth: time and peak memory of computing features as the data set grows; a line and a floor are
+"""Scaling: time and peak memory of computing features as the data set grows; a line and a floor are
 wanted.
 
 Each size is measured in a program of its own, because a program's peak memory never falls. The
-pictures are small, so that what grows is not hidden behind the network, whose time cannot but be
+frames are small, so that what grows is not hidden behind the network, whose time cannot but be
 linear. Knows how to cut a data set to a number of segments and how to fit an exponent. Does not
 know how features are computed.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.measure import Row
 from data.kth import Segment, find_segments
+from experiments.studies import row_of
+from tracking.measurements import Row
 
 SIZES = (150, 600, 2400)
-PICTURE = (48, 64)
-TASK = "features of N segments, 16 frames of 48 x 64, original and mirrored"
+FRAME = (48, 64)
+TASK = "features of N segments, 16 frames of 48 x 64, original and horizontally flipped"
+MEMORY = ("before_mb", "peak_mb")
+QUICK = {"sizes": (4, 8), "repeats": 1}
 
 
 def run(root: str | Path, *, sizes: Sequence[int] = SIZES, repeats: int = 3) -> list[Row]:
     """Measure each size `repeats` times in turn; the last rows are the exponent of time and the
     growth of memory."""
     measured: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
-    with tqdm(total=len(sizes) * repeats, desc="growth", unit="run", leave=False) as bar:
-        for _ in range(repeats):
-            for size in sizes:
-                measured[size].append(_in_own_program(root, size))
-                bar.update()
-    rows = []
+    for size in tqdm([*sizes] * repeats, desc="growth", unit="run", leave=False):
+        measured[size].append(_in_own_program(root, size))
+    rows, peaks = [], []
     for size, runs in measured.items():
+        before, peak = (statistics.median(one[key] for one in runs) for key in MEMORY)
+        peaks.append(peak)
+        note = f"peak memory {peak:.0f} MB, {peak - before:.0f} MB above the start"
         seconds = [one["seconds"] for one in runs]
-        peak = statistics.median(one["peak_mb"] for one in runs)
-        rows.append(
-            Row(
-                TASK,
-                f"{size} segments",
-                statistics.median(seconds),
-                "s",
-                None,
-                min(seconds),
-                max(seconds),
-                repeats,
-                f"peak memory {peak:.0f} MB, {peak - _before(runs):.0f} MB above the start",
-            )
-        )
-    value = exponent(sizes, [row.value for row in rows])
-    rows.append(
-        Row(
-            "exponent of time",
-            "ours",
-            value,
-            "",
-            note="1 is linear; slope of log time over log segments",
-        )
-    )
-    peaks = [statistics.median(one["peak_mb"] for one in runs) for runs in measured.values()]
-    rows.append(Row("peak memory, largest over smallest", "ours", peaks[-1] / peaks[0], "times"))
-    return rows
+        rows.append(row_of(TASK, f"{size} segments", seconds, "s", note))
+    slope = exponent(sizes, [row.value for row in rows])
+    note = "1 is linear; slope of log time over log segments"
+    rows.append(Row("exponent of time", "ours", slope, "", note=note))
+    ratio = peaks[-1] / peaks[0]
+    return [*rows, Row("peak memory, largest over smallest", "ours", ratio, "times")]
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
@@ -91,18 +72,11 @@ def halves(segments: Sequence[Segment], count: int) -> list[Segment]:
     return both[:count]
 
 
-def _cut(segment: Segment) -> list[Segment]:
-    if len(segment) < 2:
-        return [segment]
-    middle = segment.start + len(segment) // 2
-    return [
-        Segment(segment.video, 2 * segment.index, segment.start, middle),
-        Segment(segment.video, 2 * segment.index + 1, middle, segment.stop),
-    ]
-
-
-def _before(runs: Sequence[dict[str, float]]) -> float:
-    return statistics.median(one["before_mb"] for one in runs)
+def _cut(segment: Segment) -> Iterator[Segment]:
+    edges = (segment.start, segment.start + len(segment) // 2, segment.stop)
+    for half, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+        if start < stop:
+            yield Segment(segment.video, 2 * segment.index + half, start, stop)
 
 
 def _in_own_program(root: str | Path, size: int) -> dict[str, float]:
@@ -117,24 +91,19 @@ def _in_own_program(root: str | Path, size: int) -> dict[str, float]:
 
 def _measure(root: str, size: int) -> dict[str, float]:
     from models.backbone import EfficientNetBackbone
-    from utils.data_setup import ClipTransform, Uniform
     from utils.features import build_features
+    from utils.preprocessing import ClipTransform, Preprocessing, Uniform
 
-    segments = halves(find_segments(root), size)
-    backbone = EfficientNetBackbone()
-    how: dict[str, Any] = {
-        "sampler": Uniform(16),
-        "transform": ClipTransform(size=PICTURE),
-        "mirrored": True,
-        "progress": False,
-    }
+    segments, backbone = halves(find_segments(root), size), EfficientNetBackbone()
+    shown = Preprocessing(Uniform(16), ClipTransform(size=FRAME))
     with tempfile.TemporaryDirectory() as folder:
-        build_features(
-            backbone, segments[:4], cache_dir=folder, **how
-        )  # code and buffers that any size needs
+        how: dict[str, Any] = {"cache_dir": folder, "horizontal_flip": True, "progress": False}
+        # code and buffers that any size needs
+        build_features(backbone, segments[:4], shown, **how)
         before, start = _peak_mb(), time.perf_counter()
-        build_features(backbone, segments, cache_dir=folder, **how)
-        return {"seconds": time.perf_counter() - start, "before_mb": before, "peak_mb": _peak_mb()}
+        build_features(backbone, segments, shown, **how)
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, **dict(zip(MEMORY, (before, _peak_mb()), strict=True))}
 
 
 def _peak_mb() -> float:
@@ -148,8 +117,4 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("root")
-    parser.add_argument("size", type=int)
-    given = parser.parse_args()
-    print(json.dumps(_measure(given.root, given.size)))
+    print(json.dumps(_measure(sys.argv[1], int(sys.argv[2]))))

@@ -28,7 +28,7 @@ class SeekingDataset(Dataset):
     Args:
         segments: The segments.
         sampler: Which frames of a segment.
-        size: Height and width; the picture is squeezed to it, as `transforms.Resize((H, W))` does.
+        size: Height and width; the image is squeezed to it, as `transforms.Resize((H, W))` does.
         ghost: Average the frames of a clip into one.
     """
 
@@ -50,31 +50,26 @@ class SeekingDataset(Dataset):
         """Open the file, seek to each frame, convert, resize, and let the file go."""
         segment = self.segments[index]
         capture = cv2.VideoCapture(str(segment.video.path))
-        frames = [
-            self._frame(capture, segment.start + int(number))
-            for number in self.sampler(len(segment))
-        ]
+        numbers = segment.start + self.sampler(len(segment))
+        clip = torch.stack([self._frame(capture, int(number)) for number in numbers])
         capture.release()
-        clip = torch.stack(frames)  # (T, 1, H, W)
-        return (clip.mean(0, keepdim=True) if self.ghost else clip), segment.label
+        return (clip.mean(0, keepdim=True) if self.ghost else clip), segment.label  # (T, 1, H, W)
 
     def _frame(self, capture: cv2.VideoCapture, number: int) -> Tensor:
         capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        there, picture = capture.read()
+        there, frame = capture.read()
         if not there:
-            picture = np.zeros((120, 160, 3), np.uint8)
-        image = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+            frame = np.zeros((120, 160, 3), np.uint8)
+        image = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
         return to_tensor(image.resize(self.size[::-1]))
 
 
 def padded(batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:
     """Stack clips of unequal length: clips (B, T, 1, H, W), masks (B, T), labels (B)."""
-    longest = max(len(clip) for clip, _ in batch)
-    clips = torch.zeros(len(batch), longest, *batch[0][0].shape[1:])
-    masks = torch.zeros(len(batch), longest, dtype=torch.bool)
-    for row, (clip, _) in enumerate(batch):
-        clips[row, : len(clip)], masks[row, : len(clip)] = clip, True
-    return clips, masks, torch.tensor([label for _, label in batch])
+    clips, labels = zip(*batch, strict=True)
+    lengths = torch.tensor([len(clip) for clip in clips])
+    masks = torch.arange(int(lengths.max())) < lengths[:, None]
+    return nn.utils.rnn.pad_sequence(list(clips), batch_first=True), masks, torch.tensor(labels)
 
 
 def train_step(

@@ -1,9 +1,8 @@
 """Fetch KTH from its official site, check it, unpack it into root/{train,test}/<action>/, and say
 what came of it.
 
-Knows archives, transfers and the annotation file's text; what names and frames mean is data.kth's
-business. Nothing is ever half there under its final name: transfers and members are written beside
-it and moved when whole.
+Knows archives and transfers; what names and frames mean is data.kth's business. Nothing is ever
+half there under its final name.
 """
 
 from __future__ import annotations
@@ -11,41 +10,38 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
-import re
 import shutil
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from data import kth
+from data.files import written_whole
 
 OFFICIAL_URL = "https://www.csc.kth.se/cvap/actions/"
-ANNOTATIONS = "00sequences.txt"
 TERMS = (
     "KTH is public for non-commercial use. When you use it, cite: C. Schuldt, I. Laptev and B. "
-    "Caputo,\n"
-    '"Recognizing Human Actions: A Local SVM Approach", ICPR 2004.'
+    'Caputo,\n"Recognizing Human Actions: A Local SVM Approach", ICPR 2004.'
 )
-ATTEMPTS = 5  # transfers in a row that bring nothing new before giving up
+ATTEMPTS = 3  # transfers in a row that bring nothing new before giving up
 PAUSE_S = 1.0  # before the second attempt; doubles from one to the next
 TIMEOUT_S = 60.0
 CHUNK = 1 << 16
-RETRIED_CODES = (408, 425, 429, 500, 502, 503, 504)
+BUSY_CODES = (408, 425, 429, 500, 502, 503, 504)  # any other refusal is final
 NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 REMEDY = (
     "run the same command again to continue, name a mirror with --url, or fetch the zips with a "
-    "browser and give their "
-    "folder as --from-zip"
+    "browser and give their folder as --from-zip"
 )
-
-Check = Callable[[Path], "str | None"]  # what is wrong with a file that arrived, or None
+COUNTS = ("expected", "files", "segments", "frames", "annotated to", "short")
 
 
 class DownloadError(OSError):
@@ -87,25 +83,18 @@ ARCHIVES = tuple(
 
 
 @dataclass
-class Row:
-    """One action's line of the check table: counts of files, annotated segments and frames."""
-
-    action: str
-    expected: int = 0
-    files: int = 0
-    segments: int = 0
-    frames: int = 0
-    last_annotated: int = 0  # sum over the files of the last annotated frame
-    short: int = 0  # files that end before their last annotated frame
-
-
-@dataclass
 class Summary:
-    """What lies under root after a fetch: a row an action, and everything that is not as it should
-    be, in words."""
+    """What lies under root after a fetch.
+
+    Args:
+        root: The folder.
+        table: A row an action: files expected and found, annotated segments, frames, the sum over
+            the files of the last annotated frame, and how many files end before theirs.
+        problems: Everything that is not as it should be, in words.
+    """
 
     root: Path
-    rows: list[Row] = field(default_factory=list)
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -114,24 +103,15 @@ class Summary:
         return not self.problems
 
     def __str__(self) -> str:
-        """Render the check table with a total, the problems, and the terms of the data set."""
-        numbers = [list(vars(row).values())[1:] for row in self.rows]
-        total = Row("total", *map(sum, zip(*numbers, strict=True)))
-        lines = [
-            f"{'action':<14}{'files':>9}{'segments':>10}{'frames':>10}{'annotated to':>14}{'short':>7}"
-        ]
-        for row in (*self.rows, total):
-            files = f"{row.files}/{row.expected}"
-            counts = f"{row.segments:>10,}{row.frames:>10,}{row.last_annotated:>14,}{row.short:>7}"
-            lines.append(f"{row.action:<14}{files:>9}{counts}")
-        lines += [f"problem: {problem}" for problem in self.problems] or [
-            f"{self.root}: everything is as it should be"
-        ]
-        return "\n".join([*lines, "", TERMS])
+        """Render the table with a total, the problems, and the terms of the data set."""
+        table = pd.concat([self.table, self.table.sum().to_frame("total").T])
+        problems = [f"problem: {problem}" for problem in self.problems]
+        fine = f"{self.root}: everything is as it should be"
+        return "\n".join([table.to_string(), *(problems or [fine]), "", TERMS])
 
 
 def fetch_kth(
-    root: str | os.PathLike = "Data/KTH",
+    root: str | os.PathLike,
     *,
     url: str = OFFICIAL_URL,
     from_zip: str | os.PathLike | None = None,
@@ -143,10 +123,10 @@ def fetch_kth(
 
     The zips come from url, or from the folder from_zip and then nothing is downloaded; they must
     match their SHA1. A broken transfer is resumed, here or by the next call; what is complete is
-    not fetched again. archives and annotations (video name -> ranges, () for a video announced as
-    missing) say what to expect. What is missing in the end is in the summary's problems. Raises
-    DownloadError for a transfer or an archive that cannot be used, FileNotFoundError for a from_zip
-    that is no folder, ValueError for a url that is no web address.
+    not fetched again. archives and annotations (video name -> ranges) say what to expect. What is
+    missing in the end is in the summary's problems. Raises DownloadError for a transfer or an
+    archive that cannot be used, FileNotFoundError for a from_zip that is no folder, ValueError for
+    a url that is no web address.
     """
     root, source = Path(root), Path(from_zip) if from_zip is not None else None
     if source is not None and not source.is_dir():
@@ -155,24 +135,24 @@ def fetch_kth(
         )
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"{url!r} is not a web address; --url wants a folder like {OFFICIAL_URL}")
-    annotations = official_annotations() if annotations is None else annotations
     root.mkdir(parents=True, exist_ok=True)
     wanted = [archive for archive in archives if _absent(archive, root)]
-    _announce(root, archives, wanted, source)
+    names, megabytes = ", ".join(a.name for a in wanted), sum(a.megabytes for a in wanted)
+    if wanted:
+        how = (
+            f"taking {names} from {source}" if source else f"fetching {names}, about {megabytes} MB"
+        )
+    else:
+        files = sum(len(archive.members) for archive in archives)
+        how = f"all {files} videos are there already, no zip is downloaded"
+    print(f"{root}: {how}")
     problems = []
     for archive in wanted:
         problems += _bring(archive, root, url=url, source=source, progress=progress)
-    problems += _bring_annotations(root, annotations, url=url, source=source)
-    summary = check_files(root, archives, annotations)
+    summary = check_files(root, archives, annotations or kth.load_segments())
     summary.problems[:0] = problems
     print(summary)
     return summary
-
-
-def official_annotations() -> dict[str, kth.Ranges]:
-    """KTH's own table as the annotation file has it: 600 videos, the one that was never published
-    with no ranges."""
-    return {**kth.load_segments(), kth.MISSING: ()}
 
 
 def check_files(
@@ -180,74 +160,51 @@ def check_files(
 ) -> Summary:
     """Count the files under root and compare the frames of each with its last annotated one;
     changes nothing."""
-    summary = Summary(Path(root))
-    rows: dict[str, Row] = {}
+    rows = [_count(path, annotations) for archive in archives for path in _targets(archive, root)]
+    files = pd.DataFrame(rows, columns=["action", "problem", *COUNTS]).fillna(0)
+    problems = [text for text in files.problem if text]
     for archive in archives:
-        for member in archive.members:
-            target = _target(root, member)
-            video, action = kth.parse_name(target), target.parent.name
-            row = rows.setdefault(action, Row(action))
-            row.expected += 1
-            if target.is_file():
-                summary.problems += _count(video, row, annotations.get(video.name, ()))
-        if absent := _absent(archive, root):
-            summary.problems.append(f"{archive.name}: {len(absent)} files missing: {_some(absent)}")
-    summary.rows = list(rows.values())
-    return summary
+        if absent := [target.name for target in _absent(archive, root)]:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            names = ", ".join(absent[:5]) + more
+            problems.append(f"{archive.name}: {len(absent)} files missing: {names}")
+    table = files.groupby("action", sort=False)[[*COUNTS]].sum().astype(int)
+    return Summary(root, table.rename_axis(None), problems)
 
 
-def _count(video: kth.Video, row: Row, ranges: kth.Ranges) -> list[str]:
-    """Add one file to its row; returns what is wrong with it, in words."""
-    last = max((stop for _, stop in ranges), default=0)
+def _count(path: Path, annotations: Mapping[str, kth.Ranges]) -> dict[str, Any]:
+    """What one file adds to the table, and what is wrong with it, in words."""
+    video = kth.parse_name(path)
+    row = {"action": path.parent.name, "expected": 1, "problem": ""}
+    if not path.is_file():
+        return row
+    known_short = video.name in kth.SHORT_FILES
     try:
-        frames = kth.probe(video.path, allow_cut_off=video.name in kth.SHORT_FILES).frames
+        frames = kth.probe(path, allow_cut_off=known_short).frames
     except kth.VideoError as err:
-        return [f"{err}; run the command again after that"]
-    row.files += 1
-    row.segments += len(ranges)
-    row.frames += frames
-    row.last_annotated += last
-    row.short += frames < last
-    if frames < last and video.name not in kth.SHORT_FILES:
-        return [f"{video.path}: {frames} frames, but it is annotated up to frame {last}"]
-    return []
+        return row | {"problem": f"{err}; run the command again after that"}
+    ranges = annotations.get(video.name, ())
+    last = max((stop for _, stop in ranges), default=0)
+    if frames < last and not known_short:
+        row["problem"] = f"{path}: {frames} frames, but it is annotated up to frame {last}"
+    counts = (1, 1, len(ranges), frames, last, int(frames < last))
+    return row | dict(zip(COUNTS, counts, strict=True))
 
 
-def _announce(
-    root: Path, archives: Sequence[Archive], wanted: Sequence[Archive], source: Path | None
-) -> None:
-    if not wanted:
-        files = sum(len(archive.members) for archive in archives)
-        print(f"{root}: all {files} videos are there already, no zip is downloaded")
-    else:
-        names, megabytes = ", ".join(a.name for a in wanted), sum(a.megabytes for a in wanted)
-        print(
-            f"{root}: taking {names} from {source}"
-            if source
-            else f"{root}: fetching {names}, about {megabytes} MB"
-        )
-
-
-def _target(root: Path, member: str) -> Path:
-    """Where a member belongs: the 9 test persons under test, the 16 others under train."""
-    video = kth.parse_name(member)
-    side = "test" if video.person in kth.SPLITS["test"] else "train"
-    return Path(root) / side / kth.ACTIONS[video.label] / member
-
-
-def _absent(archive: Archive, root: Path) -> list[str]:
-    """Members that are not under root; an empty file counts as absent, so that a rerun repairs
-    it."""
-    targets = {member: _target(root, member) for member in archive.members}
+def _targets(archive: Archive, root: Path) -> list[Path]:
+    """Where the members belong: the 9 test persons under test, the 16 others under train."""
+    videos = [kth.parse_name(member) for member in archive.members]
+    sides = ("test" if video.person in kth.SPLITS["test"] else "train" for video in videos)
     return [
-        member
-        for member, target in targets.items()
-        if not (target.is_file() and target.stat().st_size)
+        root / side / kth.ACTIONS[video.label] / video.path
+        for side, video in zip(sides, videos, strict=True)
     ]
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _absent(archive: Archive, root: Path) -> list[Path]:
+    """Members that are not under root; an empty file counts as absent, so that a rerun repairs
+    it."""
+    return [target for target in _targets(archive, root) if not _size(target)]
 
 
 # archives
@@ -258,56 +215,50 @@ def _bring(
 ) -> list[str]:
     """Get one archive, verify it, unpack it; a downloaded zip stays until all that was wanted from
     it is there."""
-    store = source or root / "zips"
-    path = store / archive.name
-    verify = sha1_check(archive.sha1)
-    if source is not None:
-        if not path.is_file():
-            return [
-                (
-                    f"{path} is not there; fetch {OFFICIAL_URL}{archive.name} by hand, or leave "
-                    "out "
-                    "--from-zip"
-                )
-            ]
-        if fault := verify(path):
-            raise DownloadError(f"{path}: {fault}; fetch {OFFICIAL_URL}{archive.name} again")
-    elif not path.is_file() or verify(path):
-        store.mkdir(parents=True, exist_ok=True)
-        download(_join(url, archive.name), path, check=verify, progress=progress)
+    path = (source or root / "zips") / archive.name
+    if source is None:
+        if not path.is_file() or wrong_content(path, archive.sha1):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            address = f"{url.rstrip('/')}/{archive.name}"
+            download(address, path, sha1=archive.sha1, progress=progress)
+    elif not path.is_file():
+        by_hand = f"fetch {OFFICIAL_URL}{archive.name} by hand"
+        return [f"{path} is not there; {by_hand}, or leave out --from-zip"]
+    elif fault := wrong_content(path, archive.sha1):
+        raise DownloadError(f"{path}: {fault}; fetch {OFFICIAL_URL}{archive.name} again")
     unpack(archive, path, root, progress=progress)
     if source is None and not _absent(archive, root):
         path.unlink()
-        if not any(store.iterdir()):
-            store.rmdir()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
     return []
 
 
-def unpack(
-    archive: Archive, zip_path: str | os.PathLike, root: str | os.PathLike, *, progress: bool = True
-) -> None:
+def unpack(archive: Archive, zip_path: Path, root: Path, *, progress: bool = True) -> None:
     """Extract the wanted members that are not under root yet, each moved into its place when whole;
     ignore all others.
 
     Raises DownloadError for a file that is no zip or is damaged, and, before anything is written,
     when any member's name would lead out of the folder.
     """
-    root = Path(root)
     try:
         with zipfile.ZipFile(zip_path) as file:
             inside = set(file.namelist())
-            if escaping := [name for name in sorted(inside) if _escapes(name)]:
+            if escaping := sorted(filter(_escapes, inside)):
                 raise DownloadError(
-                    f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of "
-                    "its "
+                    f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of its "
                     f"folder; {REMEDY}"
                 )
-            wanted = [member for member in _absent(archive, root) if member in inside]
-            for member in tqdm(
+            wanted = [target for target in _absent(archive, root) if target.name in inside]
+            for target in tqdm(
                 wanted, desc=f"unpacking {archive.name}", unit="file", disable=not progress
             ):
-                with file.open(member) as content:
-                    _write(content, _target(root, member))
+                with (
+                    file.open(target.name) as content,
+                    written_whole(target) as partial,
+                    partial.open("wb") as copy,
+                ):
+                    shutil.copyfileobj(content, copy, CHUNK)
     except (zipfile.BadZipFile, EOFError) as err:
         raise DownloadError(f"{zip_path}: damaged zip ({err}); delete it and {REMEDY}") from err
 
@@ -317,68 +268,39 @@ def _escapes(name: str) -> bool:
     return ".." in parts or parts[0] == "" or ":" in parts[0]
 
 
-def _write(content: IO[bytes], target: Path) -> None:
-    """Copy an open file to target by way of a temporary name, so that target is whole or absent."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            shutil.copyfileobj(content, file, CHUNK)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 # transfers
 
 
-def sha1_check(expected: str) -> Check:
-    """Return a check for download(): None when the file's SHA1 is the expected one, else both in
-    words."""
-
-    def check_file(path: Path) -> str | None:
-        found = _sha1(path)
-        if found == expected.lower():
-            return None
-        return f"wrong content: {path.stat().st_size} bytes with SHA1 {found}, wanted {expected}"
-
-    return check_file
-
-
-def _sha1(path: Path) -> str:
+def wrong_content(path: Path, sha1: str) -> str | None:
+    """Return None when a file has this SHA1, else both sums in words."""
     digest = hashlib.sha1(usedforsecurity=False)  # the sums that were published for KTH are SHA1
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
+    if digest.hexdigest() == sha1.lower():
+        return None
+    found = f"{path.stat().st_size} bytes with SHA1 {digest.hexdigest()}"
+    return f"wrong content: {found}, wanted {sha1}"
 
 
-def download(url: str, target: str | os.PathLike, *, check: Check, progress: bool = True) -> None:
-    """Fetch url into target, which appears only when check finds nothing wrong with it.
+def download(url: str, target: Path, *, sha1: str, progress: bool = True) -> None:
+    """Fetch url into target, which appears only when its content is the wanted one.
 
     What has arrived waits in target + ".part"; from there a cut transfer goes on (HTTP Range), or
-    starts anew where the server does not go along. Raises DownloadError at once when the server
-    refuses, when the same wrong content comes twice, and after ATTEMPTS transfers in a row that
-    bring nothing new.
+    starts anew where the server does not go along. Raises DownloadError when the server refuses,
+    and after ATTEMPTS transfers in a row that bring nothing new.
     """
-    target = Path(target)
     part = target.with_name(f"{target.name}.part")
-    longest, tries, rejected, fault = _size(part), 0, set(), None
+    longest, tries, fault = _size(part), 0, None
     while tries < ATTEMPTS:
-        fault, whole = _transfer(url, part, progress)
-        size = _size(part)
+        fault = _transfer(url, part, progress)
         if fault is None:
-            if (fault := check(part)) is None:
+            fault = wrong_content(part, sha1)
+            if fault is None:
                 os.replace(part, target)
                 return
-            content = _sha1(part)
-            if (
-                whole or content in rejected
-            ):  # nothing will follow: bytes of another file, or changed on the way
-                part.unlink()
-            if content in rejected:
-                raise DownloadError(f"{url}: {fault}, and twice the same; {REMEDY}")
-            rejected.add(content)
+            part.unlink()  # bytes of another file, or changed on the way: from the start
+        size = _size(part)
         tries, longest = (0, size) if size > longest else (tries + 1, longest)
         time.sleep(PAUSE_S * 2**tries)
     raise DownloadError(
@@ -386,40 +308,33 @@ def download(url: str, target: str | os.PathLike, *, check: Check, progress: boo
     )
 
 
-def _transfer(url: str, part: Path, progress: bool) -> tuple[str | None, bool]:
-    """Append to part what it lacks; returns what went wrong on the way (or None) and whether the
-    server has no more."""
+def _transfer(url: str, part: Path, progress: bool) -> str | None:
+    """Append to part what it lacks; returns what went wrong on the way, None when the server has
+    no more."""
     have = _size(part)
-    headers = {"User-Agent": "python-urllib", **({"Range": f"bytes={have}-"} if have else {})}
+    headers = {"User-Agent": "python-urllib"} | ({"Range": f"bytes={have}-"} if have else {})
+    request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
-        ) as response:
-            resumed = response.status == 206 and response.headers.get(
-                "Content-Range", ""
-            ).startswith(f"bytes {have}-")
-            have = (
-                have if resumed else 0
-            )  # a server that ignores Range sends everything from the start
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            # a server that ignores Range sends everything from the start
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                have = 0
             length = response.headers.get("Content-Length")
             total = have + int(length) if length else None
             _receive(response, part, have=have, total=total, progress=progress)
     except urllib.error.HTTPError as err:
         if err.code == 416:  # nothing beyond what is here: part is whole, or of another file
-            return None, True
-        if err.code not in RETRIED_CODES:
-            raise DownloadError(
-                f"{url}: the server answers {err.code} {err.reason}; {REMEDY}"
-            ) from err
-        return f"the server answers {err.code} {err.reason}", False
+            return None
+        fault = f"the server answers {err.code} {err.reason}"
+        if err.code not in BUSY_CODES:
+            raise DownloadError(f"{url}: {fault}; {REMEDY}") from err
+        return fault
     except NETWORK_ERRORS as err:
-        return (
-            f"the connection failed ({getattr(err, 'reason', None) or err or type(err).__name__})",
-            False,
-        )
+        reason = getattr(err, "reason", None) or err or type(err).__name__
+        return f"the connection failed ({reason})"
     if total is not None and _size(part) < total:
-        return f"cut off after {_size(part)} of {total} bytes", False
-    return None, total is not None
+        return f"cut off after {_size(part)} of {total} bytes"
+    return None
 
 
 def _receive(
@@ -431,94 +346,13 @@ def _receive(
         raise DownloadError(
             f"{part.parent}: {part.stem} needs {need}; make room or choose another root"
         )
-    bar = tqdm(
-        total=total, initial=have, desc=part.stem, unit="B", unit_scale=True, disable=not progress
-    )
-    with bar, part.open("ab" if have else "wb") as file:
-        while block := response.read(CHUNK):
-            file.write(block)
-            bar.update(len(block))
+    shown = {"total": total, "initial": have, "desc": part.stem, "disable": not progress}
+    with (
+        tqdm.wrapattr(response, "read", **shown) as source,
+        part.open("ab" if have else "wb") as file,
+    ):
+        shutil.copyfileobj(source, file, CHUNK)
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _join(url: str, name: str) -> str:
-    return f"{url.rstrip('/')}/{name}"
-
-
-# the annotation file
-
-
-def parse_annotations(text: str) -> dict[str, kth.Ranges]:
-    """Read the annotation file's text: video name -> (start, stop) ranges, 0-based, end-exclusive;
-    () for *missing*.
-
-    The file counts from 1 and includes the last frame. Its header is free text, which differs
-    between copies, and is skipped.
-    """
-    table = {}
-    for line in text.splitlines():
-        if match := re.match(r"\s*(person\d+_[a-z]+_d\d+)\s+(?:frames|\*missing\*)(.*)", line):
-            spans = re.findall(r"(\d+)\s*-\s*(\d+)", match[2])
-            table[match[1]] = tuple((int(first) - 1, int(last)) for first, last in spans)
-    return table
-
-
-def _bring_annotations(
-    root: Path, expected: Mapping[str, kth.Ranges], *, url: str, source: Path | None
-) -> list[str]:
-    """Get the annotation file and compare it; the videos are of use without it, so its faults are
-    only returned."""
-    path, accept = root / ANNOTATIONS, _annotation_check(expected)
-    if not path.is_file() or accept(path):
-        try:
-            if source is None:
-                download(_join(url, ANNOTATIONS), path, check=accept, progress=False)
-            elif not _copy_annotations(source / ANNOTATIONS, path, accept):
-                return []
-        except DownloadError as err:
-            return [str(err)]
-    found = parse_annotations(_read(path))
-    different = [
-        name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)
-    ]
-    if not different:
-        return []
-    return [
-        f"{path} and this project's table differ for {len(different)} videos: {_some(different)}"
-    ]
-
-
-def _copy_annotations(given: Path, path: Path, accept: Check) -> bool:
-    if not given.is_file():
-        print(f"{given} is not there; the ranges that come with this project are used")
-        return False
-    if fault := accept(given):
-        raise DownloadError(f"{given}: {fault}; fetch {OFFICIAL_URL}{ANNOTATIONS} again")
-    with given.open("rb") as content:
-        _write(content, path)
-    return True
-
-
-def _annotation_check(expected: Mapping[str, kth.Ranges]) -> Check:
-    """Accept an annotation file by its content: copies with different headers are in use, so no
-    hash would do."""
-    wanted = (len(expected), sum(map(len, expected.values())))
-
-    def check_file(path: Path) -> str | None:
-        table = parse_annotations(_read(path))
-        found = (len(table), sum(map(len, table.values())))
-        if found == wanted:
-            return None
-        return (
-            f"not the annotation file: {found[0]} lines and {found[1]} ranges, wanted "
-            f"{wanted[0]} and {wanted[1]}"
-        )
-
-    return check_file
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")

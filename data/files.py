@@ -1,16 +1,19 @@
 """Where things lie unless a caller says otherwise, and files that are written whole or not at all.
 
-Knows paths, text and JSON. Does not know what a file means.
+Knows paths, text, JSON and rows of CSV. Does not know what a file means.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+DEFAULT = "default"  # as a folder: the usual one, see `place`
 
 
 def home(name: str) -> Path:
@@ -24,6 +27,18 @@ def home(name: str) -> Path:
 def cache_folder() -> Path:
     """Return the folder of computed features: HAR_CACHE, else Data/cache at `home`."""
     return Path(os.environ.get("HAR_CACHE") or home("Data/cache"))
+
+
+def place(chosen: str | os.PathLike | None, name: str) -> Any:
+    """Return the folder that was chosen, as a path; DEFAULT stands for the folder `name` at home.
+
+    The name "cache" is that of `cache_folder`. None, which means nowhere, stays None.
+    """
+    if chosen is None:
+        return None
+    if chosen != DEFAULT:
+        return Path(chosen)
+    return cache_folder() if name == "cache" else home(name)
 
 
 @contextmanager
@@ -57,3 +72,21 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_csv(
+    path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
+) -> None:
+    """Write rows as a CSV file with these columns, whole or not at all; other keys are left out."""
+    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
+    """Read the rows of a CSV file as text; no rows when the file is not there yet."""
+    if not Path(path).is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

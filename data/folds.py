@@ -1,5 +1,5 @@
-"""Who trains, who validates, who is tested: splits by person, and the one by segment that shows
-what goes wrong else.
+"""Who trains, who validates, who is tested: subject-disjoint splits, and one by segment that shows
+subject leakage.
 
 Knows persons and segments. Does not know videos' pixels, models or results: it says what is
 compared, not how it ends.
@@ -131,8 +131,7 @@ def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
     if not 1 <= validation <= len(people) - 2:
         raise ValueError(
             f"{validation} of {len(people)} persons cannot validate when one is tested and "
-            "somebody is to "
-            f"train; give 1 to {len(people) - 2}, or at least 3 persons"
+            f"somebody is to train; give 1 to {len(people) - 2}, or at least 3 persons"
         )
     around = people * 2
     return [
@@ -164,8 +163,7 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
     if not 1 <= test <= len(people) - 2:
         raise ValueError(
             f"{test} of {len(people)} persons cannot be tested when one is to train and one to "
-            "validate; "
-            f"give 1 to {len(people) - 2}, or at least 3 persons"
+            f"validate; give 1 to {len(people) - 2}, or at least 3 persons"
         )
     rng = np.random.default_rng(seed)
     folds = []
@@ -194,14 +192,11 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
     if not isinstance(fold, Fold):
         raise TypeError(f"a {type(fold).__name__} is not a split by person; give a Fold")
     known = {segment.video.person for segment in segments}
-    strangers = [
-        person for persons in fold.parts.values() for person in persons if person not in known
-    ]
-    if strangers:
+    unknown = sorted({person for persons in fold.parts.values() for person in persons} - known)
+    if unknown:
         raise ValueError(
-            f"fold {fold.name!r} has persons {', '.join(map(str, sorted(strangers)))}, of whom "
-            "there are "
-            "no segments; deal the persons that the data has"
+            f"fold {fold.name!r} has persons {', '.join(map(str, unknown))}, of whom there are no "
+            "segments; deal the persons that the data has"
         )
     found = {
         part: [s for s in segments if s.video.person in persons]
@@ -219,13 +214,13 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
 
 
 def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int = 0) -> LeakySplit:
-    """Deal segments at random, whoever is in them: it exists to show the leak, and no number from
-    it is a result.
+    """Deal segments at random, whoever is in them: it exists to show subject leakage, and no number
+    from it is a result.
 
     The same persons, even other segments of the same files, are then on both sides, so that a
     method is rewarded for knowing people again. Half of what is not tested validates, rounded down,
     as in `repeated`: with the default share as much is trained on as in the official split, and
-    what differs from an honest number is the leak alone.
+    what differs from an honest number is the leakage alone.
 
     Args:
         segments: What to deal.
@@ -241,8 +236,7 @@ def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int 
     if test < 1 or validation < 1:
         raise ValueError(
             f"a share of {test_share} of {len(segments)} segments leaves a part empty; give a "
-            "share "
-            "between 0 and 1, or more segments"
+            "share between 0 and 1, or more segments"
         )
     order = np.random.default_rng(seed).permutation(len(segments))
     tested, validating, training = (
@@ -253,8 +247,7 @@ def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int 
     if not split.shared_files:
         raise ValueError(
             f"no file of these {len(segments)} segments is both trained on and tested, so "
-            "nothing leaks "
-            "that could be shown; give files of several segments, or more of them"
+            "there is no leakage to be shown; give files of several segments, or more of them"
         )
     return split
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.files import read_json, write_csv
 from data.video import VideoError, probe
 
 ACTIONS = (
@@ -51,6 +52,8 @@ VIDEO_SUFFIXES = (".avi", ".mp4")
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
 CSV_HEADER = ["video", "segment", "start", "stop"]
+CARD = "dataset.json"  # of a rendered data set: its name, and what it was rendered with
+FAST_STEP = 8  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 _NAME = re.compile(
     r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE
@@ -161,12 +164,10 @@ def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> lis
     usable = _only_usable(_only_first(videos, report), _short_files(root), report)
     if not usable:
         raise FileNotFoundError(_nothing_found(root, len(videos)))
-    strangers = sum(video.person is None for video in usable)
-    if strangers:
+    if unnamed := sum(video.person is None for video in usable):
         report(
-            f"{strangers} of {len(usable)} files under {root} carry no person in their name "
-            "(person01_...): "
-            "each is its own group and belongs to no official split"
+            f"{unnamed} of {len(usable)} files under {root} carry no person in their name "
+            "(person01_...): each is its own group and belongs to no official split"
         )
     return usable
 
@@ -288,11 +289,7 @@ def write_segments(
     """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
     order."""
     rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
-    temporary = Path(f"{csv_path}.part")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([CSV_HEADER, *rows])
-    os.replace(temporary, csv_path)
+    write_csv(csv_path, (dict(zip(CSV_HEADER, row, strict=True)) for row in rows), CSV_HEADER)
 
 
 def find_segments(
@@ -343,7 +340,7 @@ def _has_own_table(root: Path) -> bool:
 
 def _is_unfinished(root: Path) -> bool:
     """Tell whether a rendering of this project was cut off: its segment table is written last."""
-    return (root / "dataset.json").is_file() and not _has_own_table(root)
+    return (root / CARD).is_file() and not _has_own_table(root)
 
 
 def _short_files(root: Path) -> Mapping[str, int]:
@@ -390,6 +387,25 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
     return [s for s in segments if s.video.person is not None and split_of(s.video.person) == split]
 
 
+def load_splits(
+    root: str | os.PathLike, *, whole_files: bool = False, fast: bool = False
+) -> dict[str, list[Segment]]:
+    """Find the segments under root and sort them into the official splits.
+
+    `fast` keeps every eighth segment. Raises ValueError, naming the splits, when one is empty.
+    """
+    segments = find_segments(root, whole_files=whole_files)
+    # KTH-Synth has two segments a file
+    step = FAST_STEP // (1 + whole_files) if fast else 1
+    splits = {split: select(segments, split)[::step] for split in SPLITS}
+    if empty := [split for split, inside in splits.items() if not inside]:
+        raise ValueError(
+            f"no segments for {', '.join(empty)} under {root}: training needs persons of all three "
+            f"splits ({', '.join(f'{split} {persons}' for split, persons in SPLITS.items())})"
+        )
+    return splits
+
+
 def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
     """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more
     than one split."""
@@ -404,3 +420,19 @@ def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
         raise ValueError(
             f"in more than one split: {'; '.join(shared)}; give each person to one split only"
         )
+
+
+# data sets
+
+
+def dataset_name(root: str | os.PathLike) -> str:
+    """Return what a data set is called: the name in its dataset.json, else its folder's name."""
+    try:
+        return str(read_json(Path(root) / CARD)["name"])
+    except (OSError, ValueError, KeyError):
+        return Path(root).resolve().name
+
+
+def is_real(root: str | os.PathLike) -> bool:
+    """Tell whether a folder holds filmed people: rendered ones come with a dataset.json."""
+    return not (Path(root) / CARD).is_file()

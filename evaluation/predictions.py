@@ -32,6 +32,8 @@ class Score:
     n: int
     persons: tuple[float, float] | None = None
 
+    COLUMNS = ("n", "correct", "accuracy", "low", "high", "person_low", "person_high")
+
     @property
     def accuracy(self) -> float:
         """Return correct / n; nan when there are no items."""
@@ -46,21 +48,15 @@ class Score:
         """One line: count, accuracy and intervals."""
         low, high = self.wilson
         text = f"{self.correct:g}/{self.n} = {self.accuracy:.1%} [{low:.1%}, {high:.1%}]"
-        return text + (f", over persons {_percent(self.persons)}" if self.persons else "")
+        if self.persons:
+            text += ", over persons [{:.1%}, {:.1%}]".format(*self.persons)
+        return text
 
     def to_row(self) -> dict[str, Any]:
         """Return the score as columns of a row of results; no interval over persons is empty."""
-        low, high = self.wilson
-        person_low, person_high = self.persons or ("", "")
-        return {
-            "n": self.n,
-            "correct": self.correct,
-            "accuracy": self.accuracy,
-            "low": low,
-            "high": high,
-            "person_low": person_low,
-            "person_high": person_high,
-        }
+        persons = self.persons or ("", "")
+        row = (self.n, self.correct, self.accuracy, *self.wilson, *persons)
+        return dict(zip(self.COLUMNS, row, strict=True))
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ class Predictions:
                 f"{bad} of {len(log_probs)} predictions are not numbers; the model that made them "
                 "has diverged"
             )
-        rows = [(*_names(segment), fold) for segment in segments]
+        rows = [(*_columns(segment), fold) for segment in segments]
         columns = np.array(rows, dtype=str).reshape(-1, len(cls.COLUMNS)).T
         items = dict(zip(cls.COLUMNS, columns, strict=True))
         return cls(log_probs, np.array([s.label for s in segments], dtype=np.int64), items)
@@ -108,8 +104,8 @@ class Predictions:
 
     @property
     def probs(self) -> np.ndarray:
-        """Return the probabilities (N, K)."""
-        return np.exp(self.log_probs)
+        """Return the probabilities (N, K); the rounding of a mean may lie above 1, and is cut."""
+        return np.exp(np.minimum(self.log_probs, 0))
 
     @property
     def predicted(self) -> np.ndarray:
@@ -132,11 +128,8 @@ class Predictions:
         if len(first) == len(names):
             return self
         order = np.argsort(first)
-        members = [np.flatnonzero(group == number) for number in order]
-        means = [
-            np.logaddexp.reduce(self.log_probs[items], axis=0) - np.log(len(items))
-            for items in members
-        ]
+        members = [self.log_probs[group == number] for number in order]
+        means = [np.logaddexp.reduce(rows, axis=0) - np.log(len(rows)) for rows in members]
         return replace(self[first[order]], log_probs=np.array(means))
 
     def __getitem__(self, places: np.ndarray) -> Predictions:
@@ -168,14 +161,16 @@ class Predictions:
 
     @property
     def loss(self) -> float:
-        """Return the mean negative log-probability of the true classes."""
+        """Return the mean negative log-probability of the true classes; there must be items."""
         return float(-self.log_probs[np.arange(len(self)), self.labels].mean(dtype=float))
 
     @property
     def calibration_error(self) -> float:
-        """Return the expected calibration error, 0 to 1 (Guo et al., ICML 2017, equation 3)."""
+        """Return the expected calibration error, 0 to 1 (Guo et al., "On Calibration of Modern
+        Neural Networks", ICML 2017, equation 3); nan when there are no items."""
         confidence, accuracy, count = reliability(self.probs, self.labels)
-        return float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
+        gap = np.nansum(np.abs(confidence - accuracy) * count)
+        return float(gap / len(self)) if len(self) else float("nan")
 
     def mistakes(self, most: int) -> np.ndarray:
         """Return the places of at most `most` misclassified items, the most confident first."""
@@ -184,14 +179,10 @@ class Predictions:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write all of it into one .npz, whole or not at all."""
+        arrays: dict[str, Any] = {**vars(self), **self.items}
+        del arrays["items"]
         with written_whole(path) as partial:
-            np.savez(
-                partial,
-                log_probs=self.log_probs,
-                labels=self.labels,
-                classes=np.array(self.classes),
-                **self.items,
-            )
+            np.savez(partial, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Predictions:
@@ -213,23 +204,23 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         column: np.concatenate([part.items[column] for part in parts])
         for column in Predictions.COLUMNS
     }
-    return replace(
-        parts[0],
-        log_probs=np.concatenate([part.log_probs for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
-        items=items,
+    log_probs, labels = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("log_probs", "labels")
     )
+    return replace(parts[0], log_probs=log_probs, labels=labels, items=items)
 
 
-def _names(segment: Segment) -> tuple[str, str, str, str]:
-    """Return what an item is called in the first columns: segment, video, person, scenario."""
-    video = segment.video
-    # a split's folder counts: files without a person may share a name
-    parts = video.path.parts[-3:]
-    place = "/".join(parts if parts[0] in SPLITS else parts[-2:])
+def segment_name(segment: Segment) -> str:
+    """Return what a segment is called in the column "segment": its file's and its number from 1.
+
+    A split's folder is part of the file's name: files without a person may share the rest.
+    """
+    parts = segment.video.path.parts[-3:]
+    return "/".join(parts if parts[0] in SPLITS else parts[-2:]) + f"#{segment.index + 1}"
+
+
+def _columns(segment: Segment) -> tuple[str, str, str, str]:
+    """Return the names of an item in the columns segment, video, person and scenario."""
+    name, video = segment_name(segment), segment.video
     person = UNKNOWN if video.person is None else video.group
-    return f"{place}#{segment.index + 1}", place, person, str(video.scenario or UNKNOWN)
-
-
-def _percent(interval: tuple[float, float]) -> str:
-    return "[{:.1%}, {:.1%}]".format(*interval)
+    return name, name.rpartition("#")[0], person, str(video.scenario or UNKNOWN)

@@ -1,11 +1,11 @@
 """Teach the backbone what people look like, on rendered people that the default data set never
 shows.
 
-Knows the tasks (where the joints are, in the picture and around the pelvis, and how fast they move;
-whether anybody is there; which action) and their losses. The crowd is drawn from its own random
-streams with wider ranges than KTH-Synth; no real footage is used. One network learns both ways of
-looking: three neighbouring frames as its three channels (motion as colour), and one grey picture
-three times over, which summing the stem turns into a one-channel network.
+Knows the tasks (where the joints are, in the image and around the pelvis, and how fast they move;
+whether anybody is there; which action) and their losses. The persons are drawn from random streams
+of their own with wider ranges than KTH-Synth's; no real footage is used. One network learns both
+kinds of input: three frames as its three channels (stacked greyscale), and one grey image three
+times over, which summing the stem turns into a one-channel network.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from tqdm.auto import tqdm
 
 from data.kth import ACTIONS
 from data.synthetic.body import JOINTS
-from data.synthetic.dataset import CROWD_SPREAD, Person, Shot, make_shot
+from data.synthetic.dataset import AUXILIARY_SPREAD, Person, Shot, make_shot
 from data.synthetic.motion import FPS, LOCOMOTION
 from data.synthetic.render import HEIGHT, WIDTH
-from models.backbone import EfficientNetBackbone, save_backbone
-from utils.data_setup import ClipTransform
+from models.backbone import EfficientNetBackbone
+from utils.checkpoint import save_backbone
+from utils.preprocessing import ClipTransform
 
-# First word of the crowd's random streams. KTH-Synth's streams begin with its own seed, which is 0
+# First word of the random streams of pre-training. KTH-Synth's begin with its own seed, which is 0
 # by default.
-CROWD_STREAM = 3
+PRETRAIN_STREAM = 3
 FRAMES_PER_SHOT = 5
 EMPTY_SHARE = 0.06
-# frames between the channels of motion as colour: a runner's foot moves by about its own length
-GAP = 2
-MOVING_SHARE = 0.6  # of the samples; the others are one grey picture
-SPEED_SCALE = 2.0  # statures a second that count as 1
+# frames between the channels of a stack: a runner's foot moves by about its own length
+FRAME_OFFSET = 2
+STACKED_SHARE = 0.6  # of the samples; the others are one grey image
+SPEED_SCALE = 2.0  # body heights per second that count as 1
 # scales that bring the losses to one order of magnitude at the start
 LOSS_WEIGHTS = {"joints": 4.0, "pose": 4.0, "speed": 2.0, "presence": 0.5, "action": 0.5}
 
@@ -48,10 +49,10 @@ LOSS_WEIGHTS = {"joints": 4.0, "pose": 4.0, "speed": 2.0, "presence": 0.5, "acti
 class Target:
     """What one rendered frame shows.
 
-    joints (J, 2): columns and rows scaled to -1..1; visible (J,): inside the picture; pose (J, 3):
-    right, up and away from the pelvis in statures; speed (J, 2): right and up in SPEED_SCALE
-    statures a second; moving: 1 where the channels show movement; present: 0 or 1; action: index in
-    ACTIONS.
+    joints (J, 2): columns and rows scaled to -1..1; visible (J,): inside the image; pose (J, 3):
+    right, up and away from the pelvis in body heights; speed (J, 2): right and up in SPEED_SCALE
+    body heights per second; moving: 1 where the channels show movement; present: 0 or 1; action:
+    index in ACTIONS.
     """
 
     joints: np.ndarray
@@ -63,8 +64,8 @@ class Target:
     action: int
 
 
-def draw_shot(rng: np.random.Generator, *, spread: float = CROWD_SPREAD) -> tuple[Shot, str]:
-    """One person of the wide crowd in one scene, acting once."""
+def draw_shot(rng: np.random.Generator, *, spread: float = AUXILIARY_SPREAD) -> tuple[Shot, str]:
+    """Draw one person of the wide ranges in one scene, acting once."""
     action = str(rng.choice(ACTIONS))
     person = Person.draw(rng, spread)
     return make_shot(
@@ -72,22 +73,22 @@ def draw_shot(rng: np.random.Generator, *, spread: float = CROWD_SPREAD) -> tupl
     ), action
 
 
-def describe(shot: Shot, frame: int, action: str, *, gap: int = 0) -> Target:
-    """The truth about one frame of a shot, and about the movement from `gap` frames before it to
-    `gap` after."""
+def describe(shot: Shot, frame: int, action: str, *, offset: int = 0) -> Target:
+    """Return the truth about one frame of a shot, and about the movement from `offset` frames
+    before it to `offset` after."""
     camera, joints = shot.scene.camera, shot.joints[frame]
     zoom = 1.0 if shot.scene.zoom is None else float(shot.scene.zoom[frame])
     pixels = camera.project(joints, zoom)[0] / (WIDTH / 2, HEIGHT / 2) - 1  # (J, 2)
     visible = np.asarray((np.abs(pixels) < 1).all(axis=-1))
     pose = _seen_from(camera.pitch, joints - joints[0]) / shot.scene.build.stature
-    before, after = neighbours(len(shot), frame, gap)[[0, 2]]
+    before, after = neighbours(len(shot), frame, offset)[[0, 2]]
     moved = (
         _seen_from(camera.pitch, shot.joints[after] - shot.joints[before])[:, :2]
         / shot.scene.build.stature
     )
     speed = moved * FPS / max(after - before, 1) / SPEED_SCALE
     moving = float(
-        gap > 0 and np.abs(speed).max() < 10
+        offset > 0 and np.abs(speed).max() < 10
     )  # an actor who enters from far away has no speed
     present = float(visible[:3].any())
     return Target(
@@ -101,10 +102,10 @@ def describe(shot: Shot, frame: int, action: str, *, gap: int = 0) -> Target:
     )
 
 
-def neighbours(length: int, frame: int, gap: int) -> np.ndarray:
-    """The frames (3,) that become the channels: `gap` before, the frame itself, `gap` after, inside
-    the shot."""
-    return np.clip([frame - gap, frame, frame + gap], 0, length - 1)
+def neighbours(length: int, frame: int, offset: int) -> np.ndarray:
+    """Return the frames (3,) that become the channels: `offset` before, the frame, `offset` after,
+    inside the shot."""
+    return np.clip([frame - offset, frame, frame + offset], 0, length - 1)
 
 
 def _seen_from(pitch: float, vectors: np.ndarray) -> np.ndarray:
@@ -114,7 +115,7 @@ def _seen_from(pitch: float, vectors: np.ndarray) -> np.ndarray:
     return np.stack([vectors[..., 0], up, vectors[..., 1] * cos - vectors[..., 2] * sin], axis=-1)
 
 
-class Crowd(IterableDataset):
+class RenderedMoments(IterableDataset):
     """An endless, reproducible stream of rendered moments: (3, H, W) float tensors and their
     targets as tensors."""
 
@@ -124,18 +125,18 @@ class Crowd(IterableDataset):
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         worker = torch.utils.data.get_worker_info()
         rng = np.random.default_rng(
-            [CROWD_STREAM, self.seed, self.stream, worker.id if worker else 0]
+            [PRETRAIN_STREAM, self.seed, self.stream, worker.id if worker else 0]
         )
         while True:
             shot, action = draw_shot(rng)
             renderer = shot.renderer()
             for frame in self._choose(shot, action, rng):
-                gap = GAP if rng.random() < MOVING_SHARE else 0
-                drawn = {f: renderer.frame(f) for f in neighbours(len(shot), frame, gap)}
-                pictures = np.stack([drawn[f] for f in neighbours(len(shot), frame, gap)])
+                offset = FRAME_OFFSET if rng.random() < STACKED_SHARE else 0
+                drawn = {f: renderer.frame(f) for f in neighbours(len(shot), frame, offset)}
+                stack = np.stack([drawn[f] for f in neighbours(len(shot), frame, offset)])
                 yield (
-                    self.transform(degrade(pictures, rng))[0],
-                    _tensors(describe(shot, frame, action, gap=gap)),
+                    self.transform(degrade(stack, rng)[None])[0],
+                    _tensors(describe(shot, frame, action, offset=offset)),
                 )
 
     def _choose(self, shot: Shot, action: str, rng: np.random.Generator) -> np.ndarray:
@@ -148,25 +149,25 @@ class Crowd(IterableDataset):
         return chosen
 
 
-def degrade(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gain, gamma, contrast, sharpness and compression of another camera, the same for all pictures
-    (T, H, W)."""
-    values = (pictures.astype(np.float32) / 255) ** rng.uniform(0.7, 1.4)
+def degrade(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change images (T, H, W) alike by another camera's gain, gamma, contrast, sharpness and
+    compression."""
+    values = (images.astype(np.float32) / 255) ** rng.uniform(0.7, 1.4)
     values = (
         (values - values.mean()) * rng.uniform(0.6, 1.35) + values.mean() + rng.uniform(-0.12, 0.12)
     )
-    pictures = (values.clip(0, 1) * 255).astype(np.uint8)
+    images = (values.clip(0, 1) * 255).astype(np.uint8)
     if rng.random() < 0.3:
         width = rng.uniform(0.3, 1.2)
-        pictures = np.stack([cv2.GaussianBlur(picture, (0, 0), width) for picture in pictures])
+        images = np.stack([cv2.GaussianBlur(image, (0, 0), width) for image in images])
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
-        pictures = np.stack([_compressed(picture, quality) for picture in pictures])
-    return pictures
+        images = np.stack([_compressed(image, quality) for image in images])
+    return images
 
 
-def _compressed(picture: np.ndarray, quality: list[int]) -> np.ndarray:
-    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", picture, quality)[1], cv2.IMREAD_GRAYSCALE))
+def _compressed(image: np.ndarray, quality: list[int]) -> np.ndarray:
+    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_GRAYSCALE))
 
 
 def _tensors(target: Target) -> dict[str, Tensor]:
@@ -182,8 +183,7 @@ def _tensors(target: Target) -> dict[str, Tensor]:
 
 
 class PoseHeads(nn.Module):
-    """Linear readings of features (B, D): what a linear layer can read off, a frozen feature
-    says."""
+    """Linear layers on features (B, D): what they can tell, frozen features hold."""
 
     def __init__(self, *, in_dim: int) -> None:
         super().__init__()
@@ -198,8 +198,8 @@ class PoseHeads(nn.Module):
         self.read = nn.Linear(in_dim, sum(self.sizes.values()))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """Joints (B, J, 2), pose (B, J, 3), speed (B, J, 2), presence (B, 1), action logits (B, 6)
-        of (B, D)."""
+        """Return joints (B, J, 2), pose (B, J, 3), speed (B, J, 2), presence (B, 1) and action
+        logits (B, 6) of features (B, D)."""
         parts = self.read(features).split(list(self.sizes.values()), dim=-1)
         out = dict(zip(self.sizes, parts, strict=True))
         out["joints"] = out["joints"].unflatten(-1, (-1, 2))  # (B, J, 2)
@@ -209,8 +209,8 @@ class PoseHeads(nn.Module):
 
 
 def losses(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The losses, each a mean over what it can judge: joints in the picture, the action of somebody
-    who is there."""
+    """Return the losses, each a mean over what it can judge: joints in the image, the action of
+    somebody who is there."""
     present = target["present"]  # (B,)
     seen = (target["visible"] * present[:, None]).unsqueeze(-1)  # (B, J, 1)
     joints = F.smooth_l1_loss(out["joints"], target["joints"], beta=0.1, reduction="none") * seen
@@ -233,7 +233,7 @@ def losses(out: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tenso
 def pretrain(
     out: Path,
     *,
-    init: str | Path = "imagenet",
+    init: str | Path | None = "imagenet",
     seed: int = 0,
     steps: int = 2400,
     batch_size: int = 48,
@@ -247,7 +247,7 @@ def pretrain(
     card.
 
     Args:
-        out: where the half-precision weights go, see `models.backbone.save_backbone`.
+        out: where the half-precision weights go, see `utils.checkpoint.save_backbone`.
         init: "imagenet", the path of a torchvision state dict, or None for random weights.
         steps: number of batches of `batch_size` moments.
         size: height and width of the input in pixels.
@@ -255,15 +255,17 @@ def pretrain(
     """
     torch.manual_seed(seed)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    transform = ClipTransform(size=size, channels=3, gap=GAP)
+    transform = ClipTransform(size=size, channels=3)
     backbone = EfficientNetBackbone(weights=init, channels=3, frozen=False).to(device)
     backbone.to(memory_format=torch.channels_last)
     heads = PoseHeads(in_dim=backbone.feature_dim).to(device)
-    source = init if init in (None, "imagenet") else Path(init).name
+    source = init if init is None or init == "imagenet" else Path(init).name
     started = time.time()
     batches = iter(
         DataLoader(
-            Crowd(seed=seed, stream=0, transform=transform), batch_size=batch_size, num_workers=1
+            RenderedMoments(seed=seed, stream=0, transform=transform),
+            batch_size=batch_size,
+            num_workers=1,
         )
     )
     _fit(backbone, heads, batches, steps=steps, lr=lr, size=size, device=device, progress=progress)
@@ -275,8 +277,8 @@ def pretrain(
             "rendered people: 2-D joints, 3-D joints around the pelvis, their speed, "
             "presence, action"
         ),
-        "gap": GAP,
-        "moving_share": MOVING_SHARE,
+        "frame_offset": FRAME_OFFSET,
+        "stacked_share": STACKED_SHARE,
         "real_footage": "none",
         "init": source,
         "seed": seed,
@@ -312,10 +314,10 @@ def _fit(
     bar = tqdm(range(steps), desc="pretrain", unit="batch", disable=not progress, mininterval=5)
     backbone.train()
     for step in bar:
-        pictures, target = next(batches)
+        images, target = next(batches)
         target = {name: value.to(device) for name, value in target.items()}
         with torch.autocast(device, torch.bfloat16, enabled=half):
-            features = backbone(pictures.to(device, memory_format=torch.channels_last))
+            features = backbone(images.to(device, memory_format=torch.channels_last))
         parts = losses(heads(features.float()), target)
         total = torch.stack([LOSS_WEIGHTS[name] * loss for name, loss in parts.items()]).sum()
         if not torch.isfinite(total):
@@ -333,26 +335,24 @@ def _fit(
 def half_precision_pays(
     backbone: EfficientNetBackbone, device: str, size: tuple[int, int] = (96, 128)
 ) -> bool:
-    """Time one training step with and without bfloat16; processors without AMX or AVX-512 BF16 are
-    slower with it."""
+    """Time one training step with and without bfloat16, which is slower on processors that lack AMX
+    and AVX-512 BF16."""
     if device != "cpu":
         return torch.cuda.is_bf16_supported()
-    picture = torch.rand(8, backbone.channels, *size).to(memory_format=torch.channels_last)
+    image = torch.rand(8, backbone.channels, *size).to(memory_format=torch.channels_last)
 
     def seconds(enabled: bool) -> float:
         times = []
         for _ in range(3):
             start = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                loss = backbone(picture).float().pow(2).mean()
+                loss = backbone(image).float().pow(2).mean()
             torch.autograd.grad(loss, [p for p in backbone.parameters() if p.requires_grad])
             times.append(time.perf_counter() - start)
         return min(times)
 
-    mode, _ = (
-        backbone.training,
-        backbone.eval(),
-    )  # statistics of random pictures must not enter BatchNorm
+    mode = backbone.training
+    backbone.eval()  # statistics of random images must not enter BatchNorm
     pays = seconds(True) < 0.9 * seconds(False)
     backbone.train(mode)
     return pays
@@ -368,21 +368,20 @@ def measure(
     device: str,
     batches: int = 20,
 ) -> dict:
-    """Errors on another stream's people: pixels of 160 x 120, cm at 1.75 m, statures a second,
-    shares right.
-
-    Each joint that is seen counts alike, in whichever batch it comes.
+    """Return the errors on another stream's people: pixels of 160 x 120, cm at 1.75 m, body heights
+    per second, and counts of right answers; every joint that is seen counts alike.
     """
     from torchmetrics import MeanMetric
 
-    stream = iter(DataLoader(Crowd(seed=seed, stream=1, transform=transform), batch_size=48))
+    moments = RenderedMoments(seed=seed, stream=1, transform=transform)
+    stream = iter(DataLoader(moments, batch_size=48))
     backbone.eval()
     rows, means = [], {name: MeanMetric() for name in ("px", "cm", "speed")}
     for _ in range(batches):
-        pictures, target = next(stream)
+        images, target = next(stream)
         out = {
             name: value.float().cpu()
-            for name, value in heads(backbone(pictures.to(device)).float()).items()
+            for name, value in heads(backbone(images.to(device)).float()).items()
         }
         rows.append(_counts(out, target))
         for name, errors in _errors(out, target).items():

@@ -1,26 +1,41 @@
-"""Heads that read a sequence of frame features and name an action; this is where time is averaged
-away, or is not.
+"""Heads that turn a sequence of frame features into a prediction: this is where time is averaged
+away, or is not; and the whole model, encoder and head.
 
-Knows features (B, T, D), masks (B, T) of valid frames, and logits (B, K). Does not know pictures,
-files, class names or training. Every head answers two calls: `head(features, mask)` for the clip
-and `head.frame_log_probs(features, mask)` for a timeline. A mask marks a clip's valid frames, which
-come first; what lies in the padding never reaches a logit.
+Knows features (B, T, D), masks (B, T) of valid frames, logits (B, K), and which encoder a model
+gets unless one is given. Does not know files, class names or training. Every head has two calls:
+`head(features, mask)` for the clip and `head.frame_log_probs(features, mask)` for a timeline. A
+mask marks a clip's valid frames, which come first; what lies in the padding never reaches a logit.
 """
 
 import math
+import os
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from models.backbone import EfficientNetBackbone
 
-class FrameAverage(nn.Module):
+
+class Head(nn.Module):
+    """What every head has in common: from frames' logits to predictions frame by frame."""
+
+    frame_logits: Callable[..., Tensor]
+
+    def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log-probabilities (B, T, K) frame by frame; rows of padded frames carry no
+        meaning."""
+        return self.frame_logits(*_cleaned(features, mask)).float().log_softmax(-1)
+
+
+class FrameAverage(Head):
     """Classify every frame alone and average the probabilities: a clip is a bag of frames, their
     order is lost.
 
     The logits are the log of the mean probability, so cross-entropy on them is the loss of the
-    averaged decision.
+    averaged prediction (late fusion).
 
     Args:
         in_dim: Number of features of a frame.
@@ -30,38 +45,47 @@ class FrameAverage(nn.Module):
 
     def __init__(self, *, in_dim: int, num_classes: int, dropout: float = 0.3):
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_dim": in_dim,
-            "num_classes": num_classes,
-            "dropout": dropout,
-        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(in_dim, num_classes)
 
-    def frame_logits(self, features: Tensor) -> Tensor:
+    def frame_logits(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return each frame's own logits, (..., D) -> (..., K)."""
         return self.classifier(self.dropout(self.norm(features)))
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the log mean probability over the valid frames, (B, T, D) -> (B, K)."""
         features, mask = _cleaned(features, mask)
-        log_probs = (
-            self.frame_logits(features).float().log_softmax(-1)
-        )  # float: half precision loses the sum's tail
+        # float: half precision loses the sum's tail
+        log_probs = self.frame_logits(features).float().log_softmax(-1)
         total = log_probs.masked_fill(~mask.unsqueeze(-1), -math.inf).logsumexp(1)  # (B, K)
         return total - mask.sum(1, keepdim=True).log()
 
-    def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return log-probabilities (B, T, K) frame by frame; rows of padded frames carry no
-        meaning."""
-        features, _ = _cleaned(features, mask)
-        return self.frame_logits(features).float().log_softmax(-1)
+
+class StateHead(Head):
+    """What heads that know the order of frames share: a state a frame, whose mean is classified.
+
+    A subclass has `dropout` and `classifier`, and says in `_states` how states are made.
+    """
+
+    dropout: nn.Module
+    classifier: nn.Module
+    _states: Callable[..., Tensor]
+
+    def frame_logits(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Return the classifier's logits (B, T, K) of each frame's state."""
+        return self.classifier(self._states(features, mask))
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of the mean state over the valid frames."""
+        features, mask = _cleaned(features, mask)
+        states, valid = self._states(features, mask), mask.unsqueeze(-1)  # (B, T, H), (B, T, 1)
+        valid = valid.to(states.dtype)
+        return self.classifier(self.dropout((states * valid).sum(1) / valid.sum(1)))
 
 
-class TemporalGRU(nn.Module):
-    """Read the frames in order, forwards and backwards, and average what was understood at each
-    step.
+class TemporalGRU(StateHead):
+    """A recurrence over the frames, forwards and backwards, whose states are averaged.
 
     Args:
         in_dim: Number of features of a frame.
@@ -72,34 +96,16 @@ class TemporalGRU(nn.Module):
 
     def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 128, dropout: float = 0.3):
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_dim": in_dim,
-            "num_classes": num_classes,
-            "hidden": hidden,
-            "dropout": dropout,
-        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(in_dim, hidden, batch_first=True, bidirectional=True)
         self.classifier = nn.Linear(2 * hidden, num_classes)
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) of the mean state over the valid frames."""
-        features, mask = _cleaned(features, mask)
-        return self.classifier(self.dropout(_masked_mean(self._states(features, mask), mask)))
-
-    def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no
-        meaning."""
-        features, mask = _cleaned(features, mask)
-        return self.classifier(self._states(features, mask)).float().log_softmax(-1)
-
     def _states(self, features: Tensor, mask: Tensor) -> Tensor:
         inputs = self.dropout(self.norm(features))  # (B, T, D)
         if bool(mask.all()):
             return self.gru(inputs)[0]
-        # Packed: the backward direction starts at a clip's own last frame instead of in its
-        # padding.
+        # packed: the backward direction starts at a clip's own last frame, not in its padding
         packed = pack_padded_sequence(
             inputs, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
         )
@@ -108,9 +114,8 @@ class TemporalGRU(nn.Module):
         )[0]
 
 
-class TemporalConv(nn.Module):
-    """Look at the features and at how they change, through convolutions that reach a few frames
-    further each time.
+class TemporalConv(StateHead):
+    """Dilated convolutions over the features and their change from frame to frame.
 
     Args:
         in_dim: Number of features of a frame.
@@ -132,13 +137,6 @@ class TemporalConv(nn.Module):
         dilations: tuple[int, ...] = (1, 2, 4),
     ):
         super().__init__()
-        self.config: dict[str, Any] = {
-            "in_dim": in_dim,
-            "num_classes": num_classes,
-            "hidden": hidden,
-            "dropout": dropout,
-            "dilations": tuple(dilations),
-        }
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
         self.project = nn.Linear(in_dim, hidden)
@@ -146,29 +144,18 @@ class TemporalConv(nn.Module):
         self.blocks = nn.ModuleList(_ConvBlock(hidden, dilation) for dilation in dilations)
         self.classifier = nn.Linear(hidden, num_classes)
 
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return logits (B, K) of the mean state over the valid frames."""
-        features, mask = _cleaned(features, mask)
-        return self.classifier(self.dropout(_masked_mean(self._states(features, mask), mask)))
-
-    def frame_log_probs(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the classifier's log-probabilities (B, T, K) at each step; padded rows carry no
-        meaning."""
-        features, mask = _cleaned(features, mask)
-        return self.classifier(self._states(features, mask)).float().log_softmax(-1)
-
     def _states(self, features: Tensor, mask: Tensor) -> Tensor:
-        look = self.project(self.dropout(self.norm(features)))  # (B, T, H)
-        change = torch.diff(look, dim=1, prepend=look[:, :1])  # the first frame has no change
-        states = self.mix(torch.cat([look, change], dim=-1))
+        states = self.project(self.dropout(self.norm(features)))  # (B, T, H)
+        change = torch.diff(states, dim=1, prepend=states[:, :1])  # the first frame has no change
+        states = self.mix(torch.cat([states, change], dim=-1))
         for block in self.blocks:
             states = block(states, mask)
         return states
 
 
 class _ConvBlock(nn.Module):
-    """One residual convolution over time; padding is silenced first, so that it looks like the
-    clip's own border."""
+    """One residual convolution over time; padding is set to 0 first, so that it is like
+    the clip's own border."""
 
     def __init__(self, hidden: int, dilation: int):
         super().__init__()
@@ -204,9 +191,8 @@ class VideoClassifier(nn.Module):
     def encode(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return features (B, T, D); padded frames are not encoded (zeros) and so stay out of
         BatchNorm too."""
-        if mask is None or bool(mask.all()):
-            flat = self.backbone(clip.flatten(0, 1))
-            return flat.unflatten(0, clip.shape[:2])
+        if mask is None:
+            mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
         valid = self.backbone(clip[mask])
         features = valid.new_zeros(*mask.shape, valid.shape[-1])
         features[mask] = valid
@@ -221,15 +207,48 @@ HEADS: dict[str, type[nn.Module]] = {
 
 
 def build_head(name: str, **config: Any) -> nn.Module:
-    """Build a head by its name with the keyword arguments of its class, such as an older head's
-    `.config`."""
+    """Build a head by its name with the keyword arguments of its class."""
     if name not in HEADS:
         raise ValueError(f"there is no head {name!r}; the heads are {', '.join(HEADS)}")
     return HEADS[name](**config)
 
 
+def frame_classifier(
+    *,
+    num_classes: int,
+    channels: int = 1,
+    weights: str | os.PathLike | None = "bundled",
+    backbone: nn.Module | None = None,
+    head: str = "average",
+    **config: Any,
+) -> VideoClassifier:
+    """Build the model of an experiment: a frame encoder and a head.
+
+    The head's first weights are those of the random generator's state at the call, whether the
+    encoder is given, read from a file or drawn.
+
+    Args:
+        num_classes: Number of classes K.
+        channels: Of a frame, 1 or 3, where the encoder is built here.
+        weights: Of the encoder that is built here, see `EfficientNetBackbone`.
+        backbone: An encoder with a `feature_dim`, used as it is; None builds a frozen one.
+        head: One of HEADS.
+        config: What else the head's class takes, such as hidden=128.
+
+    Raises:
+        ValueError: There is no such head, or see `EfficientNetBackbone`.
+    """
+    if backbone is None:
+        with torch.random.fork_rng(devices=[]):
+            backbone = EfficientNetBackbone(weights=weights, channels=channels)
+    in_dim = cast(Any, backbone).feature_dim
+    return VideoClassifier(
+        backbone=backbone, head=build_head(head, in_dim=in_dim, num_classes=num_classes, **config)
+    )
+
+
 def _cleaned(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Check shapes, make the mask explicit, and silence padding, so that not even a NaN in it
+    """Check shapes, make the mask explicit, and set padding to 0, so that not even a NaN in it
     spoils a gradient."""
     if features.ndim != 3 or features.shape[1] == 0:
         raise ValueError(
@@ -247,8 +266,3 @@ def _cleaned(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             "a mask must mark at least one frame of each clip, and valid frames come before padding"
         )
     return features.masked_fill(~mask.unsqueeze(-1), 0.0), mask
-
-
-def _masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).to(states.dtype)  # (B, T, 1)
-    return (states * weights).sum(1) / weights.sum(1)

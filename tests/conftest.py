@@ -18,6 +18,15 @@ def one_thread():
     cv2.setNumThreads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_nobody():
+    """No test depends on where the person who runs it keeps his data."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HAR_HOME", "HAR_CACHE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)
@@ -95,6 +104,29 @@ def tiny_kth(tmp_path_factory):
     """A folder of 18 files (6 actions, one person of each split), 36 segments of 12 frames; not to
     be changed."""
     return _make_kth(tmp_path_factory.mktemp("kth") / "KTH")
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory):
+    """A folder of four persons, six actions and two scenarios, 96 segments of 8 frames."""
+    root = tmp_path_factory.mktemp("discs") / "Discs"
+    return _make_kth(root, persons=(11, 12, 19, 22), scenarios=(1, 4), length=8)
+
+
+@pytest.fixture
+def lab(discs, tmp_path):
+    """A laboratory of one's own, see `tests.stand_ins.Lab`."""
+    from tests.stand_ins import Lab  # which imports torch's half of the project
+
+    return Lab(discs, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared_lab(discs, tmp_path_factory):
+    """A laboratory for tests that only look at runs: the same run is made once."""
+    from tests.stand_ins import Lab
+
+    return Lab(discs, tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture(scope="session")

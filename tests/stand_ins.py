@@ -1,6 +1,8 @@
 """Stand-ins that several tests share: small data sets and backbones that are quick and count what
 they do."""
 
+import dataclasses
+import functools
 import hashlib
 import time
 
@@ -9,7 +11,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from utils.data_setup import ClipTransform, Uniform
+from data.kth import parse_name
+from data.video import probe, read_frames
+from experiments.recognisers import evaluate_checkpoint, load_recogniser
+from experiments.table import EXPERIMENTS, Experiment
+from experiments.training import run_experiment
+from models.temporal import frame_classifier
+from utils.engine import Settings, train_model
+from utils.preprocessing import ClipTransform, FixedStride, GreyFrames, Preprocessing, Uniform
 
 
 class Clips(Dataset):
@@ -40,39 +49,173 @@ class Clips(Dataset):
         return {"input": torch.from_numpy(noisy), "label": int(self.labels[index]), "index": index}
 
 
+def train_quietly(model, train_loader, val_loader, **how):
+    """`train_model` on the CPU without a progress bar; settings and the rest in one row."""
+    names = set(Settings.__dataclass_fields__) & set(how)
+    settings = Settings(**{"device": "cpu"} | {name: how.pop(name) for name in names})
+    return train_model(model, train_loader, val_loader, settings, progress=False, **how)
+
+
+def same_predictions(one, other):
+    return np.array_equal(one.log_probs, other.log_probs) and all(
+        one.items[column].tolist() == other.items[column].tolist() for column in one.items
+    )
+
+
 def untimed(history):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
 class GridBackbone(nn.Module):
     """Stands in for EfficientNet: mean brightness in 8 x 6 cells, at once and without weights to
-    download."""
+    download. Its only stage is one number."""
 
     feature_dim = 48
 
     def __init__(self, *, weights="bundled", channels=1, frozen=True):
         super().__init__()
         self.channels = channels
-        self.scale = nn.Parameter(torch.tensor(4.0), requires_grad=False)
+        self.scale = nn.Parameter(torch.tensor(4.0), requires_grad=not frozen)
 
-    @property
-    def config(self):
-        return {"channels": self.channels}
+    def unfreeze(self, stages):
+        self.scale.requires_grad_(stages > 0)
 
     def fingerprint(self):
         return f"grid {self.scale.item()}"
 
-    def forward(self, pictures):
-        grey = pictures.flatten(0, -4).mean(1, keepdim=True)
+    def forward(self, images):
+        grey = images.flatten(0, -4).mean(1, keepdim=True)
         cells = nn.functional.adaptive_avg_pool2d(grey, (8, 6)).flatten(1)
-        return (self.scale * cells).unflatten(0, pictures.shape[:-3])
+        return (self.scale * cells).unflatten(0, images.shape[:-3])
 
 
-HOW = {"sampler": Uniform(frames=4), "transform": ClipTransform(size=(24, 32)), "progress": False}
+def grid_classifier(*, backbone=None, channels=1, weights="bundled", hook=None, **model):
+    """models.temporal.frame_classifier on a GridBackbone, unless a backbone is given."""
+    backbone = GridBackbone(channels=channels) if backbone is None else backbone
+    built = frame_classifier(backbone=backbone, channels=channels, **model)
+    if hook is not None:
+        built.head.register_forward_pre_hook(hook)
+    return built
+
+
+def tiny(name, *, hook=None, **changes):
+    """An experiment of the table on a GridBackbone; hook(head, inputs) is called before each pass
+    through its head."""
+    build = grid_classifier if hook is None else functools.partial(grid_classifier, hook=hook)
+    return dataclasses.replace(EXPERIMENTS[name], build=build, **changes)
+
+
+def two_frames(experiment, seconds=0.08):
+    """The experiment shown two frames alone, so that several clips fit into a tiny segment."""
+    return dataclasses.replace(experiment, shown=Preprocessing(FixedStride(2, seconds)))
+
+
+class Lab:
+    """A data set and the folders of its runs; run(name, ...) is a short run_experiment on them."""
+
+    def __init__(self, root, base):
+        self.root, self.base = root, base
+        self.where = {
+            "runs_dir": base / "runs",
+            "cache_dir": base / "cache",
+            "results_dir": base / "results",
+        }
+
+    def run(self, experiment, **changes):
+        named = isinstance(experiment, Experiment) or experiment not in EXPERIMENTS
+        settings = {"size": (24, 32), "epochs": 2, "batch_size": 8, "progress": False}
+        return run_experiment(
+            experiment if named else tiny(experiment),
+            root=self.root,
+            **{**settings, **self.where, **changes},
+        )
+
+    def load(self, result):
+        """The recogniser of a run of an experiment of the table."""
+        return load_recogniser(result.run, experiment=tiny(result.experiment))
+
+    def evaluate(self, result, root=None, **changes):
+        settings = {"cache_dir": None, "progress": False, **changes}
+        return evaluate_checkpoint(self.load(result), root or self.root, **settings)
+
+
+def stop_after(steps):
+    """A hook that lets Ctrl-C through when so many training steps are done."""
+    done = []
+
+    def hook(head, inputs):
+        done.extend([1] * head.training)
+        if len(done) > steps:
+            raise KeyboardInterrupt
+
+    return hook
+
+
+@dataclasses.dataclass(frozen=True)
+class PersonFrames:
+    """A reader whose frames show the number of the person in the file's name: nine patches, a white
+    and a black one for reference and a bit in each other."""
+
+    def look(self, video):
+        return None
+
+    def read(self, video, index_lists, found=None):
+        person = parse_name(video).person
+        bits = [1, 0, *(person >> bit & 1 for bit in range(7))]
+        patches = np.array(bits, dtype=np.uint8).reshape(3, 3) * 120 + 60
+        frame = patches.repeat(16, axis=0).repeat(20, axis=1)
+        return [np.repeat(frame[None], len(indices), axis=0) for indices in index_lists]
+
+
+class Witness:
+    """A hook that notes whose clips each head is shown, and whether it learns from them."""
+
+    def __init__(self):
+        self.heads = []  # [head, [(training, persons of the batch), ...]]
+
+    def __call__(self, head, inputs):
+        if not self.heads or self.heads[-1][0] is not head:
+            self.heads.append((head, []))
+        self.heads[-1][1].append((head.training, _persons(inputs[0][:, 0])))
+
+    def experiment(self, name, **changes):
+        """An experiment of the table whose frames tell who is in them, watched."""
+        row = tiny(name, hook=self, **changes)
+        return dataclasses.replace(row, shown=dataclasses.replace(row.shown, reader=PersonFrames()))
+
+    def sides(self):
+        """The persons of each training of two epochs or more: (train, validation, test)."""
+        return [_sides(calls) for _, calls in self.heads]
+
+
+def _persons(features):
+    """Read the persons (N,) out of the features (N, 48) of PersonFrames."""
+    cells = features.unflatten(-1, (8, 6))
+    rows = torch.stack([cells[:, 1], cells[:, 3:5].mean(1), cells[:, 6]], dim=1)
+    patches = torch.stack([rows[..., 0], rows[..., 2:4].mean(-1), rows[..., 5]], dim=2).flatten(1)
+    bits = patches[:, 2:] > (patches[:, :1] + patches[:, 1:2]) / 2
+    return (bits * 2 ** torch.arange(7)).sum(1).tolist()
+
+
+def _sides(calls):
+    train, evaluated = set(), [[]]
+    for training, persons in calls:
+        if training:
+            train |= set(persons)
+            evaluated += [[]] if evaluated[-1] else []
+        else:
+            evaluated[-1] += persons
+    validation, last = evaluated[0], evaluated[-1]
+    assert len(evaluated) > 1 and last[: len(validation)] == validation
+    return train, set(validation), set(last[len(validation) :])
+
+
+SHOWN = Preprocessing(Uniform(frames=4), ClipTransform(size=(24, 32)))
+HOW = {"shown": SHOWN, "progress": False}
 
 
 class MeansBackbone(nn.Module):
-    """A backbone for tests: the means of four columns and of four rows; counts pictures and can be
+    """A backbone for tests: the means of four columns and of four rows; counts images and can be
     stopped."""
 
     feature_dim = 8
@@ -86,22 +229,50 @@ class MeansBackbone(nn.Module):
         return hashlib.sha256(repr(self.tint.item()).encode()).hexdigest()
 
     def __deepcopy__(self, memo):
-        return self  # so that the copy's pictures are counted here
+        return self  # so that the copy's images are counted here
 
-    def forward(self, pictures):
+    def forward(self, images):
         if sum(self.seen) >= self.stop_after:
             raise KeyboardInterrupt
-        self.seen.append(len(pictures))
+        self.seen.append(len(images))
         time.sleep(self.pause)
-        columns = pictures.mean((1, 2)).unflatten(-1, (4, -1)).mean(-1)
-        rows = pictures.mean((1, 3)).unflatten(-1, (4, -1)).mean(-1)
+        columns = images.mean((1, 2)).unflatten(-1, (4, -1)).mean(-1)
+        rows = images.mean((1, 3)).unflatten(-1, (4, -1)).mean(-1)
         return torch.cat([columns, rows], dim=1) + self.tint
 
 
 def same(one, other):
+    """Whether two sets of features are equal to the bit, those that are missing included."""
     return (
-        np.array_equal(one.features, other.features)
-        and one.lengths.tolist() == other.lengths.tolist()
-        and (one.mirrored is None) == (other.mirrored is None)
-        and (one.mirrored is None or np.array_equal(one.mirrored, other.mirrored))
+        len(one) == len(other)
+        and all(np.array_equal(a, b) for a, b in zip(one.items, other.items, strict=True))
+        and one.failed == other.failed
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class AgainstMedian:
+    """A reader that looks at a whole video first: frames against its median, `gain` times."""
+
+    gain: int = 1
+
+    def look(self, video):
+        if not isinstance(video, np.ndarray):
+            video = read_frames(video, range(probe(video).frames))
+        return {"median": np.median(video, axis=0)}
+
+    def read(self, video, index_lists, found):
+        parts = GreyFrames().read(video, index_lists)
+        return [(self.gain * np.abs(part - found["median"])).astype(np.uint8) for part in parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanAndSpread:
+    """A reader that gives numbers (T, 2): the mean and the spread of each frame's greys."""
+
+    def look(self, video):
+        return None
+
+    def read(self, video, index_lists, found=None):
+        parts = GreyFrames().read(video, index_lists)
+        return [np.stack([part.mean((1, 2)), part.std((1, 2))], axis=1) for part in parts]

@@ -58,6 +58,7 @@ class TestTrain:
             "history.csv",
             "best.pth",
             "last.pth",
+            "predictions.npz",
             "report.html",
             "report.json",
             "result.json",
@@ -78,9 +79,9 @@ class TestTrain:
             "experiments.run_experiment", lambda name, **given: asked.append(given) or 1 / 0
         )
         asked = []
-        for more in ([], ["--mirrored", "--log", "tensorboard", "wandb"]):
+        for more in ([], ["--horizontal-flip", "--log", "tensorboard", "wandb"]):
             assert har.main(["train", "gru", "--root", "Tiny", *more]) == 1
-        assert "mirrored" not in asked[0] and asked[1]["mirrored"] is True
+        assert "horizontal_flip" not in asked[0] and asked[1]["horizontal_flip"] is True
         assert list(asked[0]["log"]) == [] and asked[1]["log"] == ["tensorboard", "wandb"]
 
     def test_a_number_of_nought_is_asked_for_too(self, trained, here, capsys):
@@ -99,7 +100,10 @@ class TestTrain:
             "fine_tune": 0,
             "weights": None,
         }
-        assert recipe("--weights", "", "--extra-root", "") == {"weights": "", "extra_root": ""}
+        assert recipe("--weights", "", "--auxiliary-root", "") == {
+            "weights": "",
+            "auxiliary_root": "",
+        }
 
     def test_without_data_says_which_command_helps(self, here, capsys):
         said = fails(capsys, "train", "gru", "--root", "Nowhere")
@@ -175,8 +179,7 @@ class TestEvaluate:
         assert har.main(["results", "--check"]) == 1
         assert har.main(["results"]) == 0 and har.main(["results", "--check"]) == 0
 
-    def test_a_name_without_a_run_says_what_to_do(self, here, capsys, monkeypatch):
-        monkeypatch.setattr("experiments.RECOGNISERS", here)
+    def test_a_name_without_a_run_says_what_to_do(self, here, capsys):
         assert "python har.py train tcn" in fails(capsys, "evaluate", "tcn", "--root", "Nowhere")
 
     @pytest.mark.parametrize("content", [b"hello", b"", {"weights": 1}])
@@ -234,7 +237,7 @@ class TestData:
 
         monkeypatch.setattr(data.download, "fetch_kth", fetch)
         assert har.main(["data", "kth", "--from-zip", "zips", "--url", "http://localhost/x/"]) == 1
-        assert asked == [("Data/KTH", {"url": "http://localhost/x/", "from_zip": "zips"})]
+        assert asked == [(Path("Data/KTH"), {"url": "http://localhost/x/", "from_zip": "zips"})]
 
     def test_the_address_is_the_official_one(self):
         from data.download import OFFICIAL_URL

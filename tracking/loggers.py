@@ -7,17 +7,21 @@ of this: it calls a callback. A logger is never worth a training. Whatever goes 
 it was made is said once, and then it is switched off.
 """
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from data.files import write_text
 
 PROJECT = "har-human-action-recognition"
 SPLITS = {"train": "train", "val": "validation"}
@@ -28,34 +32,18 @@ class Summary:
     """What is to be shown of a finished run, in plain arrays.
 
     Args:
-        epoch: The last epoch; pictures and scores are filed under it.
+        epoch: The last epoch; images and scores are filed under it.
         scores: Name -> number, such as the accuracy of the test videos.
-        figures: Name -> picture (H, W, 3) uint8, such as the confusion matrix.
-        mistakes: Title -> frames (T, H, W) uint8 of a clip that was misread.
+        images: Kind, such as "figures" -> title -> image (H, W) or (H, W, 3) uint8.
         embedding: Features (N, D) of N clips, or None.
         classes: Name of the class of each of the N clips.
-        pictures: A small picture (H, W) uint8 of each of the N clips, or None.
     """
 
     epoch: int
-    scores: Mapping[str, float] = field(default_factory=dict)
-    figures: Mapping[str, np.ndarray] = field(default_factory=dict)
-    mistakes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scores: Mapping[str, float]
+    images: Mapping[str, Mapping[str, np.ndarray]]
     embedding: np.ndarray | None = None
     classes: Sequence[str] = ()
-    pictures: np.ndarray | None = None
-
-    def __post_init__(self):
-        if self.embedding is not None and len(self.embedding) != len(self.classes):
-            raise ValueError(
-                f"an embedding of shape {self.embedding.shape} does not fit {len(self.classes)} "
-                "class "
-                "names; give (N, D) and N names"
-            )
-        if self.pictures is not None and len(self.pictures) != len(self.classes):
-            raise ValueError(
-                f"{len(self.pictures)} pictures do not fit {len(self.classes)} class names"
-            )
 
 
 class Logger:
@@ -63,75 +51,71 @@ class Logger:
     `WandbLogger`.
 
     Args:
-        folder: Where the logger keeps what it writes; made when the first thing is written.
+        folder: The folder of the run.
+        config: The settings of the run.
     """
 
     package = ""  # what is imported; the extra of pyproject.toml bears the same name
     title = ""
+    # what each logger does in its own way: an epoch's scalars, the last word, letting go
+    _log: Callable[[int, Mapping[str, float]], None]
+    _show: Callable[[Summary], None]
+    _end: Callable[[Any, bool], None]
 
-    def __init__(self, folder: str | os.PathLike):
-        require(self.package)
-        self.folder = Path(folder)
-        self.off = False
+    def __init__(self, folder: str | os.PathLike, config: Mapping[str, Any]):
+        self.folder, self.config, self.off = Path(folder), dict(config), False
+        self._writer: Any = None
+        self._try(self._start)
 
     def __call__(self, row: Mapping[str, float]) -> None:
         """Log the row of an epoch: all its numbers but the epoch itself, by `tag`."""
         scalars = {tag(name): float(value) for name, value in row.items() if name != "epoch"}
-        self._try(lambda: self._log(int(row["epoch"]), scalars))
+        self._try(self._log, int(row["epoch"]), scalars)
 
     def finish(self, summary: Summary) -> None:
         """Show what the run came to, and close."""
-        self._try(lambda: self._show(summary))
+        self._try(self._show, summary)
         self.close()
 
     def close(self, failed: bool = False) -> None:
         """Let go of files and connections; harmless when repeated. `failed` marks the run where
         that can be said."""
-        self._try(lambda: self._close(failed))
+        self._try(self._close, failed)
 
-    def _try(self, action: Any) -> None:
+    def _try(self, action: Callable[..., None], *args: Any) -> None:
         if self.off:
             return
         try:
-            action()
-        except (
-            Exception
-        ) as error:  # of whatever kind: a full disk, no network, no account, a package's own fault
+            action(*args)
+        except Exception as error:  # a full disk, no network, no account, a package's own fault
             self.off = True
             warnings.warn(
                 f"{self.title} is switched off for the rest of this run ({type(error).__name__}: "
-                f"{error}); "
-                "training, history.csv and checkpoints go on without it",
+                f"{error}); training, history.csv and checkpoints go on without it",
                 stacklevel=4,
             )
-            with contextlib.suppress(
-                Exception
-            ):  # it has just failed; that it cannot be closed either is no news
+            # it has just failed; that it cannot be closed either is no news
+            with contextlib.suppress(Exception):
                 self._close(True)
 
-    def _log(self, epoch: int, scalars: Mapping[str, float]) -> None:
-        raise NotImplementedError
-
-    def _show(self, summary: Summary) -> None:
-        raise NotImplementedError
-
     def _close(self, failed: bool) -> None:
-        raise NotImplementedError
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._end(writer, failed)
+
+    def _start(self) -> None:
+        """Open what should tell of its faults before the training begins."""
 
 
 class TensorBoardLogger(Logger):
-    """Writes event files that `tensorboard --logdir` shows: scalars, pictures and the embedding
-    projector.
+    """Writes event files into the folder "tensorboard" of the run, which `tensorboard --logdir`
+    shows: scalars, images and the embedding projector.
 
-    A run that goes on writes a further file into the same folder, and what an earlier one says of
-    the epochs that are run again no longer counts.
+    A run that goes on writes a further file there, and what an earlier one says of the epochs that
+    are run again no longer counts.
     """
 
     package, title = "tensorboard", "TensorBoard"
-
-    def __init__(self, folder: str | os.PathLike):
-        super().__init__(folder)
-        self._writer: Any = None
 
     def _log(self, epoch: int, scalars: Mapping[str, float]) -> None:
         writer = self._open(purge_step=epoch)
@@ -143,101 +127,73 @@ class TensorBoardLogger(Logger):
         writer, step = self._open(), summary.epoch
         for name, value in summary.scores.items():
             writer.add_scalar(f"test/{name}", value, step)
-        for name, picture in summary.figures.items():
-            writer.add_image(f"figures/{name}", picture, step, dataformats="HWC")
-        for title, frames in summary.mistakes.items():
-            writer.add_image(f"mistakes/{title}", strip(frames), step, dataformats="HW")
+        for kind, images in summary.images.items():
+            for name, image in images.items():
+                layout = "HWC"[: image.ndim]
+                writer.add_image(f"{kind}/{name}", image, step, dataformats=layout)
         if summary.embedding is not None:
-            features = np.round(
-                summary.embedding.astype(float), 4
-            )  # the projector reads text: a third of the bytes
-            writer.add_embedding(
-                features, list(summary.classes), _small(summary.pictures), step, "test"
-            )
+            # the projector reads text: a third of the bytes
+            features = np.round(summary.embedding.astype(float), 4)
+            writer.add_embedding(features, list(summary.classes), None, step, "test")
         writer.flush()
 
     def _open(self, purge_step: int | None = None) -> Any:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.folder), purge_step=purge_step)
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge_step)
         return self._writer
 
-    def _close(self, failed: bool) -> None:
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            writer.close()
+    def _end(self, writer: Any, failed: bool) -> None:
+        writer.close()
 
 
 class WandbLogger(Logger):
-    """Logs to Weights & Biases, or with mode "offline" (or WANDB_MODE=offline) into files for
-    `wandb sync`.
+    """Logs to Weights & Biases, or with WANDB_MODE=offline into files for `wandb sync`.
 
-    The id of the W&B run is kept in the folder, so a run that goes on is the same run there. The
-    embedding stays out: W&B has no projector for so many numbers a row.
-
-    Args:
-        folder: Where W&B keeps its files, and the file with the run's id.
-        project: The project on W&B.
-        name: What the run is called there.
-        config: The settings of the run.
-        mode: "online", "offline" or "disabled"; None leaves it to WANDB_MODE.
+    W&B keeps its files in the folder of the run and calls the run as that is called. So does the
+    file with the id of the W&B run, so a run that goes on is the same run there. The embedding
+    stays out: W&B has no projector for so many numbers a row.
     """
 
     package, title = "wandb", "Weights & Biases"
 
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        *,
-        project: str = PROJECT,
-        name: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        mode: str | None = None,
-    ):
-        super().__init__(folder)
-        self._run: Any = None
-        about = {"project": project, "name": name, "config": dict(config or {}), "mode": mode}
-        self._try(lambda: self._open(about))
-
-    def _open(self, about: Mapping[str, Any]) -> None:
+    def _start(self) -> None:
         import wandb
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        quiet = wandb.Settings(console="off")  # the terminal's output stays the terminal's
-        self._run = wandb.init(
-            dir=str(self.folder), id=self._id(), resume="allow", settings=quiet, **about
+        self._writer = wandb.init(
+            project=PROJECT,
+            name=self.folder.name,
+            config=self.config,
+            dir=str(self.folder),
+            id=self._id(),
+            resume="allow",
+            settings=wandb.Settings(console="off"),  # the terminal's output stays the terminal's
         )
 
     def _id(self) -> str:
         path = self.folder / "wandb-run-id.txt"
-        known = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-        if not known:
-            known = uuid.uuid4().hex[:12]
-            path.write_text(known + "\n", encoding="utf-8")
-        return known
+        if not path.is_file():
+            write_text(path, uuid.uuid4().hex[:12] + "\n")
+        return path.read_text(encoding="utf-8").strip()
 
     def _log(self, epoch: int, scalars: Mapping[str, float]) -> None:
-        self._run.log({**scalars, "epoch": epoch}, step=epoch)
+        self._writer.log({**scalars, "epoch": epoch}, step=epoch)
 
     def _show(self, summary: Summary) -> None:
-        import wandb
+        from wandb import Image
 
-        pictures = {
-            f"figures/{name}": wandb.Image(picture) for name, picture in summary.figures.items()
+        shown = {
+            kind: [Image(image, caption=name) for name, image in images.items()]
+            for kind, images in summary.images.items()
+            if images
         }
-        mistakes = [
-            wandb.Image(strip(frames), caption=title) for title, frames in summary.mistakes.items()
-        ]
-        self._run.log(
-            {**pictures, **({"mistakes": mistakes} if mistakes else {})}, step=summary.epoch
-        )
-        self._run.summary.update({f"test/{name}": value for name, value in summary.scores.items()})
+        self._writer.log(shown, step=summary.epoch)
+        scores = {f"test/{name}": value for name, value in summary.scores.items()}
+        self._writer.summary.update(scores)
 
-    def _close(self, failed: bool) -> None:
-        if self._run is not None:
-            run, self._run = self._run, None
-            run.finish(exit_code=int(failed))
+    def _end(self, writer: Any, failed: bool) -> None:
+        writer.finish(exit_code=int(failed))
 
 
 LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
@@ -271,21 +227,15 @@ def open_loggers(
 
     See `require` for what may be raised.
     """
-    folder, wanted = Path(folder), list(dict.fromkeys(names))
+    wanted = list(dict.fromkeys(names))
     require(*wanted)
-    make = {
-        "tensorboard": lambda: TensorBoardLogger(folder / "tensorboard"),
-        "wandb": lambda: WandbLogger(folder, name=folder.name, config=config),
-    }
-    opened = [make[name]() for name in wanted]
+    opened, failed = [LOGGERS[name](folder, config) for name in wanted], True
     try:
         yield opened
-    except BaseException:  # an interruption too
+        failed = False
+    finally:  # after an interruption too
         for logger in opened:
-            logger.close(failed=True)
-        raise
-    for logger in opened:
-        logger.close()
+            logger.close(failed)
 
 
 def tag(column: str) -> str:
@@ -296,17 +246,3 @@ def tag(column: str) -> str:
     """
     split, _, what = column.partition("_")
     return f"{what}/{SPLITS[split]}" if what and split in SPLITS else column
-
-
-def strip(frames: np.ndarray) -> np.ndarray:
-    """Lay frames (T, H, W) side by side, (H, T * W)."""
-    return np.concatenate(list(frames), axis=1)
-
-
-def _small(pictures: np.ndarray | None) -> Any:
-    """Pictures (N, H, W) uint8 as the projector takes them: (N, 3, H, W) in [0, 1]."""
-    if pictures is None:
-        return None
-    import torch
-
-    return torch.from_numpy(np.repeat(pictures[:, None].astype(np.float32) / 255, 3, axis=1))

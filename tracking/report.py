@@ -1,140 +1,99 @@
-"""What there is to show of a measured run: tables of its numbers, figures, and the clips it
-misread.
+"""Report contents: the tables, figures and misclassified clips of a measured run.
 
-Knows a result in plain values (scores, confusion, items with probabilities, history), segments of
-videos to read a few frames from, and what a report's section and a logger's summary are. Does not
-know how the run came about.
+Knows predictions, a training's history, segments of videos to read a few frames from, and what a
+report's section and a logger's summary are. Does not know how the run came about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from data.kth import SCENARIOS, Segment
 from data.video import read_frames
-from evaluation.metrics import calibration_error
-from evaluation.statistics import reliability, wilson_interval
-from tracking.loggers import Summary, strip
+from evaluation.predictions import Predictions, Score, segment_name
+from evaluation.statistics import reliability
+from tracking.loggers import Summary
 from tracking.page import Section
-from tracking.results import flat
+from tracking.runs import flat
 from utils.data_setup import Uniform
 
-MOST_MISTAKES, FRAMES, BINS = 8, 6, 10
-MATRIX = "Rows are true, columns predicted."
+FRAMES = 6  # shown of a misclassified segment
+SCENARIO_NAMES = {str(number): f"{number} ({words})" for number, words in SCENARIOS.items()}
+# captions of the figures
+CURVES, RELIABILITY = "training curves", "reliability"
+CONFUSION = {"segment": "confusion of segments", "video": "confusion of videos"}
 
-Item = Mapping[str, Any]  # file, segment (from 1), label, predicted, probs by class
+History = Sequence[Mapping[str, float]]
+Figures = Mapping[str, Any]  # caption -> matplotlib's Figure, which takes a second to import
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A segment that was misread: its item, and its frames (T, H, W) uint8 or why there are
-    none."""
+    """A segment that was misclassified: its name, its true and its predicted class, the probability
+    of each class, and its frames (T, H, W) uint8 or why there are none."""
 
-    item: Item
-    frames: np.ndarray | None = None
-    reason: str = ""
+    segment: str
+    true: str
+    predicted: str
+    probs: Mapping[str, float]
+    frames: np.ndarray | None
+    reason: str
 
     @property
     def title(self) -> str:
-        """Which segment it is, what it shows and what it was read as."""
-        item = self.item
-        return (
-            f"{item['file']} #{item['segment']}: is {item['label']}, read as {item['predicted']} "
-            f"({item['probs'][item['predicted']]:.0%})"
-        )
-
-
-@dataclass(frozen=True)
-class Film:
-    """Frames (T, H, W) uint8 side by side, as a figure of a report; matplotlib would take a second
-    for as many."""
-
-    frames: np.ndarray
-
-    def savefig(self, file: Any, *, format: str = "png") -> None:
-        """Write the picture into an open file."""
-        file.write(cv2.imencode(f".{format}", strip(self.frames))[1].tobytes())
-
-
-def answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities (N, K) and labels (N,) of a result's segments."""
-    log_probs, labels = log_answers(result)
-    return np.exp(log_probs), labels
-
-
-def log_answers(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log-probabilities (N, K), unrounded, and the labels (N,) of a result's segments.
-
-    A result without them, written by older code or exchanged as its items alone, has the items'
-    probabilities, which are rounded to six digits: there 0 stands for anything below 5e-7, and is
-    taken for 1e-12.
-    """
-    labels = np.array([result["classes"].index(item["label"]) for item in result["items"]])
-    if result.get("log_probs"):
-        return np.minimum(
-            np.array(result["log_probs"]), 0.0
-        ), labels  # a mean's rounding may lie above 0
-    probs = np.array(
-        [[item["probs"][name] for name in result["classes"]] for item in result["items"]]
-    )
-    return np.log(np.maximum(probs, 1e-12)), labels
-
-
-def calibration_error_of(result: Mapping[str, Any]) -> float:
-    """Return the expected calibration error of a result's segments; nan when there are none."""
-    return calibration_error(*answers(result), bins=BINS) if result["items"] else float("nan")
+        """Which segment it is, what it shows and what it was classified as."""
+        probability = self.probs[self.predicted]
+        return f"{self.segment}: {self.true} classified as {self.predicted} ({probability:.0%})"
 
 
 def find_mistakes(
-    items: Sequence[Item], segments: Iterable[Segment], *, most: int = MOST_MISTAKES
+    predictions: Predictions, segments: Iterable[Segment], most: int = 8
 ) -> list[Mistake]:
-    """Return the misread items of which the model was surest, at most `most`, with a few frames
-    each.
+    """Return the misclassified segments of which the model was most confident, at most `most`, with
+    a few frames each.
 
     A file that cannot be read, or is not among the segments, is no error: the mistake then says why
     it has no frames.
     """
-    wrong = sorted(
-        (item for item in items if item["label"] != item["predicted"]),
-        key=lambda item: -item["probs"][item["predicted"]],
-    )[:most]
-    known = (
-        {(f"{s.video.path.parent.name}/{s.video.path.name}", s.index + 1): s for s in segments}
-        if wrong
-        else {}
-    )
-    return [_with_frames(item, known.get((item["file"], item["segment"]))) for item in wrong]
-
-
-def make_figures(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Draw a run: caption -> matplotlib's Figure; what there are no numbers for is left out."""
-    from utils import viz  # matplotlib takes a second to import, which training should not wait for
-
-    figures: dict[str, Any] = {}
-    if result["history"]:
-        figures["training curves"] = viz.training_curves({result["experiment"]: result["history"]})
-    for level, key in (("segments", "confusion"), ("videos", "video_confusion")):
-        if result.get(key):
-            figures[f"confusion of {level}"] = viz.confusion_figure(
-                np.array(result[key]), result["classes"]
-            )
-    if result["items"]:
-        figures["reliability"] = viz.reliability_figure(
-            {result["experiment"]: _reliability(result)}
+    known = {segment_name(segment): segment for segment in segments}
+    wrong, classes = predictions[predictions.mistakes(most)], predictions.classes
+    return [
+        Mistake(
+            str(name),
+            classes[label],
+            classes[guess],
+            dict(zip(classes, probs.tolist(), strict=True)),
+            *_frames(known.get(name)),
         )
-    return figures
+        for name, label, guess, probs in zip(
+            wrong.items["segment"], wrong.labels, wrong.predicted, wrong.probs, strict=True
+        )
+    ]
+
+
+def make_figures(name: str, predictions: Predictions, history: History) -> Figures:
+    """Draw a run: caption -> figure; without a history there are no training curves."""
+    from utils import viz  # training should not wait for matplotlib
+
+    curve = reliability(predictions.probs, predictions.labels)
+    figures = {CURVES: viz.training_curves({name: history})} if history else {}
+    for level, caption in CONFUSION.items():
+        matrix = predictions.pooled(level).confusion()
+        figures[caption] = viz.confusion_figure(matrix, predictions.classes)
+    return {**figures, RELIABILITY: viz.reliability_figure({name: curve})}
 
 
 def make_sections(
-    result: Mapping[str, Any],
+    predictions: Predictions,
+    history: History,
     mistakes: Sequence[Mistake],
-    figures: Mapping[str, Any],
+    figures: Figures,
     *,
+    about: Mapping[str, Any],
     config: Mapping[str, Any],
     origin: Mapping[str, Any],
     headline: str = "",
@@ -142,84 +101,84 @@ def make_sections(
     """Put a run into the sections of its report.
 
     Args:
-        result: Plain values as they are kept of a finished run, and its history.
+        predictions: Of segments.
+        history: The rows of the training's epochs.
         mistakes: As `find_mistakes` gives them.
-        figures: Caption -> figure, as `make_figures` gives them; those of other captions stand at
-            the end.
+        figures: As `make_figures` gives them.
+        about: What was measured: experiment, data and split.
         config: The settings of the run, nested.
         origin: Where the run came from, such as its folder, date, seed and versions.
         headline: The accuracies in one line.
     """
-    about = {name: result[name] for name in ("experiment", "data", "split")}
-    sections = {
-        "Result": Section(headline, about, rows=_level_rows(result)),
-        "Training": Section(facts=_training_facts(result["history"]), rows=result["history"]),
-        "Confusion of segments": Section(MATRIX, rows=_matrix(result, "confusion")),
-        "Confusion of videos": Section(MATRIX, rows=_matrix(result, "video_confusion")),
-        "By class": Section(
-            "Segments.", rows=[_line("class", name, c) for name, c in result["per_class"].items()]
-        ),
-        "By scenario": Section(
-            "Segments.",
+    levels = {level: predictions.pooled(level) for level in CONFUSION}
+    scores = [_line("level", f"{level}s", of.score()) for level, of in levels.items()]
+    sections = {"Result": Section(headline, about, rows=scores)}
+    if history:
+        sections["Training"] = Section(
+            facts=_training_facts(history), figures=_only(figures, CURVES), rows=history
+        )
+    for level, of in levels.items():
+        sections[f"Confusion of {level}s"] = Section(
+            "Rows are true, columns predicted.",
+            figures=_only(figures, CONFUSION[level]),
             rows=[
-                _line("scenario", _scenario(number), count)
-                for number, count in result["per_scenario"].items()
+                {"true": name, **dict(zip(of.classes, counts, strict=True))}
+                for name, counts in zip(of.classes, of.confusion().tolist(), strict=True)
             ],
-        ),
-        "By person": Section(
-            "Segments.", rows=[_line("person", name, c) for name, c in result["per_person"].items()]
-        ),
-        "Calibration": _calibration(result),
-        "Mistakes": _mistakes(result["items"], mistakes),
+        )
+    for column in ("action", "scenario", "person"):
+        counts = predictions.by(column).items()
+        rows = [_line(column, SCENARIO_NAMES.get(name, name), score) for name, score in counts]
+        sections[f"By {column}"] = Section("Segments.", rows=rows)
+    return sections | {
+        "Calibration": _calibration(predictions, _only(figures, RELIABILITY)),
+        "Mistakes": _mistakes(predictions, mistakes),
         "Configuration": Section(facts=flat(config)),
         "Where it came from": Section(facts=origin),
-        "Figures": Section(),
     }
-    homes = {
-        "training curves": "Training",
-        "confusion of segments": "Confusion of segments",
-        "confusion of videos": "Confusion of videos",
-        "reliability": "Calibration",
-    }
-    for caption, figure in figures.items():
-        home = homes.get(caption, "Figures")
-        sections[home] = replace(
-            sections[home], figures={**sections[home].figures, caption: figure}
-        )
-    return {
-        heading: section
-        for heading, section in sections.items()
-        if section.facts or section.rows or section.figures or heading == "Mistakes"
-    }  # none is worth saying
 
 
 def make_summary(
-    result: Mapping[str, Any],
+    predictions: Predictions,
+    history: History,
     mistakes: Sequence[Mistake],
-    figures: Mapping[str, Any],
+    figures: Figures,
     *,
     embedding: np.ndarray | None = None,
     classes: Sequence[str] = (),
 ) -> Summary:
-    """Put a run into what loggers show: accuracies, figures as pictures, mistakes, and an
-    embedding.
-
-    Args:
-        result: As in `make_sections`.
-        mistakes: As `find_mistakes` gives them.
-        figures: Caption -> figure, as `make_figures` gives them.
-        embedding: Features (N, D) of N clips.
-        classes: Name of the class of each of the N clips.
-    """
-    scores = {f"{level} accuracy": result[level]["accuracy"] for level in ("segment", "video")}
-    pictures = {caption: as_picture(figure) for caption, figure in figures.items()}
-    shown = {mistake.title: mistake.frames for mistake in mistakes if mistake.frames is not None}
-    scores["calibration error"] = calibration_error_of(result)
-    return Summary(len(result["history"]), scores, pictures, shown, embedding, classes)
+    """Put a run into what loggers show: accuracies, figures and mistakes as images, and an
+    embedding, features (N, D) of N clips of these classes (N)."""
+    scores = {
+        f"{level} accuracy": predictions.pooled(level).score().accuracy for level in CONFUSION
+    }
+    scores["calibration error"] = predictions.calibration_error
+    drawn = {caption: _drawn(figure) for caption, figure in figures.items()}
+    images = {"figures": drawn, "mistakes": _strips(mistakes)}
+    return Summary(len(history), scores, images, embedding, classes)
 
 
-def as_picture(figure: Any) -> np.ndarray:
-    """Draw a matplotlib Figure into an array (H, W, 3) uint8."""
+# helpers
+
+
+def _frames(segment: Segment | None) -> tuple[np.ndarray | None, str]:
+    """Return frames (T, H, W) spread over a segment, or None and the reason."""
+    if segment is None:
+        return None, "it is not in the data folder"
+    places = segment.start + Uniform(FRAMES)(len(segment), segment.video.fps)
+    try:
+        return read_frames(segment.video.path, places), ""
+    except (OSError, ValueError) as error:  # a VideoError is a ValueError
+        return None, str(error)
+
+
+def _strips(mistakes: Sequence[Mistake]) -> dict[str, np.ndarray]:
+    """Lay the frames of each mistake that has any side by side: title -> (H, T * W)."""
+    return {m.title: np.hstack(list(m.frames)) for m in mistakes if m.frames is not None}
+
+
+def _drawn(figure: Any) -> np.ndarray:
+    """Draw a figure into an image (H, W, 3) uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -227,75 +186,16 @@ def as_picture(figure: Any) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-# helpers
+def _only(figures: Figures, caption: str) -> Figures:
+    return {caption: figures[caption]} if caption in figures else {}
 
 
-def _with_frames(item: Item, segment: Segment | None) -> Mistake:
-    if segment is None:
-        return Mistake(item, reason="it is not in the data folder")
-    try:
-        frames = read_frames(segment.video.path, segment.start + Uniform(FRAMES)(len(segment)))
-    except (OSError, ValueError) as error:  # a VideoError is a ValueError
-        return Mistake(item, reason=str(error))
-    return Mistake(item, frames)
+def _line(column: str, name: str, score: Score) -> dict[str, Any]:
+    """Return a score as a line of a table, without the columns that it leaves empty."""
+    return {column: name} | {key: value for key, value in score.to_row().items() if value != ""}
 
 
-def _reliability(result: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    confidence, accuracy, count = reliability(*answers(result), bins=BINS)
-    return confidence, accuracy, count
-
-
-def _calibration(result: Mapping[str, Any]) -> Section:
-    if not result["items"]:
-        return Section()
-    rows = [
-        {
-            "from": low / BINS,
-            "to": (low + 1) / BINS,
-            "answers": int(count),
-            "mean confidence": float(confidence),
-            "accuracy": float(accuracy),
-        }
-        for low, (confidence, accuracy, count) in enumerate(zip(*_reliability(result), strict=True))
-    ]
-    return Section(
-        "How often answers are right against how sure they are, by ranges of confidence; segments.",
-        {"expected calibration error": calibration_error_of(result)},
-        rows=rows,
-    )
-
-
-def _score(count: Mapping[str, int]) -> dict[str, Any]:
-    correct, n = count["correct"], count["n"]
-    low, high = wilson_interval(correct, n)
-    return {
-        "correct": correct,
-        "n": n,
-        "accuracy": correct / n if n else float("nan"),
-        "low": low,
-        "high": high,
-    }
-
-
-def _line(column: str, name: str, count: Mapping[str, int]) -> dict[str, Any]:
-    return {column: name, **_score(count)}
-
-
-def _level_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [_line("level", f"{level}s", result[level]) for level in ("segment", "video")]
-
-
-def _scenario(number: str) -> str:
-    return (
-        f"{number} ({SCENARIOS[int(number)]})"
-        if number.isdecimal() and int(number) in SCENARIOS
-        else number
-    )
-
-
-def _training_facts(history: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    if not history:
-        return {}
+def _training_facts(history: History) -> dict[str, Any]:
     best = min(history, key=lambda row: row["val_loss"])
     return {
         "epochs": len(history),
@@ -305,34 +205,36 @@ def _training_facts(history: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def _matrix(result: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    return [
-        {"true": name, **dict(zip(result["classes"], row, strict=True))}
-        for name, row in zip(result["classes"], result.get(key) or (), strict=False)
+def _calibration(predictions: Predictions, figures: Figures) -> Section:
+    bins = list(zip(*reliability(predictions.probs, predictions.labels), strict=True))
+    rows = [
+        {
+            "from": low / len(bins),
+            "to": (low + 1) / len(bins),
+            "predictions": int(count),
+            "mean confidence": float(confidence),
+            "accuracy": float(accuracy),
+        }
+        for low, (confidence, accuracy, count) in enumerate(bins)
     ]
-
-
-def _mistakes(items: Sequence[Item], mistakes: Sequence[Mistake]) -> Section:
-    wrong = sum(item["label"] != item["predicted"] for item in items)
-    if not wrong:
-        return Section("No segment was misread.")
-    note = (
-        f"{wrong} of {len(items)} segments were misread; of these {len(mistakes)} the model "
-        "was surest."
+    note = "How often predictions are right, by ranges of their confidence; segments."
+    return Section(
+        note, {"expected calibration error": predictions.calibration_error}, figures, rows
     )
-    lost = [f"{m.item['file']} ({m.reason})" for m in mistakes if m.frames is None]
-    note += " Columns of actions are probabilities."
-    note += f" No frames could be read of {', '.join(lost)}." if lost else ""
-    films = {m.title: Film(m.frames) for m in mistakes if m.frames is not None}
-    return Section(note, figures=films, rows=[_mistake_row(m) for m in mistakes])
 
 
-def _mistake_row(mistake: Mistake) -> dict[str, Any]:
-    item = mistake.item
-    return {
-        "file": item["file"],
-        "segment": item["segment"],
-        "true": item["label"],
-        "read as": item["predicted"],
-        **item["probs"],
-    }
+def _mistakes(predictions: Predictions, mistakes: Sequence[Mistake]) -> Section:
+    wrong = int((~predictions.right).sum())
+    if not wrong:
+        return Section("No segment was misclassified.")
+    note = (
+        f"{wrong} of {len(predictions)} segments were misclassified; these are the {len(mistakes)} "
+        "of which the model was most confident. Columns of actions are probabilities."
+    )
+    if lost := [f"{m.segment} ({m.reason})" for m in mistakes if m.frames is None]:
+        note += f" No frames could be read of {', '.join(lost)}."
+    rows = [
+        {"segment": m.segment, "true": m.true, "classified as": m.predicted, **m.probs}
+        for m in mistakes
+    ]
+    return Section(note, figures=_strips(mistakes), rows=rows)

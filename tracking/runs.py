@@ -1,173 +1,209 @@
-"""What lies in a folder of runs, as text for the terminal: one line a run, or runs side by side.
+"""Folders of runs: what a run writes and reads, and how a folder of them looks on the terminal.
 
-Knows run folders through `tracking.results` and how columns are lined up. Does not know
-experiments, models or how a run came about. Nothing found in such a folder is an error: what is
-damaged or foreign is listed as that.
+Knows files, configurations as plain values, and how columns are lined up. Does not know
+experiments, models or how a run came about. Listing finds no errors: what is damaged or foreign is
+listed as that.
 """
 
+from __future__ import annotations
+
 import csv
+import hashlib
+import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tracking.results import RunFolder, flat
+from data.files import read_csv, read_json, write_csv, write_json
 
-STAMP = re.compile(r".+-(\d{8}-\d{6})(?:-(\d+))?")
-TRACES = (
-    "config.json",
-    "history.csv",
-    "result.json",
-    "last.pth",
-    "best.pth",
-)  # a folder with none is no run's
-COLUMNS = (
-    "run",
-    "state",
-    "data",
-    "seed",
-    "epochs",
-    "val loss",
-    "val accuracy",
-    "test segments",
-    "test videos",
-)
-RIGHT = frozenset(("seed", "epochs", "val loss", "val accuracy"))
+# a folder with none of these is no run's
+TRACES = ("config.json", "history.csv", "result.json", "last.pth", "best.pth")
+# what the list of runs shows, and its headings
+LISTED = {
+    "state": "state",
+    "data.name": "data",
+    "recipe.seed": "seed",
+    "epochs": "epochs",
+    "best validation loss": "val loss",
+    "  its accuracy": "val accuracy",
+    "test segments": "test segments",
+    "test videos": "test videos",
+}
+STAMP = re.compile(r"(?P<name>.+)-(?P<date>\d{8}-\d{6})(?:-(?P<number>\d+))?")
 
 
-@dataclass(frozen=True)
-class Overview:
-    """What a run folder says about itself; what it does not say is empty.
+class RunFolder:
+    """The folder of one run, runs/<name>-<timestamp>.
 
-    `state` is "finished", "at epoch 3", "empty", "no run" or "damaged: why". `settings` holds the
-    configuration by dotted names, `best` the history's row of lowest validation loss, `result` the
-    test scores as they were written.
+    It holds config.json, history.csv and checkpoints; at the end predictions.npz and, written last,
+    result.json.
     """
 
-    path: Path
-    state: str
-    settings: Mapping[str, Any]
-    best: Mapping[str, float]
-    epochs: int
-    result: Mapping[str, Any]
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
 
-    def cells(self) -> dict[str, str]:
-        """Return the line of this run in the list, by COLUMNS."""
-        best = self.best
-        return {
-            "run": self.path.name,
-            "state": self.state,
-            "data": str(self.settings.get("data.name", "")),
-            "seed": str(self.settings.get("recipe.seed", "")),
-            "epochs": str(self.epochs or ""),
-            "val loss": f"{best['val_loss']:.4f}" if best else "",
-            "val accuracy": f"{best['val_accuracy']:.1%}" if best else "",
-            "test segments": _share(self.result.get("segment")),
-            "test videos": _share(self.result.get("video")),
-        }
-
-    def numbers(self) -> dict[str, str]:
-        """Return what the run came to, by what it is called in a comparison."""
-        cells = self.cells()
-        told = {
-            "state": cells["state"],
-            "epochs": cells["epochs"],
-            "best validation loss": cells["val loss"],
-            "  its accuracy": cells["val accuracy"],
-            "test videos": cells["test videos"],
-            "test segments": cells["test segments"],
-        }
-        told |= {
-            f"  {name}": _share(count) for name, count in self.result.get("per_class", {}).items()
-        }
-        return told | _costs(self.result)
-
-
-def overview(path: str | Path) -> Overview:
-    """Look into a folder; whatever is wrong with it becomes its state."""
-    run = RunFolder(path)
-    found = [name for name in TRACES if (run.path / name).exists()]
-    if not found:
-        inside = sum(1 for _ in run.path.glob("*/config.json"))
-        return Overview(run.path, f"holds {inside} runs" if inside else "no run", {}, {}, 0, {})
-    parts: dict[str, Any] = {"settings": {}, "history": [], "result": {}}
-    faults = [] if "config.json" in found else ["config.json is missing"]
-    for name, file, read in (
-        ("settings", "config.json", lambda: flat(run.config)),
-        ("history", "history.csv", lambda: _checked_history(run.history)),
-        ("result", "result.json", lambda: _checked_result(run.result)),
-    ):
-        if file in found:
+    @classmethod
+    def create(cls, runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]) -> RunFolder:
+        """Make a new folder for a run of this name and write its config.json, with a hash."""
+        stamp, number = f"{name}-{datetime.now():%Y%m%d-%H%M%S}", 1
+        while True:
+            path = Path(runs_dir) / (stamp if number == 1 else f"{stamp}-{number}")
             try:
-                parts[name] = read()
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
-                faults.append(f"{file} cannot be read")
-    history = parts["history"]
-    state = "finished" if run.finished else f"at epoch {len(history)}" if history else "empty"
-    best: Mapping[str, float] = min(history, key=lambda row: row["val_loss"], default={})
-    return Overview(
-        run.path,
-        f"damaged: {', '.join(faults)}" if faults else state,
-        parts["settings"],
-        best,
-        len(history),
-        parts["result"],
-    )
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:  # two runs may start within one second
+                number += 1
+        about = {"name": name, "hash": config_hash(config), "config": config}
+        write_json(path / "config.json", about)
+        return cls(path)
+
+    @property
+    def best(self) -> Path:
+        """Where the checkpoint that the validation persons chose lies."""
+        return self.path / "best.pth"
+
+    @property
+    def predictions_path(self) -> Path:
+        """Where the predictions lie that the result was counted from."""
+        return self.path / "predictions.npz"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that the run was started with."""
+        return read_json(self.path / "config.json")["config"]
+
+    @property
+    def hash(self) -> str:
+        """The configuration's hash; equal hashes, equal runs. Empty when the folder is no run's."""
+        try:
+            return read_json(self.path / "config.json")["hash"]
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end: the result is written last."""
+        return (self.path / "result.json").is_file()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The result of a finished run, see `finish`."""
+        return read_json(self.path / "result.json")
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv as numbers, empty before the first epoch."""
+        return [
+            {name: int(text) if text.isdecimal() else float(text) for name, text in row.items()}
+            for row in read_csv(self.path / "history.csv")
+        ]
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Add an epoch's row to history.csv; one that is run again replaces it and all later."""
+        self.write_history([*(old for old in self.history if old["epoch"] < row["epoch"]), row])
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write history.csv anew, which also mends a row that an interruption swallowed."""
+        write_csv(self.path / "history.csv", rows, list(rows[-1]) if rows else ["epoch"])
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, which marks the run as finished; save the predictions before.
+
+        Args:
+            result: {"segment": score, "video": score, "per_class": {action: score}, "about": ...},
+                a score being the columns of `Score.to_row`.
+        """
+        write_json(self.path / "result.json", result)
 
 
-def list_runs(runs_dir: str | Path = "runs") -> list[Overview]:
-    """Look into every folder of a folder of runs, newest run last; what bears no date comes first,
-    by name.
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return a short hash, the same for equal configurations whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
-    Raises FileNotFoundError when there is no such folder.
+
+def code_commit(folder: str | os.PathLike = ".") -> str:
+    """Return the short commit that the code in a folder stands at, with a + when its Python files
+    were changed since.
+
+    "unknown" where there is no git or no checkout.
     """
-    if not Path(runs_dir).is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {runs_dir}; `python har.py train` makes runs/, --runs-dir DIR "
-            "names another"
+    git = ["git", "-C", os.fspath(folder)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
         )
-    return [
-        overview(path)
-        for path in sorted((p for p in Path(runs_dir).iterdir() if p.is_dir()), key=_age)
-    ]
+        changed = subprocess.run(
+            [*git, "diff", "--quiet", "HEAD", "--", "*.py"], capture_output=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + "+" * (changed.returncode != 0)
 
 
-def runs_table(overviews: Iterable[Overview]) -> str:
-    """Line up runs, one a line below a heading, oldest on top as they come."""
-    rows = [one.cells() for one in overviews]
-    return _aligned([COLUMNS, *([row[column] for column in COLUMNS] for row in rows)], COLUMNS)
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted names: {"recipe": {"lr": 0.1}} -> {"recipe.lr": 0.1}."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
 
 
-def comparison(overviews: Sequence[Overview]) -> str:
-    """Line up runs side by side: every setting in which they differ, then their numbers."""
-    names = list(dict.fromkeys(name for one in overviews for name in one.settings))
-    values = {name: [_word(one.settings, name) for one in overviews] for name in names}
-    differing = {name: words for name, words in values.items() if len(set(words)) > 1}
-    same = len(names) - len(differing)
-    numbers = [one.numbers() for one in overviews]
-    told = {
-        name: [row.get(name, "") for row in numbers]
-        for name in dict.fromkeys(n for row in numbers for n in row)
-    }
-    rows = [
-        ["", *(one.path.name for one in overviews)],
-        [
-            f"settings ({same} more are the same)"
-            if differing
-            else f"settings (all {same} are the same)"
-        ],
-        *([f"  {name}", *words] for name, words in differing.items()),
-        ["numbers"],
-        *([f"  {name}", *words] for name, words in told.items()),
-    ]
-    width = len(overviews) + 1
-    return _aligned([row + [""] * (width - len(row)) for row in rows])
+# finding runs
 
 
-def find_run(which: str | Path, runs_dir: str | Path = "runs") -> Path:
-    """Return the folder that a path, or a name within runs_dir, stands for; FileNotFoundError when
-    there is none."""
+def find_runs(runs_dir: str | os.PathLike, name: str) -> list[RunFolder]:
+    """List the runs of exactly this name, oldest first; "ghost" does not find "ghost_whole"'s."""
+    paths = sorted((p for p in Path(runs_dir).glob(f"{name}-*") if p.is_dir()), key=_age)
+    matches = ((STAMP.fullmatch(path.name), path) for path in paths)
+    return [RunFolder(path) for match, path in matches if match and match["name"] == name]
+
+
+def newest_run(runs_dir: str | os.PathLike, name: str) -> RunFolder | None:
+    """Return the newest finished run of this name, or None."""
+    return next((run for run in reversed(find_runs(runs_dir, name)) if run.finished), None)
+
+
+def matching_run(
+    runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]
+) -> RunFolder | None:
+    """Return the newest run of exactly this configuration, a finished one if there is one."""
+    wanted = config_hash(config)
+    alike = [run for run in find_runs(runs_dir, name) if run.hash == wanted]
+    return max(reversed(alike), key=lambda run: run.finished, default=None)
+
+
+def run_to_resume(path: str | os.PathLike, config: Mapping[str, Any]) -> RunFolder:
+    """Return the run of a folder that was started with exactly this configuration.
+
+    Raises ValueError when it is no run folder, or names the settings in which its run is another.
+    """
+    run = RunFolder(path)
+    if not run.hash:
+        raise ValueError(
+            f"{path} is no run folder, it has no config.json; `python har.py runs` lists them"
+        )
+    if run.hash != config_hash(config):
+        old, new = flat(run.config), flat(config)
+        differing = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        shown = ", ".join(f"{name} {old.get(name)} (now {new.get(name)})" for name in differing[:8])
+        raise ValueError(
+            f"{path} is another run, of {shown}{' ...' if len(differing) > 8 else ''}: go on with "
+            "the settings it was started with, or start a new run by leaving it out"
+        )
+    return run
+
+
+def find_run(which: str | os.PathLike, runs_dir: str | os.PathLike) -> Path:
+    """Return the folder that a path, or a name within runs_dir, stands for.
+
+    Raises FileNotFoundError when there is none.
+    """
     for path in (Path(which), Path(runs_dir) / which):
         if path.is_dir():
             return path
@@ -177,56 +213,116 @@ def find_run(which: str | Path, runs_dir: str | Path = "runs") -> Path:
     )
 
 
-# helpers
+# runs on the terminal
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a run folder says about itself; what it does not say is empty.
+
+    `state` is "finished", "at epoch 3", "empty", "no run" or "damaged: why". `settings` holds the
+    configuration by dotted names, `numbers` what the run came to, by what it is called.
+    """
+
+    name: str
+    state: str
+    settings: Mapping[str, str]
+    numbers: Mapping[str, str]
+
+
+def overview(path: str | os.PathLike) -> Overview:
+    """Look into a folder; whatever is wrong with it becomes its state."""
+    run = RunFolder(path)
+    found = [name for name in TRACES if (run.path / name).exists()]
+    if not found:
+        inside = sum(1 for _ in run.path.glob("*/config.json"))
+        return Overview(run.path.name, f"holds {inside} runs" if inside else "no run", {}, {})
+    faults = [] if "config.json" in found else ["config.json is missing"]
+    readers = {
+        "config.json": lambda: {name: str(value) for name, value in flat(run.config).items()},
+        "history.csv": lambda: _epochs(run.history),
+        "result.json": lambda: _scores(run.result),
+    }
+    parts: dict[str, dict[str, str]] = dict.fromkeys(readers, {})
+    for file in [name for name in readers if name in found]:
+        try:
+            parts[file] = readers[file]()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
+            faults.append(f"{file} cannot be read")
+    settings, epochs, scores = parts.values()
+    state = "finished" if run.finished else "empty"
+    if epochs and not run.finished:
+        state = f"at epoch {epochs['epochs']}"
+    if faults:
+        state = f"damaged: {', '.join(faults)}"
+    return Overview(run.path.name, state, settings, epochs | scores)
+
+
+def list_runs(runs_dir: str | os.PathLike) -> list[Overview]:
+    """Look into every folder of a folder of runs, newest run last.
+
+    What bears no date comes first, by name. Raises FileNotFoundError when there is no such folder.
+    """
+    if not Path(runs_dir).is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {runs_dir}; `python har.py train` makes runs/, --runs-dir DIR "
+            "names another"
+        )
+    return [
+        overview(path) for path in sorted(filter(Path.is_dir, Path(runs_dir).iterdir()), key=_age)
+    ]
+
+
+def runs_table(overviews: Sequence[Overview]) -> str:
+    """Line up runs, one a line below a heading, in their order."""
+    import pandas as pd
+
+    if not overviews:
+        return "no runs"
+    names = [run.name for run in overviews]
+    rows = [{"state": run.state, **run.settings, **run.numbers} for run in overviews]
+    table = pd.DataFrame(rows, index=names, columns=list(LISTED)).fillna("")
+    return table.rename(columns=lambda name: f" {LISTED[name]}").to_string()
+
+
+def comparison(overviews: Sequence[Overview]) -> str:
+    """Line up runs side by side: every setting in which they differ, then their numbers."""
+    import pandas as pd
+
+    names = [run.name for run in overviews]
+    settings = pd.DataFrame([run.settings for run in overviews], index=names).T.fillna("-")
+    differing = settings[settings.nunique(axis=1) > 1]
+    rows = [{"state": run.state, **run.numbers} for run in overviews]
+    numbers = pd.DataFrame(rows, index=names).T.fillna("")
+    table = pd.concat([differing, numbers]).to_string()
+    return f"{table}\n{len(settings) - len(differing)} of {len(settings)} settings are the same"
 
 
 def _age(path: Path) -> tuple[str, int, str]:
     match = STAMP.fullmatch(path.name)
-    return (match[1], int(match[2] or 1), path.name) if match else ("", 0, path.name)
+    return (match["date"], int(match["number"] or 1), path.name) if match else ("", 0, path.name)
 
 
-def _checked_history(rows: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
-    for row in rows:
-        _ = (
-            row["val_loss"],
-            row["val_accuracy"],
-        )  # a KeyError says that this is not a history of ours
-    return rows
+def _epochs(history: Sequence[Mapping[str, float]]) -> dict[str, str]:
+    """What a history says, by what it is called; a KeyError says that it is none of ours."""
+    if not history:
+        return {}
+    best = min(history, key=lambda row: row["val_loss"])
+    return {
+        "epochs": str(len(history)),
+        "best validation loss": f"{best['val_loss']:.4f}",
+        "  its accuracy": f"{best['val_accuracy']:.1%}",
+    }
 
 
-def _checked_result(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Say all of it once, which raises where it is not a result of ours."""
-    for score in (result["segment"], result["video"], *result.get("per_class", {}).values()):
-        _share(score)
-    _costs(result)
-    return result
-
-
-def _costs(result: Mapping[str, Any]) -> dict[str, str]:
+def _scores(result: Mapping[str, Any]) -> dict[str, str]:
+    """What a result says, by what it is called."""
+    scores = {"test videos": result["video"], "test segments": result["segment"]}
+    scores |= {f"  {name}": score for name, score in result.get("per_class", {}).items()}
     about = result.get("about", {})
-    return {name: f"{about[name]:,}" for name in ("parameters", "seconds") if name in about}
+    costs = {name: f"{about[name]:,}" for name in ("parameters", "seconds") if name in about}
+    return {name: _share(**score) for name, score in scores.items()} | costs
 
 
-def _share(score: Mapping[str, int] | None) -> str:
-    if score is None:
-        return ""
-    correct, n = int(score["correct"]), int(score["n"])
-    return f"{correct}/{n} = {correct / n:.1%}" if n else f"{correct}/{n}"
-
-
-def _word(settings: Mapping[str, Any], name: str) -> str:
-    return str(settings[name]) if name in settings else "-"
-
-
-def _aligned(rows: Sequence[Sequence[str]], heading: Sequence[str] = ()) -> str:
-    """Pad cells to the width of their columns; numbers to the right where the heading says so."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    right = [name in RIGHT for name in heading] or [False] * len(widths)
-    lines = (
-        "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+def _share(correct: float, n: int, **_: Any) -> str:
+    return f"{correct:g}/{n} = {correct / n:.1%}" if n else f"{correct}/{n}"

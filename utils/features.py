@@ -1,473 +1,499 @@
-"""Features of a frozen backbone, computed once, as fast as the machine can.
+"""Features of a frozen backbone, computed once, as fast as the machine can, and kept in shards.
 
-Knows segments, samplers and transforms from `utils.data_setup`, `utils.store` as the place where
-features are kept, and a backbone as something that maps pictures (N, C, H, W) to features (N, D),
-tells its `feature_dim` and its `fingerprint()`, and may know how to fold itself. Builds no model
+Knows segments, what a model is shown of them (`utils.preprocessing`), and a backbone as something
+that maps images to features and tells its `feature_dim` and its `fingerprint()`. Builds no model
 and trains none.
 
-Where the time goes: almost all of it is the backbone's. So it runs folded, in half precision where
-the hardware computes that, and without gradients; on a CPU in as many threads as there are cores,
-each with whole batches of its own, which wait for one another less than the cores do when they
-share one batch. Each thread reads the files of its next batches itself, so that decoding fills the
-gaps, and no more than two rounds of batches are ever in memory.
+Rounds of batches are encoded side by side, see `utils.encoder`; each thread reads the files of its
+next batches itself, so that decoding fills the gaps, and no more than two rounds of batches for
+each thread are ever in memory.
 
-Several processes (see `utils.parallel`) share the rounds of one plan: every batch is the one that a
-single process would have made, so the features are the same to the bit, and so is the store,
-whoever made it.
+A shard is the features (V, sum of T_i, D) of some thirty segments in half precision, those of a
+file together; V is 2 with horizontal flips, and steps of a segment that cannot be read are nan. It
+lies in <cache>/<key>/<number>/<CRC-32>.npy, written whole and read through a memory map. The key is
+a hash of everything that the numbers depend on; the CRC-32 is that of key, number and bytes. So a
+kill costs the shards under way, damage is noticed and made anew, programs at work on the same
+features cannot harm one another, and process r of w takes shards r, r + w, ... Every batch is the
+one that a single undisturbed program would have made, so the features are the same to the bit.
 """
 
 from __future__ import annotations
 
-import copy
+import errno
+import hashlib
+import io
+import json
+import os
 import warnings
 import zlib
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from data.files import DEFAULT, place, written_whole
 from data.kth import Segment
-from data.video import VideoError, read_segments
-from utils.data_setup import ClipTransform, Sampler, sampler_config
-from utils.parallel import barrier, broadcast, gather, is_main_process, rank, world_size
-from utils.store import CACHE, Disk, FeatureStore, Memory, open_cache
+from data.video import VideoError
+from utils.encoder import CPU_MOST, Encoder, side_by_side
+from utils.parallel import barrier, gather, is_main_process, rank, world_size
+from utils.preprocessing import Preprocessing, Reader
 
-# Pixels in one pass of the backbone. On a CPU the feature maps of sixteen pictures of 96 x 128
-# still fit its caches; larger blocks of memory than theirs are handed back to the system and
-# fetched anew in every pass. A GPU wants as many pictures as it gets.
-CPU_PIXELS, CPU_FEWEST, CPU_MOST, CUDA_BATCH = 16 * 96 * 128, 4, 32, 256
-ROUNDS = 2  # batches waiting for each thread
-NOT_SHARED = (
-    "all processes must share the cache folder; choose one that all machines see "
-    "(HAR_CACHE), or no cache"
-)
+SHARD = 32  # segments, and what more the last round of batches holds: 1.3 MB of 16 frames each
+FORMAT = 3  # of the shards; another one is another key
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-class Encoder:
-    """A frozen copy of a backbone, made as fast as the device allows.
-
-    On a CPU the weights are bfloat16 where the processor multiplies that natively, on CUDA float16,
-    and the features are single precision again; a backbone that has no `folded_for_inference()` is
-    used as it is.
+@dataclass
+class Features:
+    """Features of segments as a source for `VideoDataset`.
 
     Args:
-        backbone: Runs on the device it lies on; it is not changed.
-        batch_size: Pictures in one pass; None takes what suits the device.
-        dtype: Of the folded weights; None takes what the device is fastest with.
+        items: Features (V, T_i, D) of each item, V 2 with horizontal flips; T_i is 0 where the file
+            could not be read. Views into memory-mapped shards will do.
+        failed: Why an item could not be read, by its index.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        batch_size: int | None = None,
-        dtype: torch.dtype | None = None,
-    ):
-        self.device = next((weight.device for weight in backbone.parameters()), torch.device("cpu"))
-        fold = getattr(backbone, "folded_for_inference", None)
-        self.model = fold(dtype) if callable(fold) else copy.deepcopy(backbone).eval()
-        self.dtype = next((weight.dtype for weight in self.model.parameters()), torch.float32)
-        self.on_cuda = self.device.type == "cuda"
-        self.batch_size = batch_size
-        self.workers = max(1, torch.get_num_threads())
+    items: Sequence[np.ndarray]
+    failed: Mapping[int, str] = field(default_factory=dict)
 
-    def batch_of(self, height: int, width: int) -> int:
-        """Return how many pictures of a size go through the backbone at once."""
-        if self.batch_size is not None or self.on_cuda:
-            return self.batch_size or CUDA_BATCH
-        return min(CPU_MOST, max(CPU_FEWEST, CPU_PIXELS // (height * width)))
+    def __post_init__(self):
+        self.lengths = np.array([item.shape[1] for item in self.items])
 
-    @torch.inference_mode()
-    def __call__(self, pictures: Tensor) -> np.ndarray:
-        """Encode pictures (N, C, H, W) into float32 features (N, D) in the calling thread."""
-        parts = [self.model(self._moved(part)).float() for part in self._batches(pictures)]
-        return torch.cat(parts).cpu().numpy()
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.items)
 
-    def encode(self, pictures: Tensor) -> np.ndarray:
-        """Encode pictures (N, C, H, W) into float32 features (N, D), batches side by side in
-        `workers` threads."""
-        parts = self._batches(pictures)
-        if len(parts) == 1 or self.on_cuda:
-            return self(pictures)
-        return np.concatenate(list(side_by_side(self, parts, self.workers)))
+    def load(self, index: int, rng: np.random.Generator | None = None) -> Tensor:
+        """Return item `index` as (T_i, D) float32; with an rng, flipped half of the time if it can.
 
-    def _batches(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        return pictures.split(self.batch_of(*pictures.shape[-2:]))
+        Raises VideoError when its file could not be read.
+        """
+        item = self.items[index]
+        if not item.shape[1]:
+            why = self.failed.get(index, "its file could not be read")
+            raise VideoError(f"item {index} has no features: {why}")
+        flipped = len(item) == 2 and rng is not None and rng.random() < 0.5
+        return torch.from_numpy(item[int(flipped)].astype(np.float32))
 
-    def _moved(self, pictures: Tensor) -> Tensor:
-        if not self.on_cuda:
-            return pictures
-        return pictures.pin_memory().to(
-            self.device, non_blocking=True
-        )  # the copy runs while others compute
+    def subset(self, indices: Sequence[int]) -> Features:
+        """Return these items, in this order."""
+        failed = {new: self.failed[old] for new, old in enumerate(indices) if old in self.failed}
+        return Features([self.items[index] for index in indices], failed)
+
+    def readable(self) -> list[int]:
+        """Return the indices of the items that have features: all, unless files were skipped."""
+        return np.flatnonzero(self.lengths).tolist()
 
 
-def side_by_side(
-    function: Callable[[Any], Any], items: Iterable[Any], workers: int
-) -> Generator[Any]:
-    """Apply a function to items in `workers` threads of one core each, and yield the results in the
-    items' order.
-
-    No more than `ROUNDS` items a thread are under way at a time. When the function fails, or the
-    caller stops asking, what is under way is finished and the rest left undone.
-    """
-    waiting: deque = deque()
-    with _one_core_each(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= ROUNDS * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-@contextmanager
-def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads keep to themselves: torch's and OpenCV's own threads would fight them
-    for the cores."""
-    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(
-            threads
-        )  # threads that are started later take the last number that anybody set
-        cv2.setNumThreads(cv_threads)
+def concatenate(parts: Sequence[Features]) -> Features:
+    """Put features one after another; horizontal flips stay where all of them have some."""
+    items: list[np.ndarray] = []
+    failed: dict[int, str] = {}
+    for part in parts:
+        failed |= {len(items) + index: why for index, why in part.failed.items()}
+        items += part.items
+    variants = min(map(len, items))
+    return Features([item[:variants] for item in items], failed)
 
 
 def build_features(
-    backbone: nn.Module,
+    backbone: nn.Module | None,
     segments: Sequence[Segment],
+    shown: Preprocessing,
     *,
-    sampler: Sampler,
-    transform: ClipTransform,
-    cache_dir: str | Path | None = CACHE,
-    mirrored: bool = False,
+    cache_dir: str | Path | None = DEFAULT,
+    horizontal_flip: bool = False,
     batch_size: int | None = None,
     progress: bool = True,
     skip_errors: bool = False,
-) -> FeatureStore:
+) -> Features:
     """Compute the features of segments, or read them from the cache; a run that was killed goes on
     where it stopped.
 
-    Under several processes each computes a part of what is missing, and all return the whole: from
-    the cache, which every one of them must see, or else from memory.
+    Under several processes each computes its shards, and all return the whole: from the cache,
+    which every one of them must see, or else from memory.
 
     Args:
-        backbone: See `Encoder`.
-        segments: The segments, in the order of the store's items.
-        sampler: Which frames of a segment; a random one draws the same frames for a segment every
-            time.
-        transform: Frames to clip.
-        cache_dir: Where to keep the features; None keeps them in memory only. When the folder
-            cannot be written, a warning says so and the features stay in memory.
-        mirrored: Also keep the features of every clip mirrored left and right.
-        batch_size: Pictures in one pass of the backbone; None takes what suits the device.
+        backbone: See `Encoder`. Clips that are numbers (T, D) are features already and need none.
+        segments: The segments, in the order of the items.
+        shown: What the backbone is shown of them; a random sampler draws the same frames for a
+            segment every time.
+        cache_dir: Where to keep the features, by default `data.files.cache_folder()`; None keeps
+            them in memory only, and so, with a warning, does a folder that cannot be written.
+        horizontal_flip: Also keep the features of every image flipped left to right.
+        batch_size: Images in one pass of the backbone; None takes what suits the device.
         progress: Show a progress bar, and before it how much is to be computed and kept.
-        skip_errors: Warn about files that cannot be read and list them in `store.failed` instead of
-            stopping.
+        skip_errors: Warn about files that cannot be read and name them in `Features.failed` instead
+            of stopping.
 
     Raises:
-        ValueError: There are no segments, or another process has another backbone.
-        VideoError: A file cannot be read (unless skip_errors); what was finished stays in the
-            cache.
-        OSError: The disk of the cache is full, and what was finished stays; or another process
-            failed or does not see the cache folder.
+        ValueError: There are no segments, or another process would compute other features.
+        VideoError: A file cannot be read (unless skip_errors); finished shards stay.
+        OSError: The disk of the cache is full, and finished shards stay; or another process failed
+            or does not see the cache folder.
     """
     if not segments:
         raise ValueError(
             "no segments to compute features of; check the data folder and the split's persons"
         )
-    encoder = Encoder(backbone, batch_size=batch_size)
-    job = _Job.plan(backbone, encoder, segments, sampler, transform, mirrored)
-    compute = partial(
-        _compute, encoder, job, progress=progress and is_main_process(), skip_errors=skip_errors
-    )
-    with ExitStack() as held:
-        if world_size() > 1:
-            cache = _computed_together(job, cache_dir, compute, held)
-        else:
-            cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
-            compute(cache, cache.todo(), where=cache_dir)
-        if cache.failed and is_main_process():
-            reasons = "; ".join(sorted(set(cache.failed.values())))
+    encoder = None if backbone is None else Encoder(backbone, batch_size=batch_size)
+    job = _Job(encoder, segments, shown, 1 + horizontal_flip, skip_errors)
+    job.open(cache_dir, _agreed_key(job.description(backbone)))
+    todo = [number for number in range(len(job.shards)) if job.missing(number)]
+    _announce(job, getattr(backbone, "feature_dim", 0), todo, progress and is_main_process())
+    with barrier("computing features"):
+        _compute(job, todo, progress and is_main_process())
+    _share(job, todo)
+    if job.failed and is_main_process():
+        reasons = "; ".join(sorted(set(job.failed.values())))
+        warnings.warn(
+            f"{len(job.failed)} of {len(segments)} segments are left out: {reasons}", stacklevel=2
+        )
+    return job.features()
+
+
+def look_at(
+    reader: Reader,
+    paths: Iterable[Path],
+    *,
+    cache_dir: str | Path | None = DEFAULT,
+    progress: bool = True,
+) -> dict[Path, Mapping[str, np.ndarray]]:
+    """Return what a reader's look at each whole file found, kept so that a file is searched once.
+
+    Files for which it returns None are left out. Several processes share the files; `cache_dir` as
+    in `build_features`. Raises what the look raises, such as VideoError.
+    """
+    mine = list(dict.fromkeys(paths))[rank() :: world_size()]
+    look = partial(_look, reader, _looks(reader, cache_dir))
+    with (
+        barrier("looking at files"),
+        closing(side_by_side(look, mine, torch.get_num_threads())) as looks,
+    ):
+        bar = tqdm(looks, "looking", len(mine), leave=False, disable=not progress or rank() > 0)
+        found = {path: one for path, one in zip(mine, bar, strict=True) if one is not None}
+    return {path: one for part in gather(found) for path, one in part.items()}
+
+
+def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, np.ndarray] | None:
+    name = _key(_file_stamp(path))
+    if there := kept.find(name):
+        with np.load(io.BytesIO(there[1])) as arrays:
+            return dict(arrays)
+    found = reader.look(path)
+    if found is not None:
+        content = io.BytesIO()
+        np.savez(content, **cast(Any, found))
+        kept.write(name, ".npz", content.getvalue())
+    return found
+
+
+def _looks(reader: Reader, cache_dir: str | Path | None) -> _Kept:
+    return _Kept(cache_dir, f"look-{_key(repr(reader))}")  # a frozen dataclass says its settings
+
+
+def _key(described: Any) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _file_stamp(path: Path) -> list[Any]:
+    """Name, size and time of change: a file that was replaced makes another key."""
+    stat = path.stat() if path.is_file() else None
+    return [path.name, stat and stat.st_size, stat and stat.st_mtime_ns]
+
+
+class _Kept:
+    """Arrays that outlive the program, by name: <folder>/<name>/<CRC-32 of place and bytes>.
+
+    A folder for every name, so that finding one costs the same however many there are.
+    """
+
+    megabytes = 0.0  # of all that is to be written
+
+    def __init__(self, cache_dir: str | Path | None, key: str):
+        self.folder = None if cache_dir is None else place(cache_dir, "cache") / key
+
+    def find(self, name: str) -> tuple[Path, bytes] | None:
+        """Return file and content of a name, the newest; what does not agree with its checksum is
+        removed."""
+        with suppress(FileNotFoundError):  # another program was quicker to remove it
+            there = self.folder.glob(f"{name}/[!.]*") if self.folder else ()
+            for path in sorted(there, key=os.path.getmtime, reverse=True):
+                content = path.read_bytes()
+                if path.stem == self._checksum(name, content):
+                    return path, content
+                warnings.warn(
+                    f"{path} is damaged (cut off, changed or misplaced): what it held is made anew",
+                    stacklevel=2,
+                )
+                with suppress(OSError):
+                    path.unlink()
+        return None
+
+    def write(self, name: str, suffix: str, content: bytes) -> None:
+        """Keep a content under a name; without a folder that can be written, do nothing.
+
+        Raises:
+            OSError: The disk is full.
+        """
+        if self.folder is None:
+            return
+        try:
+            path = self.folder / name / (self._checksum(name, content) + suffix)
+            with written_whole(path) as partly:
+                partly.write_bytes(content)
+        except OSError as error:
+            if error.errno not in READ_ONLY:
+                raise OSError(
+                    error.errno,
+                    f"cannot keep features in {self.folder}, {self.megabytes:.0f} MB are needed "
+                    f"({error.strerror}): free space there or choose another cache folder "
+                    "(HAR_CACHE); what was finished stays",
+                ) from error
             warnings.warn(
-                f"{len(cache.failed)} of {len(segments)} segments are left out: {reasons}",
+                f"the cache folder {self.folder} cannot be written ({error.strerror}); features "
+                "are computed again in every run until it can, or another folder is chosen",
                 stacklevel=2,
             )
-        with barrier(
-            "opening the features"
-        ):  # before the first process lets another program at them
-            return cache.store()
 
-
-def _computed_together(
-    job: _Job, cache_dir: str | Path | None, compute: Callable[..., None], held: ExitStack
-) -> Memory:
-    """Let every process compute its rounds, and return the whole in each; the first one holds the
-    lock for all."""
-    _check_alike(job)
-    cache = Memory(job.shape)
-    with barrier("opening the feature cache"):
-        if is_main_process():
-            cache = held.enter_context(open_cache(cache_dir, job.shape, job.description))
-    todo, on_disk, job.description = broadcast(
-        (cache.todo(), isinstance(cache, Disk), job.description)
-    )
-    if on_disk and not is_main_process():
-        assert cache_dir is not None
-        cache = Disk(Path(cache_dir), job.shape, job.description)
-    if todo:
-        _compute_shares(cache, todo, cache_dir, compute)
-    _see_the_same(cache)
-    return cache
-
-
-def _check_alike(job: _Job) -> None:
-    """Refuse processes that would compute other numbers; when their copies of the files were made
-    may differ."""
-    names = ("backbone", "precision", "segments")
-    said = gather([job.description[name] for name in names])
-    if unlike := [
-        name
-        for number, name in enumerate(names)
-        if any(one[number] != said[0][number] for one in said)
-    ]:
-        raise ValueError(
-            f"the processes differ in {', '.join(unlike)} of the features to compute; start all "
-            "with "
-            "the same weights and data, on machines of the same kind"
-        )
-
-
-def _compute_shares(
-    cache: Memory, todo: Sequence[int], cache_dir: str | Path | None, compute: Callable[..., None]
-) -> None:
-    """Compute this process's rounds into a share, then put all shares together.
-
-    When one fails, the others learn it once they are through with theirs: what they computed stays
-    in their shares.
-    """
-    share = cache.share(rank())
-    with barrier("computing features"), share:
-        share.open()
-        compute(share, todo, where=cache_dir, part=(rank(), world_size()))
-    failed = {number: why for one in gather(share.failed) for number, why in one.items()}
-    if not isinstance(cache, Disk):
-        for items in gather(share.items()):
-            cache.take(items)
-    with barrier("merging features"):
-        if isinstance(cache, Disk) and is_main_process():
-            cache.merge_shares()
-            _check_complete(cache, failed)
-    cache.failed.update(failed)
-
-
-def _check_complete(cache: Disk, failed: Mapping[int, str]) -> None:
-    if missing := set(cache.todo()) - set(failed):
-        raise FileNotFoundError(
-            f"features of {len(missing)} items that other processes computed do not lie in "
-            f"{cache.folder}: {NOT_SHARED}"
-        )
-
-
-def _see_the_same(cache: Memory) -> None:
-    """Let every process take over the store that the first one holds; refuse one that does not find
-    it."""
-    lengths = broadcast(cache.lengths)
-    with barrier("reading the feature cache"):
-        if isinstance(cache, Disk) and not is_main_process():
-            cache.look()
-            if not np.array_equal(cache.lengths, lengths):
-                raise FileNotFoundError(
-                    f"process {rank()} does not find the finished features in {cache.folder}: "
-                    f"{NOT_SHARED}"
-                )
+    def _checksum(self, name: str, content: bytes) -> str:
+        place = f"{self.folder.name}/{name}" if self.folder else ""
+        return f"{zlib.crc32(content, zlib.crc32(place.encode())):08x}"
 
 
 @dataclass
 class _Job:
-    """What is to be computed, and everything that its numbers depend on."""
+    """What is to be computed, cut into shards, and what is there of it.
 
+    Every frame is chosen before any file is opened. A shard is made of whole rounds, so that its
+    batches are the same whatever was there before.
+    """
+
+    encoder: Encoder | None
     segments: Sequence[Segment]
-    transform: ClipTransform
-    indices: list[np.ndarray]  # of the frames within the file, per segment
-    shape: tuple[int, int, int, int]  # (N, V, T, D)
-    description: dict[str, Any]
+    shown: Preprocessing
+    variants: int
+    skip_errors: bool
 
-    @classmethod
-    def plan(
-        cls,
-        backbone: Any,
-        encoder: Encoder,
-        segments: Sequence[Segment],
-        sampler: Sampler,
-        transform: ClipTransform,
-        mirrored: bool,
-    ) -> _Job:
-        """Choose every frame before any file is opened, so that the shape of the result is
-        known."""
-        indices = []
-        for segment in segments:
-            rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
-            chosen = segment.start + sampler(len(segment), rng)
-            indices.append(transform.with_neighbours(chosen, segment.start, segment.stop))
-        longest = max(transform.frames_out(len(chosen)) for chosen in indices)
-        shape = (len(segments), 2 if mirrored else 1, longest, int(backbone.feature_dim))
-        description = {
-            "backbone": backbone.fingerprint(),
-            "precision": str(encoder.dtype),
-            "sampler": sampler_config(sampler),
-            "transform": transform.to_config(),
-            "mirrored": mirrored,
-            "segments": [[segment.name, segment.start, segment.stop] for segment in segments],
-            "files": sorted({_file_stamp(segment.video.path) for segment in segments}),
+    def __post_init__(self):
+        size, self.batch = self.shown.transform.size, CPU_MOST
+        if self.encoder is not None:
+            self.batch = self.encoder.batch_of(*size)
+        self.indices = [_frames(self.shown, segment) for segment in self.segments]
+        self.steps = [self.shown.frames_out(chosen) for chosen in self.indices]
+        self.shards: list[list[int]] = [[]]
+        for together in self.rounds(range(len(self.segments))):
+            if len(self.shards[-1]) >= SHARD:
+                self.shards.append([])
+            self.shards[-1] += [item for items in together.values() for item in items]
+        self.items: dict[int, np.ndarray] = {}  # features (V, T_i, D) that are there
+        self.failed: dict[int, str] = {}
+
+    def description(self, backbone: Any) -> dict[str, Any]:
+        """Return everything that the numbers depend on, in plain values."""
+        return {
+            "format": [FORMAT, SHARD, self.batch],
+            "backbone": backbone and backbone.fingerprint(),
+            "precision": str(self.encoder and self.encoder.dtype),
+            "preprocessing": self.shown.to_config(),
+            "variants": self.variants,
+            "segments": [[s.name, s.start, s.stop, s.video.fps] for s in self.segments],
+            "files": [_file_stamp(path) for path in {s.video.path: 0 for s in self.segments}],
         }
-        return cls(segments, transform, indices, shape, description)
 
-    def rounds(self, todo: Sequence[int], pictures: int) -> Iterator[dict[Path, list[int]]]:
-        """Cut the items into rounds of at least so many pictures, by file: a file is opened once,
-        in one round."""
+    def rounds(self, items: Iterable[int]) -> Iterator[dict[Path, list[int]]]:
+        """Cut items into rounds of at least a batch, by file: a file is opened once, in one
+        round."""
         by_file: dict[Path, list[int]] = {}
-        for number in todo:
-            by_file.setdefault(self.segments[number].video.path, []).append(number)
+        for item in items:
+            by_file.setdefault(self.segments[item].video.path, []).append(item)
         together: dict[Path, list[int]] = {}
-        count = 0
-        for path, numbers in by_file.items():
-            together[path] = numbers
-            count += (
-                sum(self.transform.frames_out(len(self.indices[number])) for number in numbers)
-                * self.shape[1]
-            )
-            if count >= pictures:
+        images = 0
+        for path, of_file in by_file.items():
+            together[path] = of_file
+            images += sum(self.steps[item] for item in of_file) * self.variants
+            if images >= self.batch:
                 yield together
-                together, count = {}, 0
+                together, images = {}, 0
         if together:
             yield together
 
+    def missing(self, number: int) -> list[int]:
+        """Return the items of a shard that are to be computed."""
+        return [item for item in self.shards[number] if item not in self.items]
 
-@dataclass
-class _Encoded:
-    """What came of a round: features (V, T_i, D) by item, why items could not be read, what stopped
-    the round."""
+    def open(self, cache_dir: str | Path | None, key: str) -> None:
+        """Take over the shards that are there."""
+        self.kept, self.looks = _Kept(cache_dir, key), _looks(self.shown.reader, cache_dir)
+        for number in range(len(self.shards)):
+            self.load(number)
 
-    features: dict[int, np.ndarray] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    stopped_by: Exception | None = None
+    def load(self, number: int) -> None:
+        """Take over a shard from the cache, through a memory map, if it is there."""
+        if there := self.kept.find(f"{number:05}"):
+            path, content = there
+            array, shard = np.load(io.BytesIO(content)), self.shards[number]
+            read = self._split(array, shard)
+            mapped = self._split(_mapped(path, len(content), array), shard)
+            self.items |= {
+                item: view
+                for item, part, view in zip(shard, read, mapped, strict=True)
+                if not np.isnan(part[0, 0, 0])
+            }
+
+    def keep(self, number: int, features: Mapping[int, np.ndarray]) -> None:
+        """Take what could be had of what was missing of a shard, and write the shard."""
+        if features:
+            self.items |= features
+            nothing = np.full_like(next(iter(features.values()))[:, :1], np.nan)
+            parts = [
+                self.items.get(item, nothing.repeat(self.steps[item], axis=1))
+                for item in self.shards[number]
+            ]
+            content = io.BytesIO()
+            np.save(content, np.concatenate(parts, axis=1))
+            self.kept.write(f"{number:05}", ".npy", content.getvalue())
+            self.load(number)
+
+    def features(self) -> Features:
+        """Return what is there, in the order of the segments."""
+        nothing = next(iter(self.items.values()), np.empty((1, 0, 0), np.float16))[:, :0]
+        items = [self.items.get(item, nothing) for item in range(len(self.segments))]
+        return Features(items, self.failed)
+
+    def encoded(self, together: dict[Path, list[int]]) -> dict[int, np.ndarray]:
+        """Read and encode the clips of a round: features (V, T_i, D) by item."""
+        clips: dict[int, Tensor] = {}
+        for path, items in together.items():
+            clips |= self._read(path, items)
+        if not clips:
+            return {}
+        images = torch.cat(list(clips.values()))  # (sum of T_i, C, H, W)
+        if images.ndim == 2:  # numbers (sum of T_i, D) are features already, and have no sides
+            encoded = images[None].numpy()
+        else:
+            assert self.encoder is not None, "images need a backbone"
+            views = [images, images.flip(-1)][: self.variants]
+            encoded = np.stack([self.encoder(view) for view in views])  # (V, sum of T_i, D)
+        parts = self._split(encoded.astype(np.float16), clips)
+        return dict(zip(clips, parts, strict=True))
+
+    def _split(self, array: np.ndarray, items: Iterable[int]) -> list[np.ndarray]:
+        """Cut features (V, sum of T_i, D) into those of each item."""
+        return np.split(array, np.cumsum([self.steps[item] for item in items])[:-1], axis=1)
+
+    def _read(self, path: Path, items: Sequence[int]) -> dict[int, Tensor]:
+        """Read clips of a file in one pass; where that fails, save those before the damage."""
+        try:
+            found = _look(self.shown.reader, self.looks, path)
+            clips = self.shown.clips(path, [self.indices[item] for item in items], found)
+            return dict(zip(items, clips, strict=True))
+        except (VideoError, FileNotFoundError) as error:
+            if not self.skip_errors:
+                raise
+            if len(items) == 1:
+                self.failed[items[0]] = str(error)
+                return {}
+            return {i: clip for item in items for i, clip in self._read(path, [item]).items()}
 
 
-def _file_stamp(path: Path) -> tuple[str, int, int]:
-    """Name, size and time of change: a file that was replaced makes another key."""
-    if not path.is_file():
-        return path.name, -1, -1
-    stat = path.stat()
-    return path.name, stat.st_size, stat.st_mtime_ns
+def _frames(shown: Preprocessing, segment: Segment) -> np.ndarray:
+    rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
+    return shown.frames(segment.start, segment.stop, segment.video.fps, rng)
 
 
-def _compute(
-    encoder: Encoder,
-    job: _Job,
-    cache: Memory,
-    todo: Sequence[int],
-    *,
-    where: str | Path | None,
-    progress: bool,
-    skip_errors: bool,
-    part: tuple[int, int] = (0, 1),
-) -> None:
-    """Fill the cache round by round, or every n-th of the rounds; whatever stops it, the rounds
-    before stay written."""
-    if not todo:
-        return
-    if progress:
+def _mapped(path: Path, size: int, array: np.ndarray) -> np.ndarray:
+    """Return an array that was just read from the end of a file of `size` bytes as a map of it.
+
+    numpy's own maps keep their files open, and a program may open about a thousand.
+    """
+    content = torch.from_file(str(path), size=size, dtype=torch.uint8).numpy()
+    content.flags.writeable = False
+    return content[size - array.nbytes :].view(array.dtype).reshape(array.shape)
+
+
+def _agreed_key(description: Mapping[str, Any]) -> str:
+    """Refuse processes that would compute other numbers; when their copies of the files were made
+    may differ."""
+    first, *others = gather(description)
+    unlike = [
+        name for name in first if name != "files" and any(o[name] != first[name] for o in others)
+    ]
+    if unlike:
+        raise ValueError(
+            f"the processes differ in {', '.join(unlike)} of the features to compute; start all "
+            "with the same weights and data, on machines of the same kind"
+        )
+    return _key(first)
+
+
+def _announce(job: _Job, dim: int, todo: Sequence[int], progress: bool) -> None:
+    """Say how much is to be computed and kept."""
+    items = [item for number in todo for item in job.missing(number)]
+    steps = sum(job.steps[item] for item in items)
+    job.kept.megabytes = 2 * job.variants * steps * dim / 1e6
+    if items and progress:
         tqdm.write(
-            f"features of {len(todo)} segments, {sum(map(len, job.indices)):,} frames"
-            f"{', also mirrored' if job.shape[1] == 2 else ''}: {cache.nbytes / 1e6:.0f} MB in "
-            f"{where if where is not None else 'memory'}"
+            f"features of {len(items)} segments, {steps:,} frames"
+            f"{', also flipped' if job.variants == 2 else ''}: {job.kept.megabytes:.0f} MB in "
+            f"{job.kept.folder or 'memory'}"
         )
 
-    def encoded(together: dict[Path, list[int]]) -> _Encoded:
-        clips, result = _read(job, together, skip_errors=skip_errors)
-        _encode(encoder, clips, job.shape[1], result)
-        return result
 
-    rounds = islice(job.rounds(todo, encoder.batch_of(*job.transform.size)), part[0], None, part[1])
-    n, done = len(job.segments) // part[1], (len(job.segments) - len(todo)) // part[1]
-    bar = tqdm(
-        total=n, initial=done, desc="features", unit="segment", disable=not progress, leave=False
+def _compute(job: _Job, todo: Sequence[int], progress: bool) -> None:
+    """Fill this process's shards in their order, round by round; whatever stops it, finished ones
+    stay."""
+    mine = [number for number in todo if number % world_size() == rank()]
+
+    def rounds() -> Iterator[tuple[int, bool, dict[Path, list[int]]]]:
+        for number in mine:
+            job.load(number)  # another program may have finished it meanwhile
+            together = list(job.rounds(job.missing(number)))
+            yield from ((number, one is together[-1], one) for one in together)
+
+    results = side_by_side(
+        lambda work: (*work, job.encoded(work[2])), rounds(), torch.get_num_threads()
     )
-    results = side_by_side(encoded, rounds, encoder.workers)
+    segments = sum(len(job.missing(number)) for number in mine)
+    features: dict[int, np.ndarray] = {}
     with (
-        bar,
+        tqdm(
+            desc="features",
+            total=segments,
+            unit="segment",
+            disable=not (progress and segments),
+            leave=False,
+        ) as bar,
         closing(results),
     ):  # closing: threads end with the first error, not when somebody forgets the traceback
-        for result in results:
-            for number, features in result.features.items():
-                cache.write(number, features)
-            cache.failed.update(result.failed)
-            bar.update(len(result.features) + len(result.failed))
-            if result.stopped_by is not None:
-                raise result.stopped_by
+        for number, last, together, part in results:
+            features |= part
+            bar.update(sum(map(len, together.values())))
+            if last:
+                job.keep(number, features)
+                features = {}
 
 
-def _read(
-    job: _Job, together: dict[Path, list[int]], *, skip_errors: bool
-) -> tuple[dict[int, Tensor], _Encoded]:
-    """Read the clips of a round, each file in one pass; stop at the first file that fails unless
-    those are skipped."""
-    clips: dict[int, Tensor] = {}
-    result = _Encoded()
-    for path, numbers in together.items():
-        try:
-            frames = read_segments(path, [job.indices[number] for number in numbers])
-            clips.update(
-                (number, job.transform(part)) for number, part in zip(numbers, frames, strict=True)
-            )
-        except (VideoError, FileNotFoundError) as error:
-            if not skip_errors:
-                result.stopped_by = error
-                break
-            _read_singly(job, path, numbers, clips, result)
-    return clips, result
-
-
-def _read_singly(
-    job: _Job, path: Path, numbers: Sequence[int], clips: dict[int, Tensor], result: _Encoded
-) -> None:
-    """Save what can be saved of a file that fails: its earlier segments may lie before the
-    damage."""
-    for number in numbers:
-        try:
-            clips[number] = job.transform(read_segments(path, [job.indices[number]])[0])
-        except (VideoError, FileNotFoundError) as error:
-            result.failed[number] = str(error)
-
-
-def _encode(encoder: Encoder, clips: dict[int, Tensor], variants: int, result: _Encoded) -> None:
-    """Encode the clips of a round together, mirrored too when two variants are kept."""
-    if not clips:
-        return
-    pictures = torch.cat(list(clips.values()))  # (sum of T_i, C, H, W)
-    views = [pictures, pictures.flip(-1)][:variants]
-    encoded = np.stack([encoder(view) for view in views])  # (V, sum of T_i, D)
-    start = 0
-    for number, clip in clips.items():
-        result.features[number] = encoded[:, start : start + len(clip)].astype(np.float16)
-        start += len(clip)
+def _share(job: _Job, todo: Sequence[int]) -> None:
+    """Take over the shards of the other processes: from the cache, or else from their memory."""
+    in_memory = {item: array for item, array in job.items.items() if array.flags.writeable}
+    for items, failed in gather((in_memory, job.failed)):
+        job.items |= items
+        job.failed |= failed
+    with barrier("reading the shards of other processes"):
+        for number in todo:
+            if job.missing(number):
+                job.load(number)
+            if set(job.missing(number)) - job.failed.keys():
+                raise FileNotFoundError(
+                    f"process {rank()} does not find features that another process computed in "
+                    f"{job.kept.folder}: all processes must share the cache folder; choose one "
+                    "that all machines see (HAR_CACHE), or no cache"
+                )

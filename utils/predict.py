@@ -1,5 +1,4 @@
-"""What is a video's action? One answer for a file or an array of frames, with the evidence frame by
-frame.
+"""What is the action in a video? One prediction for a file or an array, frame by frame if wanted.
 
 Knows recognisers (a model with the preprocessing it was trained with), files and arrays. Builds no
 model and knows no experiment: whoever calls brings the model, restored, and what its checkpoint
@@ -8,7 +7,7 @@ says about itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +16,19 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from data.video import probe, read_frames
-from utils.data_setup import ClipTransform, Sampler, Window, collate, make_sampler, make_transform
-from utils.features import Encoder
+from data.kth import FPS
+from data.video import probe
+from utils.data_setup import collate
+from utils.encoder import Encoder
+from utils.preprocessing import FixedStride, Preprocessing
 
-# A window has a voice when in each of its steps the liveliest pixels change at least this much of
-# what they change in the liveliest window. Between a walker's passes the field is empty, while he
-# enters or leaves only a part of him is there, and a recogniser of actions has no name for either.
-# Chosen on KTH-Synth's validation persons, whole files.
-LIVELY_SHARE = 0.8
+# Motion gating: a clip is kept when in each of its steps the most changed pixels change at least
+# this much of what they change in the clip of most motion. Between a walker's passes the field is
+# empty, while he enters or leaves only a part of him is there, and a recogniser of actions has no
+# name for either. Chosen on KTH-Synth's validation persons, whole files.
+MOTION_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -35,55 +36,34 @@ class Recogniser:
     """A trained model together with everything that decides what it is shown.
 
     Args:
-        model: A network with a frozen `backbone` from pictures to features, see
-            `utils.features.Encoder`, and a `head` that makes logits (B, K) of features (B, T, D)
-            and masks (B, T), and by `frame_log_probs` (B, T, K).
-        sampler: Which frames of a part of the video.
-        transform: Frames to clip.
+        model: From clips to logits, see `experiments.table.Experiment`; where it has `encode`, its
+            features are computed by `utils.features.Encoder` and read by its `head`.
+        shown: The preprocessing.
         classes: The K names, in the order of the logits.
-        span: How many frames a clip of the training data had, typically, or the reach of a Window;
-            a longer video is read in parts of about this length, or by a sliding window. None reads
-            any video as one part.
+        clip_seconds: How long a piece of a video the model is made for; a longer video is read in
+            pieces of about this length, or by a sliding clip of a fixed stride. None reads any
+            video as one piece.
         extra: Everything else that the checkpoint says about itself.
     """
 
     model: Any
-    sampler: Sampler
-    transform: ClipTransform
+    shown: Preprocessing
     classes: tuple[str, ...]
-    span: int | None = None
+    clip_seconds: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_extra(cls, model: nn.Module, extra: Mapping[str, Any]) -> Recogniser:
-        """Make a recogniser of a restored model and what its checkpoint says under "extra"; nothing
-        else decides.
-
-        Raises ValueError naming what the checkpoint does not say although predicting needs it.
-        """
-        if missing := [name for name in ("classes", "sampler", "transform") if name not in extra]:
-            raise ValueError(
-                f"the checkpoint does not say its {', '.join(missing)}; it cannot be used for "
-                "predicting"
-            )
-        sampler, transform = make_sampler(extra["sampler"]), make_transform(extra["transform"])
-        return cls(
-            model.eval(), sampler, transform, tuple(extra["classes"]), extra.get("span"), extra
-        )
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The backbone as features are computed with everywhere, made on first use."""
+        """The encoder as features are computed with everywhere, made on first use."""
         return Encoder(self.model.backbone)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one video: probabilities by class, and the numbers (0-based) of the frames
-    that had a voice.
+    """The prediction for one video: probabilities by class, and the frames (from 0) it rests on.
 
-    frame_probs (T, K) holds the probabilities after each of these frames when they were asked for;
-    where frames were pooled into one picture before the model saw them, they share its row.
+    frame_probs (T, K) holds the probabilities after each of these frames when they were wanted;
+    where frames were averaged into one image before the model saw them, they share its row.
     """
 
     file: str
@@ -103,6 +83,7 @@ def predict_video(
     *,
     start: int = 0,
     stop: int | None = None,
+    fps: float | None = None,
 ) -> Prediction:
     """Name the action in a video.
 
@@ -111,12 +92,13 @@ def predict_video(
         video: A file, or its frames as (T, H, W) grey or (T, H, W, 3) RGB uint8.
         start: First frame to consider.
         stop: End of the frames to consider, exclusive; None means to the end.
+        fps: Frames a second; None takes the file's own, and KTH's 25 for an array.
 
     Raises:
         VideoError: The file cannot be used.
         ValueError: The array is no video, or start and stop leave no frame.
     """
-    return _predict(recogniser, video, start, stop, with_frames=False)
+    return _predict(recogniser, video, start, stop, fps, with_frames=False)
 
 
 def predict_video_with_frame_probs(
@@ -125,49 +107,79 @@ def predict_video_with_frame_probs(
     *,
     start: int = 0,
     stop: int | None = None,
+    fps: float | None = None,
 ) -> Prediction:
     """Name the action in a video and keep the probabilities frame by frame; see `predict_video`."""
-    return _predict(recogniser, video, start, stop, with_frames=True)
+    return _predict(recogniser, video, start, stop, fps, with_frames=True)
 
 
-def parts(start: int, stop: int, span: int | None) -> list[tuple[int, int]]:
-    """Cut start..stop into equal parts of about `span` frames; one part when span is None or no
-    shorter than that."""
-    count = 1 if span is None else max(1, round((stop - start) / span))
-    edges = np.linspace(start, stop, count + 1).round().astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+def pieces(start: int, stop: int, length: int) -> list[tuple[int, int]]:
+    """Cut start..stop into equal pieces of about `length` frames."""
+    count = max(1, round((stop - start) / length))
+    edges = np.linspace(start, stop, count + 1).round().astype(int).tolist()
+    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def windows(start: int, stop: int, span: int | None, stride: int = 1) -> list[tuple[int, int]]:
-    """Slide a window of `span` frames over start..stop; all of it when it is no longer.
+def sliding(start: int, stop: int, length: int, stride: int = 1) -> list[tuple[int, int]]:
+    """Slide a clip of `length` frames over start..stop; all of it when it is no longer.
 
-    It moves by about a quarter of itself, in whole strides: windows then share their frames, which
-    are encoded once.
+    It moves by about a quarter of itself, in whole strides: clips then share their sampled frames,
+    which are encoded once.
     """
-    if span is None or stop - start <= span:
+    if stop - start <= length:
         return [(start, stop)]
-    step = max(1, round(span / 4 / stride)) * stride
-    return [(a, a + span) for a in range(start, stop - span + 1, step)]
+    step = max(1, round(length / 4 / stride)) * stride
+    return [(a, a + length) for a in range(start, stop - length + 1, step)]
 
 
-def lively(pictures: Iterable[np.ndarray]) -> list[int]:
-    """Return which windows (T, H, W) of a video show somebody throughout, measured against the
-    liveliest one.
+def motion_gate(clips: Sequence[np.ndarray]) -> list[int]:
+    """Return which clips (T, H, W) of a video show motion throughout, against the one of most.
 
-    The camera rests, so an empty scene changes by its noise only. Movement is the 99th percentile
-    of the change from one frame to the next (a figure covers more than a hundredth of the picture);
-    the stillest step of a window counts. A window of one picture has no movement to measure: then
-    all have a voice.
+    The camera rests, so an empty scene changes by its noise only. The motion score of a clip is the
+    99th percentile of the change from one sampled frame to the next (a figure covers more than a
+    hundredth of the image) in its stillest step. A clip of one frame has no motion to measure: then
+    all are kept.
     """
-    movement = np.array([_movement(part) for part in pictures])
-    return [int(part) for part in np.flatnonzero(~(movement < LIVELY_SHARE * movement.max()))]
+    scores = np.array([_motion_score(clip) for clip in clips])
+    return [int(place) for place in np.flatnonzero(~(scores < MOTION_SHARE * scores.max()))]
 
 
-def _movement(pictures: np.ndarray) -> float:
-    if len(pictures) < 2:
+def _motion_score(clip: np.ndarray) -> float:
+    if len(clip) < 2:
         return np.nan
-    changes = np.abs(np.diff(pictures.astype(np.int16), axis=0))
+    changes = np.abs(np.diff(clip.astype(np.int16), axis=0))
     return float(np.quantile(changes, 0.99, axis=(1, 2)).min())
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """A video to be read: a file or grey frames, its length and its frame rate."""
+
+    video: Path | np.ndarray
+    name: str
+    length: int
+    fps: float
+
+    @classmethod
+    def of(cls, video: str | Path | np.ndarray, fps: float | None) -> _Footage:
+        if fps is not None and not fps > 0:
+            raise ValueError(f"fps is {fps}; it takes frames a second, above 0")
+        if isinstance(video, np.ndarray):
+            grey = _grey(video)
+            return cls(grey, "array", len(grey), fps or FPS)
+        info = probe(video)
+        return cls(Path(video), str(video), info.frames, fps or info.fps)
+
+
+@dataclass(frozen=True)
+class _ByFrame:
+    """A row for each of some frames: their numbers (U,), which ascend, and the rows (U, ...)."""
+
+    numbers: np.ndarray
+    rows: np.ndarray
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        return self.rows[np.searchsorted(self.numbers, numbers)]
 
 
 def _predict(
@@ -175,101 +187,108 @@ def _predict(
     video: str | Path | np.ndarray,
     start: int,
     stop: int | None,
+    fps: float | None,
     *,
     with_frames: bool,
 ) -> Prediction:
-    length, name = (
-        (len(_grey(video)), "array")
-        if isinstance(video, np.ndarray)
-        else (probe(video).frames, str(video))
-    )
-    end = length if stop is None else stop
-    if not 0 <= start < end <= length:
+    footage, shown = _Footage.of(video, fps), recogniser.shown
+    end = footage.length if stop is None else stop
+    if not 0 <= start < end <= footage.length:
         raise ValueError(
-            f"{name} has {length} frames, not {start}..{end}; give 0 <= start < stop <= {length}"
+            f"{footage.name} has {footage.length} frames, not {start}..{end}; give "
+            f"0 <= start < stop <= {footage.length}"
         )
-    looks = _looks(recogniser, start, end)
-    frames = np.unique(
-        recogniser.transform.with_neighbours(np.concatenate(looks), start, end)
-    )  # each is read once
-    pictures = _grey(video)[frames] if isinstance(video, np.ndarray) else read_frames(video, frames)
-    places = [np.searchsorted(frames, look) for look in looks]
-    sliding = isinstance(recogniser.sampler, Window)
-    voices = lively(pictures[place] for place in places) if sliding else range(len(places))
-    chosen = [looks[part] for part in voices]
-    features = _features(recogniser, pictures, frames, chosen, start, end)
-    log_probs, frame_probs = _run(recogniser.model, features, with_frames=with_frames)
-    probs = log_probs.exp().mean(0)  # parts count alike, as a video's segments do
-    answer = {k: float(p) for k, p in zip(recogniser.classes, probs / probs.sum(), strict=True)}
+
+    def stacked(frames: np.ndarray) -> np.ndarray:
+        return shown.stacked(frames, start, end, footage.fps)
+
+    clips = _clips(recogniser, start, end, footage.fps)
+    read = _read(shown, footage, np.unique(np.concatenate([stacked(clip) for clip in clips])))
+    if isinstance(shown.sampler, FixedStride):
+        clips = _moving(clips, read)
+    inputs = _inputs(recogniser, clips, lambda frames: shown.transformed(read[stacked(frames)]))
+    log_probs, frame_probs = _run(recogniser, inputs, with_frames=with_frames)
+    probs = log_probs.exp().mean(0)  # clips count alike, as a video's segments do
+    named = zip(recogniser.classes, (probs / probs.sum()).tolist(), strict=True)
     return Prediction(
-        file=name,
+        file=footage.name,
         label=recogniser.classes[int(probs.argmax())],
-        probs=answer,
-        frames=np.unique(np.concatenate(chosen)).tolist(),
-        frame_probs=_aligned(frame_probs, chosen) if with_frames else None,
+        probs=dict(named),
+        frames=np.unique(np.concatenate(clips)).tolist(),
+        frame_probs=_by_frame(frame_probs, clips) if with_frames else None,
     )
 
 
-def _looks(recogniser: Recogniser, start: int, stop: int) -> list[np.ndarray]:
-    """Choose the frames of each part of start..stop: of a sliding window when the sampler is
-    one."""
-    sampler, span = recogniser.sampler, recogniser.span
-    cut = (
-        windows(start, stop, span, sampler.stride)
-        if isinstance(sampler, Window)
-        else parts(start, stop, span)
-    )
-    return [a + sampler(b - a) for a, b in cut]
+def _clips(recogniser: Recogniser, start: int, stop: int, fps: float) -> list[np.ndarray]:
+    """Choose the sampled frames (T_i,) of each piece of start..stop, or of a sliding clip."""
+    sampler, seconds = recogniser.shown.sampler, recogniser.clip_seconds
+    if seconds is None:
+        cut = [(start, stop)]
+    elif isinstance(sampler, FixedStride):
+        stride = max(1, round(sampler.seconds * fps))
+        cut = sliding(start, stop, sampler.clip_length(fps), stride)
+    else:
+        cut = pieces(start, stop, max(1, round(seconds * fps)))
+    return [a + sampler(b - a, fps) for a, b in cut]
 
 
-def _features(
+def _read(shown: Preprocessing, footage: _Footage, frames: np.ndarray) -> _ByFrame:
+    """Read frames once, however many clips share them."""
+    reader = shown.reader
+    (arrays,) = reader.read(footage.video, [frames], reader.look(footage.video))
+    return _ByFrame(frames, arrays)
+
+
+def _moving(clips: list[np.ndarray], read: _ByFrame) -> list[np.ndarray]:
+    """Keep the clips that motion gating keeps; numbers instead of images are not gated."""
+    if read.rows.ndim != 3:
+        return clips
+    return [clips[place] for place in motion_gate([read[clip] for clip in clips])]
+
+
+def _inputs(
     recogniser: Recogniser,
-    pictures: np.ndarray,
-    frames: np.ndarray,
-    looks: Sequence[np.ndarray],
-    start: int,
-    stop: int,
+    clips: Sequence[np.ndarray],
+    clip_of: Callable[[np.ndarray], Tensor],
 ) -> list[Tensor]:
-    """Encode looks (T_i,) at a video, whose pictures (U, H, W) of the frames (U,) are there, into
-    (T_i, D) each."""
-    transform, encode = recogniser.transform, recogniser.encoder.encode
-
-    def clip(moments: np.ndarray) -> Tensor:
-        return transform(
-            pictures[np.searchsorted(frames, transform.with_neighbours(moments, start, stop))]
-        )
-
-    if transform.pool == "none":
-        used = np.unique(np.concatenate(looks))  # encoded once, however many windows share it
-        features = torch.from_numpy(encode(clip(used)))
-        return [features[torch.from_numpy(np.searchsorted(used, look))] for look in looks]
-    clips = [clip(look) for look in looks]
-    return list(torch.from_numpy(encode(torch.cat(clips))).split([len(clip) for clip in clips]))
+    """Return what is classified of each clip: the clip itself, or its features (T_i, D)."""
+    if not hasattr(recogniser.model, "encode"):
+        return [clip_of(clip) for clip in clips]
+    encode = recogniser.encoder.encode
+    if recogniser.shown.transform.pool == "mean":  # one image a clip
+        return list(torch.from_numpy(encode(torch.cat([clip_of(clip) for clip in clips])))[:, None])
+    frames = np.unique(np.concatenate(clips))
+    features = _ByFrame(frames, encode(clip_of(frames)))  # a frame that clips share, once
+    return [torch.from_numpy(features[clip]) for clip in clips]
 
 
 @torch.inference_mode()
 def _run(
-    model: Any, features: Sequence[Tensor], *, with_frames: bool
+    recogniser: Recogniser, inputs: Sequence[Tensor], *, with_frames: bool
 ) -> tuple[Tensor, list[np.ndarray]]:
-    """Return log-probabilities (P, K) of the parts and, when asked for, frame probabilities (T, K)
-    of each part."""
-    device = next(model.parameters()).device
-    batch = collate([{"input": part, "label": 0, "index": 0} for part in features])
-    inputs, mask = batch["input"].to(device), batch["mask"].to(device)
-    log_probs = model.head(inputs, mask).float().log_softmax(-1).cpu()
+    """Return log-probabilities (P, K) of P clips, and the probabilities (T_i, K) after each frame
+    of each when they are wanted."""
+    model = recogniser.model
+    network = model.head if hasattr(model, "encode") else model
+    device = next(network.parameters()).device
+    batch = collate([{"input": clip, "label": 0, "index": 0} for clip in inputs])
+    tensors = batch["input"].to(device), batch["mask"].to(device)
+    log_probs = network(*tensors).float().log_softmax(-1).cpu()
     if not with_frames:
         return log_probs, []
-    steps = model.head.frame_log_probs(inputs, mask).float().exp().cpu().numpy()
-    return log_probs, [steps[row, : len(part)] for row, part in enumerate(features)]
+    if hasattr(network, "frame_log_probs"):
+        steps = network.frame_log_probs(*tensors).float().exp().cpu()
+    else:  # a model of whole clips has one prediction for all of its frames
+        steps = log_probs.exp()[:, None].expand(*batch["mask"].shape, -1)
+    return log_probs, [row[: len(clip)].numpy() for row, clip in zip(steps, inputs, strict=True)]
 
 
-def _aligned(frame_probs: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) -> np.ndarray:
-    """One row a frame in ascending order: a pooled picture's row is repeated, windows that overlap
-    are averaged."""
-    rows = np.concatenate(
-        [np.repeat(p, len(c) // len(p), axis=0) for p, c in zip(frame_probs, chosen, strict=True)]
-    )
-    frames, place = np.unique(np.concatenate(chosen), return_inverse=True)
+def _by_frame(frame_probs: Sequence[np.ndarray], clips: Sequence[np.ndarray]) -> np.ndarray:
+    """One row a frame in ascending order: an averaged image's row is repeated, overlaps
+    averaged."""
+    parts = zip(frame_probs, clips, strict=True)
+    rows = np.concatenate([np.repeat(p, len(c) // len(p), axis=0) for p, c in parts])
+    frames, place = np.unique(np.concatenate(clips), return_inverse=True)
     total = np.zeros((len(frames), rows.shape[1]))
     np.add.at(total, place, rows)
     return total / np.bincount(place)[:, None]
@@ -277,15 +296,11 @@ def _aligned(frame_probs: Sequence[np.ndarray], chosen: Sequence[np.ndarray]) ->
 
 def _grey(video: np.ndarray) -> np.ndarray:
     """Check an array of frames and bring it to (T, H, W)."""
-    if (
-        video.dtype != np.uint8
-        or video.ndim not in (3, 4)
-        or 0 in video.shape
-        or video.shape[3:] not in ((), (3,))
-    ):
+    fits = video.dtype == np.uint8 and video.ndim in (3, 4) and 0 not in video.shape
+    if not fits or video.shape[3:] not in ((), (3,)):
         raise ValueError(
-            f"a video of {video.dtype} and shape {video.shape}; give uint8 (T, H, W) or (T, H, "
-            "W, 3)"
+            f"a video of {video.dtype} and shape {video.shape}; give uint8 (T, H, W) or "
+            "(T, H, W, 3)"
         )
     if video.ndim == 3:
         return video

@@ -1,19 +1,24 @@
-"""Arrays in, Figure out: every picture of the article and of the command line.
+"""Arrays in, Figure out: the figures of the article and of the command line.
 
-Knows matplotlib and the reader's eye (grey print, colour blindness). Does not know files, models,
-torch, data sets or class names: whoever calls brings arrays and words. No window is opened; a
-figure is returned and shows itself in a notebook.
+Knows matplotlib, grey print and colour blindness. Does not know files, models, torch, data sets or
+class names: whoever calls brings arrays and words. No window is opened; a figure is returned and
+shows itself in a notebook.
+
+Every function takes a `title`, the finding that the figure shows, and draws into `axis`, one of a
+figure's subplots, whose figure it returns; without, it makes a figure of its own. Functions of
+several panels divide the place of their axis.
 """
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -23,13 +28,18 @@ from mlxtend.plotting import plot_confusion_matrix
 # second.
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-FRAME_INCHES = 1.35  # width of one small picture
+FRAME_INCHES = 1.35  # width of one frame in a grid
 DPI = 100
+History = Sequence[Mapping[str, float]]
+SMALL: dict[str, Any] = {"fontsize": 8, "frameon": False}  # of legends
+BESIDE: dict[str, Any] = {**SMALL, "loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+# what a marker says -> its shape and filling
+MIDDLES = {"middle frame, inside": ("o", "white"), "middle frame, outside": ("X", "black")}
+DIFFERENCES = {"better": (">", "black"), "tie": ("o", "white"), "worse": ("<", "black")}
 
 
-class Picture(Figure):
-    """A Figure that is shown as a PNG when it is the value of a notebook cell, whatever backend is
-    set."""
+class NotebookFigure(Figure):
+    """A Figure that a notebook's cell shows as a PNG, whatever backend is set."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -37,47 +47,34 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def frame_grid(rows: Mapping[str, np.ndarray], *, title: str = "", columns: int = 8) -> Figure:
-    """Show clips as rows of pictures, one row a label, at most `columns` frames of each, evenly
-    spread.
+def frame_grid(
+    rows: Mapping[str, np.ndarray], *, title: str = "", columns: int = 8, axis: Axes | None = None
+) -> Figure:
+    """Show clips as rows of frames, one row a label, at most `columns` of each, evenly spread.
 
     Args:
-        rows: Label -> (T, H, W) or (T, C, H, W), bytes or floats in [0, 1]; T may differ from row
-            to row.
-        title: The finding that the figure shows.
-        columns: Largest number of pictures in a row.
+        rows: Label -> (T, H, W) or (T, C, H, W), bytes or floats in [0, 1]; T may differ.
+        columns: Largest number of frames in a row.
     """
-    clips = {label: _spread(_as_pictures(clip, label), columns) for label, clip in rows.items()}
-    if not clips:
-        raise ValueError("frame_grid got no rows; give it at least one clip")
-    width = max(len(clip) for clip in clips.values())
+    _check_some(rows)
+    clips = {label: _spread(_as_images(clip, label), columns) for label, clip in rows.items()}
+    width, count = max(map(len, clips.values())), len(clips)
     height, breadth = next(iter(clips.values())).shape[1:3]
-    figure = _figure(
-        FRAME_INCHES * width + 1.2, FRAME_INCHES * height / breadth * len(clips) + 0.5, title
-    )
-    axes = figure.subplots(len(clips), width, squeeze=False)
-    for row, (label, clip) in zip(axes, clips.items(), strict=True):
-        for axis, picture in zip(row, clip, strict=False):
-            _show(axis, picture)
-        for axis in row[len(clip) :]:
-            axis.axis("off")
+    inches = FRAME_INCHES * width + 1.2, FRAME_INCHES * height / breadth * count + 0.5
+    panels = _axes(axis, title, *inches, count, width)
+    for first, (label, clip) in enumerate(clips.items()):
+        row = panels[first * width :][:width]
+        for panel, image in zip(row, clip, strict=False):
+            _show(panel, image)
+        for panel in row[len(clip) :]:
+            panel.axis("off")
         row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
-    return figure
+    return _figure_of(panels[0])
 
 
-def experiment_inputs(
-    inputs: Mapping[str, np.ndarray], *, title: str = "", columns: int = 8
-) -> Figure:
-    """Show what each experiment is given of the same clip: label -> (T, H, W) or (T, C, H, W), one
-    row each.
-
-    The label names the number of frames, since a row may show fewer than the model sees.
-    """
-    labelled = {
-        f"{name}\n{len(clip)} frame{'s' if len(clip) > 1 else ''}": clip
-        for name, clip in inputs.items()
-    }
-    return frame_grid(labelled, title=title, columns=columns)
+def mistake_label(name: str, truth: str, predicted: str, probability: float) -> str:
+    """Label the row of a misclassified clip in a `frame_grid`."""
+    return f"{name}\nis {truth}\nclassified as {predicted} ({probability:.0%})"
 
 
 def segment_timeline(
@@ -85,118 +82,30 @@ def segment_timeline(
     *,
     title: str = "",
     fps: float = 25.0,
+    axis: Axes | None = None,
 ) -> Figure:
-    """Draw where the annotated segments of whole files lie, and whether the file's middle frame
-    falls into one.
+    """Draw where annotated segments lie in files, and whether a file's middle frame is in one.
 
     Args:
-        timelines: Label -> (frames of the file, its (start, stop) ranges, 0-based and
-            end-exclusive).
-        title: The finding that the figure shows.
+        timelines: Label -> (frames of the file, its (start, stop) ranges, 0-based, end-exclusive).
         fps: Frames a second, for the time axis.
     """
-    figure = _figure(8.5, 0.34 * len(timelines) + 1.2, title)
-    axis = figure.subplots()
+    [axis] = _axes(axis, title, 8.5, 0.34 * len(timelines) + 1.2)
     for y, (frames, ranges) in enumerate(timelines.values()):
-        axis.barh(y, frames / fps, height=0.62, color="0.93", edgecolor="0.6", linewidth=0.6)
-        for number, (start, stop) in enumerate(ranges):
-            axis.barh(
-                y,
-                (stop - start) / fps,
-                left=start / fps,
-                height=0.62,
-                color="0.55" if number % 2 else "0.7",
-                edgecolor="black",
-                linewidth=0.6,
-            )
+        axis.barh(y, frames / fps, 0.62, color="0.93", ec="0.6", lw=0.6)
+        starts, stops = np.reshape(ranges, (-1, 2)).T / fps
+        axis.barh(y, stops - starts, 0.62, starts, color=["0.7", "0.55"], ec="black", lw=0.6)
         middle = frames // 2
         inside = any(start <= middle < stop for start, stop in ranges)
-        axis.plot(
-            middle / fps,
-            y,
-            marker="o" if inside else "X",
-            color="black",
-            markersize=7,
-            markerfacecolor="white" if inside else "black",
-        )
+        marker, fill = MIDDLES["middle frame, " + ("inside" if inside else "outside")]
+        axis.plot(middle / fps, y, marker, color="black", ms=7, mfc=fill)
     axis.set_yticks(range(len(timelines)), list(timelines))
     axis.invert_yaxis()
     axis.set_xlabel("time in the file (s)")
-    figure.legend(
-        handles=_timeline_legend(), loc="outside lower center", ncols=4, fontsize=8, frameon=False
-    )
-    return figure
-
-
-def training_curves(
-    histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str = ""
-) -> Figure:
-    """Draw loss and accuracy over epochs, training thin and validation thick, one line style a run.
-
-    Both losses are plain, without label smoothing; training's is measured with dropout and may lie
-    above validation's.
-
-    Args:
-        histories: Run -> rows with epoch, train_loss, val_loss, train_accuracy, val_accuracy.
-        title: The finding that the figure shows.
-    """
-    figure = _figure(9, 3.4, title)
-    for axis, what in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for number, (name, history) in enumerate(histories.items()):
-            epochs = [row["epoch"] for row in history]
-            look = {
-                "linestyle": LINES[number % len(LINES)],
-                "color": _shade(number, len(histories)),
-            }
-            axis.plot(
-                epochs, [row[f"train_{what}"] for row in history], linewidth=0.9, alpha=0.75, **look
-            )
-            axis.plot(
-                epochs, [row[f"val_{what}"] for row in history], linewidth=2.0, label=name, **look
-            )
-        axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_ylabel(f"{what} \nvalidation (thick), training (thin, with dropout)", fontsize=9)
-        _quiet(axis)
-    axis.legend(fontsize=8, frameon=False)
-    return figure
-
-
-def confusion_figure(matrix: np.ndarray, classes: Sequence[str], *, title: str = "") -> Figure:
-    """Draw a confusion matrix (K, K), rows true and columns predicted, with counts and shares of
-    the row."""
-    matrix = np.asarray(matrix)
-    if matrix.shape != (len(classes), len(classes)):
-        raise ValueError(
-            f"a confusion matrix of shape {matrix.shape} does not fit {len(classes)} classes"
-        )
-    with (
-        plt.ioff()
-    ):  # mlxtend labels pyplot's current axes, so for once the figure must be pyplot's
-        figure = plt.figure(
-            FigureClass=Picture,
-            figsize=(1.0 + 0.8 * len(classes), 1.0 + 0.72 * len(classes)),
-            dpi=DPI,
-            layout="constrained",
-        )
-    axis = figure.subplots()
-    every_class_seen = bool((matrix.sum(1) > 0).all())
-    with np.errstate(invalid="ignore"):  # a class without clips has no shares
-        plot_confusion_matrix(
-            matrix,
-            figure=figure,
-            axis=axis,
-            cmap="Greys",
-            show_normed=every_class_seen,
-            norm_colormap=Normalize(0, 1) if every_class_seen else None,
-        )
-    axis.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(classes)), classes)
-    axis.set_xlabel("predicted")
-    axis.set_ylabel("true")
-    figure.suptitle(title, fontsize=11)
-    plt.close(figure)  # pyplot forgets it; the figure itself stays whole
-    return figure
+    segment = Patch(fc="0.7", ec="black", label="annotated segment")
+    rest = Patch(fc="0.93", ec="0.6", label="not annotated")
+    _legend_below(axis, 4, MIDDLES, (segment, rest))
+    return _figure_of(axis)
 
 
 def frame_probability_timeline(
@@ -207,300 +116,203 @@ def frame_probability_timeline(
     thumbnails: np.ndarray | None = None,
     title: str = "",
     fps: float = 25.0,
+    axis: Axes | None = None,
 ) -> Figure:
-    """Draw how probable each class is, frame by frame, below the frames themselves when they are
-    given.
+    """Draw how probable each class is, frame by frame, below the frames when they are given.
 
     Args:
-        frame_probs: (T, K) probabilities.
-        classes: K names.
+        frame_probs: (T, K) probabilities of the K classes.
         frames: The T frame numbers in the file; 0..T-1 when not given.
-        thumbnails: (T, H, W) or (T, C, H, W), the pictures that were classified.
-        title: The finding that the figure shows.
+        thumbnails: (T, H, W) or (T, C, H, W), the frames that were classified.
         fps: Frames a second, for the time axis.
     """
-    frame_probs = np.asarray(frame_probs)
-    steps, number_of_classes = frame_probs.shape
-    if number_of_classes != len(classes):
-        raise ValueError(
-            f"probabilities of {number_of_classes} classes do not fit {len(classes)} names"
-        )
+    steps, count = np.shape(frame_probs)
+    if count != len(classes):
+        raise ValueError(f"probabilities of {count} classes do not fit {len(classes)} names")
     seconds = np.asarray(range(steps) if frames is None else frames) / fps
-    figure = _figure(9, 3.3 if thumbnails is None else 4.4, title)
     if thumbnails is None:
-        axis = figure.subplots()
+        [axis] = _axes(axis, title, 9, 3.3)
     else:
-        above, axis = figure.subplots(2, 1, height_ratios=(1, 2.6))
-        _film_strip(above, _as_pictures(thumbnails, "thumbnails"))
-    for k, name in enumerate(classes):
-        axis.plot(
-            seconds,
-            frame_probs[:, k],
-            label=name,
-            color=_shade(k, len(classes)),
-            markersize=4,
-            linewidth=1.6,
-            linestyle=LINES[k % len(LINES)],
-            marker=MARKERS[k % len(MARKERS)],
-        )
-    axis.set_ylim(-0.03, 1.03)
-    axis.set_xlabel("time (s)")
-    axis.set_ylabel("probability")
-    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _quiet(axis)
-    return figure
+        above, axis = _axes(axis, title, 9, 4.4, 2, 1, height_ratios=(1, 2.6))
+        _show(above, np.concatenate(_spread(_as_images(thumbnails, "thumbnails"), 10), axis=1))
+        above.set_xlabel("the frames, first to last", fontsize=8)
+    by_class = dict(zip(classes, np.transpose(frame_probs), strict=True))
+    for name, probs, marker, line in _styled(by_class):
+        axis.plot(seconds, probs, label=name, marker=marker, ms=4, lw=1.6, **line)
+    axis.set(ylim=(-0.03, 1.03), xlabel="time (s)", ylabel="probability")
+    axis.legend(**BESIDE)
+    return _with_grid(axis)
+
+
+def training_curves(
+    histories: Mapping[str, History], *, title: str = "", axis: Axes | None = None
+) -> Figure:
+    """Draw loss and accuracy over epochs, training thin and validation thick, one line style a run.
+
+    Both losses are plain, without label smoothing; training's is measured with dropout and may lie
+    above validation's.
+
+    Args:
+        histories: Run -> rows with epoch, train_loss, val_loss, train_accuracy, val_accuracy.
+    """
+    panels = _axes(axis, title, 9, 3.4, 1, 2)
+    for panel, quantity in zip(panels, ("loss", "accuracy"), strict=True):
+        for name, history, _, line in _styled(histories):
+            keys = ("epoch", f"train_{quantity}", f"val_{quantity}")
+            epochs, train, val = ([row[key] for row in history] for key in keys)
+            panel.plot(epochs, train, lw=0.9, alpha=0.75, **line)
+            panel.plot(epochs, val, lw=2.0, label=name, **line)
+        panel.xaxis.set(label_text="epoch", major_locator=MaxNLocator(integer=True))
+        said = f"{quantity} \nvalidation (thick), training (thin, with dropout)"
+        panel.set_ylabel(said, fontsize=9)
+    panels[1].legend(**SMALL)
+    return _with_grid(*panels)
+
+
+def confusion_figure(
+    matrix: np.ndarray, classes: Sequence[str], *, title: str = "", axis: Axes | None = None
+) -> Figure:
+    """Draw a confusion matrix (K, K), true by predicted, with counts and shares of the row."""
+    matrix, count = np.asarray(matrix), len(classes)
+    if matrix.shape != (count, count):
+        raise ValueError(f"a confusion matrix of shape {matrix.shape} does not fit {count} classes")
+    [axis] = _axes(axis, title, 1.0 + 0.8 * count, 1.0 + 0.72 * count)
+    shares = bool((matrix.sum(1) > 0).all())  # a class without clips has none
+    look = {"cmap": "Greys", "norm_colormap": Normalize(0, 1) if shares else None}
+    with plt.ioff(), np.errstate(invalid="ignore"):
+        aside = plt.figure()  # mlxtend labels pyplot's current axes, which may be somebody's
+        plot_confusion_matrix(matrix, show_normed=shares, figure=axis.figure, axis=axis, **look)
+        plt.close(aside)
+    axis.set_xticks(range(count), classes, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(count), classes)
+    axis.set(xlabel="predicted", ylabel="true")
+    return _figure_of(axis)
 
 
 def embedding_map(
-    points: np.ndarray, labels: Sequence[int], classes: Sequence[str], *, title: str = ""
-) -> Figure:
-    """Scatter clips in the plane, one marker a class: points (N, 2) as they are, (N, D) by their
-    principal plane."""
-    points, ids = np.asarray(points, dtype=float), np.asarray(labels)
-    if points.ndim != 2 or len(points) != len(ids):
-        raise ValueError(
-            f"points of shape {points.shape} do not fit {len(ids)} labels; give (N, D) and N labels"
-        )
-    flat = points if points.shape[1] == 2 else principal_plane(points)
-    figure = _figure(6.2, 4.6, title)
-    axis = figure.subplots()
-    for k, name in enumerate(classes):
-        chosen = flat[ids == k]
-        axis.scatter(
-            chosen[:, 0],
-            chosen[:, 1],
-            s=22,
-            label=name,
-            marker=MARKERS[k % len(MARKERS)],
-            alpha=0.8,
-            facecolor=_shade(k, len(classes)),
-            edgecolor="black",
-            linewidth=0.3,
-        )
-    if points.shape[1] != 2:
-        axis.set_xlabel("first principal component")
-        axis.set_ylabel("second principal component")
-    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _quiet(axis)
-    return figure
-
-
-def principal_plane(points: np.ndarray) -> np.ndarray:
-    """Project points (N, D) onto the two directions in which they vary most, (N, 2)."""
-    centred = points - points.mean(0)
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    plane = np.zeros((len(points), 2))
-    kept = min(2, len(scale))
-    plane[:, :kept] = left[:, :kept] * scale[:kept]
-    return plane
-
-
-def mistakes_gallery(
-    mistakes: Sequence[tuple[str, str, str, float, np.ndarray]],
+    points: np.ndarray,
+    labels: Sequence[int],
+    classes: Sequence[str],
     *,
     title: str = "",
-    columns: int = 6,
+    axis: Axes | None = None,
 ) -> Figure:
-    """Show misread clips, one a row, so that each can be looked at: was there anything to see at
-    all?
-
-    Args:
-        mistakes: (name of the clip, true class, predicted class, probability of the prediction,
-            frames (T, H, W)).
-        title: The finding that the figure shows.
-        columns: Largest number of pictures in a row.
-    """
-    if not mistakes:
-        figure = _figure(4, 0.8, title)
-        figure.text(0.5, 0.4, "no mistakes to show", ha="center", va="center")
-        return figure
-    rows = {
-        f"{name}\nis {truth}\nread as {guess} ({probability:.0%})": frames
-        for name, truth, guess, probability, frames in mistakes
-    }
-    return frame_grid(rows, title=title, columns=columns)
-
-
-def accuracy_intervals(
-    rows: Mapping[str, tuple[float, float, float]], *, title: str = "", label: str = ""
-) -> Figure:
-    """Compare accuracies with their intervals: name -> (accuracy, low, high), each between 0 and
-    1."""
-    figure = _figure(7.5, 0.42 * len(rows) + 1.1, title)
-    axis = figure.subplots()
-    for y, (accuracy, low, high) in enumerate(rows.values()):
-        axis.plot([100 * low, 100 * high], [y, y], color="0.45", linewidth=3, solid_capstyle="butt")
-        axis.plot(100 * accuracy, y, marker="o", color="black", markersize=7)
-        axis.annotate(
-            f"{accuracy:.1%}",
-            (100 * accuracy, y),
-            xytext=(0, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-    axis.set_yticks(range(len(rows)), list(rows))
-    axis.set_ylim(len(rows) - 0.5, -0.7)
-    axis.set_xlim(0, 103)
-    axis.set_xlabel(label or "accuracy (%), bar: 95 % interval")
-    _quiet(axis)
-    return figure
+    """Scatter clips, one marker a class: points (N, 2), or (N, D) by their principal plane."""
+    points, ids = np.asarray(points, dtype=float), np.asarray(labels)
+    if points.ndim != 2 or len(points) != len(ids):
+        said = f"points of shape {points.shape} do not fit {len(ids)} labels"
+        raise ValueError(f"{said}; give (N, D) and N labels")
+    [axis] = _axes(axis, title, 6.2, 4.6)
+    if points.shape[1] != 2:
+        points = principal_plane(points)
+        axis.set(xlabel="first principal component", ylabel="second principal component")
+    by_class = {name: points[ids == k].T for k, name in enumerate(classes)}
+    for name, (x, y), marker, line in _styled(by_class):
+        shade = line["color"]
+        axis.scatter(x, y, 22, fc=shade, ec="black", lw=0.3, marker=marker, alpha=0.8, label=name)
+    axis.legend(**BESIDE)
+    return _with_grid(axis)
 
 
 def cost_curves(
-    curves: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    curves: Mapping[str, Sequence[Sequence[float]]],
     *,
     chosen: tuple[str, int] | None = None,
     title: str = "",
     labels: tuple[str, str] = ("", ""),
+    axis: Axes | None = None,
 ) -> Figure:
-    """Show what more computing buys: one line a curve, points of (cost, value, low, high), cost on
-    a log axis.
+    """Show what more computing buys: one line a curve, cost on a log axis.
 
     Args:
-        curves: Label -> points in the order of the line.
+        curves: Label -> points (cost, value, low, high) in the order of the line.
         chosen: Curve and place of the point to be ringed, such as the default.
-        title: The finding that the figure shows.
-        labels: Of the two axes.
     """
-    if not curves:
-        raise ValueError("cost_curves got no curves; give it at least one")
-    figure = _figure(7.5, 4.2, title)
-    axis = figure.subplots()
-    for number, (label, points) in enumerate(curves.items()):
+    [axis] = _axes(axis, title, 7.5, 4.2)
+    for label, points, marker, line in _styled(curves):
         cost, value, low, high = np.array(points, dtype=float).T
-        axis.errorbar(
-            cost,
-            value,
-            (value - low, high - value),
-            color=_shade(number, len(curves)),
-            capsize=2,
-            linestyle=LINES[number % len(LINES)],
-            marker=MARKERS[number % len(MARKERS)],
-            label=label,
-            linewidth=1.2,
-            markersize=5,
-            elinewidth=0.7,
-        )
+        line |= {"marker": marker, "ms": 5, "lw": 1.2, "elinewidth": 0.7, "capsize": 2}
+        axis.errorbar(cost, value, (value - low, high - value), label=label, **line)
     if chosen is not None:
         cost, value, *_ = curves[chosen[0]][chosen[1]]
-        axis.plot(
-            cost,
-            value,
-            "o",
-            markersize=15,
-            markerfacecolor="none",
-            markeredgecolor="black",
-            label="the default",
-        )
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.xaxis.set_major_formatter("{x:g}")
+        axis.plot(cost, value, "o", ms=15, mfc="none", mec="black", label="the default")
+    axis.set(xscale="log", xlabel=labels[0], ylabel=labels[1])
+    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel(labels[0])
-    axis.set_ylabel(labels[1])
-    axis.legend(fontsize=8, frameon=False)
-    _quiet(axis)
-    return figure
+    axis.legend(**SMALL)
+    return _with_grid(axis)
 
 
 def reliability_figure(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, title: str = ""
+    curves: Mapping[str, Sequence[np.ndarray]], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
-    """Draw how often answers are right against how sure they are, and below how many are how sure.
+    """Draw accuracy against confidence, and below how many predictions are how confident.
 
-    A point on the diagonal is as sure as it should be, one below it too sure; its area grows with
-    its answers.
+    A point below the diagonal is over-confident; its area grows with its number of predictions.
 
     Args:
         curves: Name -> (confidence, accuracy, count) by bin, equal ranges from 0 to 1, nan where a
             bin is empty.
-        title: The finding that the figure shows.
     """
-    if not curves:
-        raise ValueError("reliability_figure got no curves; give it at least one")
-    figure = _figure(5.6, 6.0, title)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    above.plot([0, 1], [0, 1], color="0.6", linewidth=1.0)
-    above.text(
-        0.03,
-        0.06,
-        "as sure as right",
-        rotation=45,
-        rotation_mode="anchor",
-        transform_rotates_text=True,
-        fontsize=8,
-        color="0.4",
-    )
-    for number, (name, curve) in enumerate(curves.items()):
+    above, below = _axes(axis, title, 5.6, 6.0, 2, 1, height_ratios=(3, 1))
+    above.sharex(below)
+    above.tick_params(labelbottom=False)
+    above.plot([0, 1], [0, 1], color="0.6", lw=1.0)
+    along = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    above.text(0.03, 0.06, "perfectly calibrated", along, color="0.4", fontsize=8)
+    for name, curve, marker, line in _styled(curves):
         confidence, accuracy, count = (np.asarray(part, dtype=float) for part in curve)
-        full, shade = count > 0, _shade(number, len(curves))
-        line, marker = LINES[number % len(LINES)], MARKERS[number % len(MARKERS)]
-        above.plot(confidence[full], accuracy[full], color=shade, linestyle=line, linewidth=1.2)
-        above.scatter(
-            confidence[full],
-            accuracy[full],
-            s=18 + 240 * count[full] / count.sum(),
-            color=shade,
-            marker=marker,
-            edgecolor="white",
-            linewidth=0.6,
-            zorder=3,
-        )
-        below.stairs(
-            count, np.linspace(0, 1, len(count) + 1), color=shade, linestyle=line, linewidth=1.4
-        )
-        above.plot([], [], color=shade, linestyle=line, marker=marker, label=name)
+        full = count > 0
+        at, area = (confidence[full], accuracy[full]), 18 + 240 * count[full] / count.sum()
+        above.plot(*at, lw=1.2, **line)
+        above.scatter(*at, area, marker=marker, color=line["color"], ec="white", lw=0.6, zorder=3)
+        above.plot([], [], marker=marker, label=name, **line)
+        below.stairs(count, np.linspace(0, 1, len(count) + 1), lw=1.4, **line)
     above.set(xlim=(0, 1.02), ylim=(-0.04, 1.04), ylabel="accuracy")
-    below.set(xlabel="confidence", ylabel="answers")
+    below.set(xlabel="confidence", ylabel="predictions")
     below.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=min(len(curves), 3))
-    _quiet(above)
-    _quiet(below)
-    return figure
+    _legend_below(above, min(len(curves), 3))
+    return _with_grid(above, below)
+
+
+def accuracy_intervals(
+    rows: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    label: str = "accuracy (%), bar: 95 % interval",
+    axis: Axes | None = None,
+) -> Figure:
+    """Compare accuracies with their intervals: name -> (accuracy, low, high), as fractions."""
+    [axis] = _axes(axis, title, 7.5, 0.42 * len(rows) + 1.1)
+    for y, row in enumerate(rows.values()):
+        _interval(axis, y, row, "{:.1f}%")
+    _name_rows(axis, rows)
+    axis.set(xlim=(0, 103), xlabel=label)
+    return _with_grid(axis)
 
 
 def difference_figure(
-    rows: Mapping[str, tuple[float, float, float]], *, title: str = "", label: str = ""
+    rows: Mapping[str, Sequence[float]],
+    *,
+    title: str = "",
+    label: str = "difference of accuracy (percentage points), bar: 95 % interval by persons",
+    axis: Axes | None = None,
 ) -> Figure:
-    """Draw differences of accuracy with their intervals around zero: name -> (difference, low,
-    high), as fractions.
+    """Draw differences around zero: name -> (difference of accuracy, low, high), as fractions.
 
-    The marker is the verdict: pointing right when the interval lies above 0, left when below, round
-    when it holds 0.
+    The marker points right when the interval lies above 0, left when below, and is round when the
+    interval holds 0.
     """
-    if not rows:
-        raise ValueError("difference_figure got no rows; give it at least one")
-    figure = _figure(7.5, 0.46 * len(rows) + 1.5, title)
-    axis = figure.subplots()
-    axis.axvline(0, color="0.3", linewidth=1.0, linestyle="--")
-    for y, row in enumerate(rows.values()):
-        difference, low, high = (100 * value for value in row)
-        marker, fill = (">", "black") if low > 0 else ("<", "black") if high < 0 else ("o", "white")
-        axis.plot([low, high], [y, y], color="0.5", linewidth=3, solid_capstyle="butt")
-        axis.plot(difference, y, marker=marker, markersize=8, color="black", markerfacecolor=fill)
-        axis.annotate(
-            f"{difference:+.1f}".replace("-", "\N{MINUS SIGN}"),
-            (difference, y),
-            xytext=(0, 7),
-            ha="center",
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axis.set_yticks(range(len(rows)), list(rows))
-    axis.set_ylim(len(rows) - 0.5, -0.7)
+    [axis] = _axes(axis, title, 7.5, 0.46 * len(rows) + 1.5)
+    axis.axvline(0, color="0.3", lw=1.0, linestyle="--")
+    for y, (value, low, high) in enumerate(rows.values()):
+        kind = "better" if low > 0 else "worse" if high < 0 else "tie"
+        _interval(axis, y, (value, low, high), "{:+.1f}", *DIFFERENCES[kind])
+    _name_rows(axis, rows)
     axis.margins(x=0.08)
-    axis.set_xlabel(label or "difference of accuracy (points), bar: 95 % interval by persons")
-    looks = {"better": (">", "black"), "tie": ("o", "white"), "worse": ("<", "black")}
-    handles = [
-        Line2D(
-            [], [], marker=marker, linestyle="", color="black", markerfacecolor=fill, label=verdict
-        )
-        for verdict, (marker, fill) in looks.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    _quiet(axis)
-    return figure
+    axis.set_xlabel(label)
+    _legend_below(axis, 3, DIFFERENCES)
+    return _with_grid(axis)
 
 
 def fold_figure(
@@ -508,201 +320,181 @@ def fold_figure(
     labels: Sequence[str],
     *,
     title: str = "",
-    axis_label: str = "",
+    axis_label: str = "accuracy (%), one dot a fold",
+    axis: Axes | None = None,
 ) -> Figure:
-    """Draw one dot a fold or person, at the same height in each method's row, with a line at the
-    mean of the dots.
+    """Draw one dot a fold or person, at its height in each method's row, and a line at the mean.
 
     Args:
         rows: Method -> accuracies as fractions, one a fold or person; nan where there is none.
         labels: What the folds or persons are called; the (first) worst of each row is named.
-        title: The finding that the figure shows.
-        axis_label: Of the accuracies.
     """
-    table = {name: 100 * np.asarray(values, dtype=float) for name, values in rows.items()}
-    if not table:
-        raise ValueError("fold_figure got no rows; give it at least one")
-    for name, accuracies in table.items():
-        if len(accuracies) != len(labels) or not np.isfinite(accuracies).any():
-            raise ValueError(
-                f"{name}: {np.isfinite(accuracies).sum()} of {len(accuracies)} accuracies are "
-                "numbers, "
-                f"for {len(labels)} labels; give one a label, nan where there is none, but not "
-                "everywhere"
-            )
-    figure = _figure(7.5, 0.62 * len(rows) + 1.1, title)
-    axis = figure.subplots()
+    table = [_in_percent(name, values, len(labels)) for name, values in rows.items()]
+    [axis] = _axes(axis, title, 7.5, 0.62 * len(rows) + 1.1)
+    _name_rows(axis, rows, top=-0.75)
     heights = np.linspace(-0.26, 0.26, len(labels)) if len(labels) > 1 else np.zeros(1)
-    for y, accuracies in enumerate(table.values()):
-        axis.scatter(
-            accuracies,
-            y + heights,
-            s=22,
-            facecolor="0.75",
-            edgecolor="black",
-            linewidth=0.6,
-            zorder=3,
-        )
-        mean, worst = np.nanmean(accuracies), int(np.nanargmin(accuracies))
-        axis.plot([mean, mean], [y - 0.38, y + 0.38], color="black", linewidth=2)
-        axis.annotate(
-            f"mean {mean:.1f}",
-            (mean, y - 0.38),
-            xytext=(0, 2),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-        if accuracies[worst] < mean:
-            axis.annotate(
-                labels[worst],
-                (accuracies[worst], y + heights[worst]),
-                xytext=(-6, 0),
-                va="center",
-                ha="right",
-                textcoords="offset points",
-                fontsize=8,
-            )
-    axis.set_yticks(range(len(rows)), list(rows))
-    axis.set_ylim(len(rows) - 0.5, -0.75)
-    left, right = np.nanmin(list(table.values())), np.nanmax(list(table.values()))
-    space = max(right - left, 1.0)
-    axis.set_xlim(
-        left - 0.2 * space, right + 0.08 * space
-    )  # the name of the worst stands left of its dot
-    axis.set_xlabel(axis_label or "accuracy (%), one dot a fold")
-    _quiet(axis)
-    return figure
+    for y, row in enumerate(table):
+        axis.scatter(row, y + heights, 22, fc="0.75", ec="black", lw=0.6, zorder=3)
+        mean, worst = np.nanmean(row), int(np.nanargmin(row))
+        axis.plot([mean, mean], [y - 0.38, y + 0.38], color="black", lw=2)
+        _note(axis, f"mean {mean:.1f}", mean, y - 0.38, (0, 2))
+        if row[worst] < mean:
+            place = row[worst], y + heights[worst]
+            _note(axis, labels[worst], *place, (-6, 0), ha="right", va="center")
+    left, right = np.nanmin(table), np.nanmax(table)
+    space = max(right - left, 1.0)  # the name of the worst stands left of its dot
+    axis.set(xlim=(left - 0.2 * space, right + 0.08 * space), xlabel=axis_label)
+    return _with_grid(axis)
 
 
-def leak_figure(
-    rows: Mapping[str, tuple[float, float, float, float, float, float]], *, title: str = ""
+def leakage_figure(
+    rows: Mapping[str, Sequence[float]], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
-    """Show what a leaky split adds: a plain bar for the honest accuracy, a hatched one for the
-    leaky, with intervals.
+    """Show what subject leakage adds: plain bars for a split by person, hatched for a leaky one.
 
     Args:
-        rows: Method -> (honest accuracy, low, high, leaky accuracy, low, high), as fractions.
-        title: The finding that the figure shows.
+        rows: Method -> (accuracy by person, low, high, leaky accuracy, low, high), as fractions.
     """
-    if not rows:
-        raise ValueError("leak_figure got no rows; give it at least one")
-    figure = _figure(1.5 * len(rows) + 2.2, 3.9, title)
-    axis = figure.subplots()
-    values = 100 * np.array(list(rows.values()), dtype=float).reshape(len(rows), 2, 3)
-    for side, (label, shade, hatch) in enumerate(
-        (("split by person", "0.55", ""), ("leaky split", "white", "////"))
-    ):
+    _check_some(rows)
+    [axis] = _axes(axis, title, 1.5 * len(rows) + 2.2, 3.9)
+    places = np.arange(len(rows))
+    values = 100 * np.array(list(rows.values())).reshape(-1, 2, 3)
+    looks = (("split by person", "0.55", ""), ("leaky split", "white", "////"))
+    for side, (label, shade, hatch) in enumerate(looks):
+        at = places + 0.38 * (side - 0.5)
         accuracy, low, high = values[:, side].T
-        places = np.arange(len(rows)) + 0.38 * (side - 0.5)
-        axis.bar(
-            places,
-            accuracy,
-            width=0.34,
-            facecolor=shade,
-            hatch=hatch,
-            edgecolor="black",
-            linewidth=0.8,
-            label=label,
-        )
-        axis.errorbar(
-            places,
-            accuracy,
-            (accuracy - low, high - accuracy),
-            fmt="none",
-            color="black",
-            capsize=3,
-            elinewidth=1.2,
-        )
-        for x, share, top in zip(places, accuracy, high, strict=True):
-            axis.annotate(
-                f"{share:.1f}",
-                (x, top),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
-    axis.set_xticks(range(len(rows)), list(rows))
-    axis.set_ylim(0, 112)
-    axis.set_yticks(range(0, 101, 20))
+        look: Any = {"fc": shade, "hatch": hatch, "label": label, "ec": "black", "lw": 0.8}
+        ends, line = (accuracy - low, high - accuracy), {"capsize": 3, "elinewidth": 1.2}
+        bars = axis.bar(at, accuracy, 0.34, yerr=ends, error_kw=line, **look)
+        axis.bar_label(bars, fmt="%.1f", padding=4, fontsize=8)
+    axis.set_xticks(places, list(rows))
+    axis.set(ylim=(0, 112), yticks=range(0, 101, 20))
     axis.set_ylabel("accuracy (%), line: 95 % interval", fontsize=9)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    _quiet(axis)
-    return figure
+    _legend_below(axis, 2)
+    return _with_grid(axis)
 
 
 # helpers
 
 
-def _figure(width: float, height: float, title: str) -> Figure:
-    figure = Picture(figsize=(width, height), dpi=DPI, layout="constrained")
-    if title:
-        figure.suptitle(title, fontsize=11)
-    return figure
+def _axes(
+    given: Axes | None, title: str, width: float, height: float, *shape: int, **layout: Any
+) -> list[Axes]:
+    """Return the panels of a new figure, sizes in inches, or in the given axis's place; titled."""
+    panels: Any = given
+    if given is None:
+        figure = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained")
+        if title:
+            figure.suptitle(title, fontsize=11)
+        panels = figure.subplots(*shape, **layout)
+    else:
+        given.set_title(title, fontsize=11)
+        if shape:
+            given.axis("off")
+            place = cast(SubplotSpec, given.get_subplotspec())
+            panels = place.subgridspec(*shape, **layout).subplots()
+    return list(np.ravel(panels))
 
 
-def _as_pictures(clip: np.ndarray, label: str) -> np.ndarray:
-    """Bring (T, H, W) or (T, C, H, W), bytes or floats, to floats in [0, 1] of shape (T, H, W) or
-    (T, H, W, 3)."""
+def _figure_of(axis: Axes) -> Figure:
+    return cast(Figure, axis.figure)
+
+
+def _with_grid(*axes: Axes) -> Figure:
+    """Draw a pale grid instead of a frame, and return the figure."""
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(color="0.9", linewidth=0.6)
+        axis.set_axisbelow(True)
+    return _figure_of(axes[0])
+
+
+def _styled(rows: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, Any]]]:
+    """Give each row its marker and its line: a style and a shade, from dark to light."""
+    _check_some(rows)
+    for number, (name, row) in enumerate(rows.items()):
+        # short of the palest, which would vanish on paper
+        shade = plt.get_cmap("cividis")(0.85 * number / max(len(rows) - 1, 1))
+        line = {"color": shade, "linestyle": LINES[number % len(LINES)]}
+        yield name, row, MARKERS[number % len(MARKERS)], line
+
+
+def _note(
+    axis: Axes, text: str, x: float, y: float, shift: tuple[float, float] = (0, 7), **align: Any
+) -> None:
+    """Write something small, `shift` typographic points from a place."""
+    align = {"ha": "center", "fontsize": 8, **align}
+    axis.annotate(text, (x, y), xytext=shift, textcoords="offset points", **align)
+
+
+def _interval(
+    axis: Axes, y: int, row: Sequence[float], words: str, marker: str = "o", fill: str = "black"
+) -> None:
+    """Draw (value, low, high) in percent: a bar, a marker on it and the value above it."""
+    value, low, high = (100 * part for part in row)
+    axis.plot([low, high], [y, y], color="0.45", lw=3, solid_capstyle="butt")
+    axis.plot(value, y, marker, color="black", ms=7, mfc=fill)
+    _note(axis, words.format(value).replace("-", "\N{MINUS SIGN}"), value, y)
+
+
+def _name_rows(axis: Axes, rows: Mapping[str, Any], top: float = -0.7) -> None:
+    _check_some(rows)
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.set_ylim(len(rows) - 0.5, top)
+
+
+def _legend_below(
+    axis: Axes, columns: int, markers: Mapping[str, tuple[str, str]] = {}, bars: Sequence[Any] = ()
+) -> None:
+    """Put the legend under a figure of our own; inside the axes in somebody else's."""
+    own: Any = [
+        Line2D([], [], marker=marker, linestyle="", color="black", mfc=fill, label=label)
+        for label, (marker, fill) in markers.items()
+    ]
+    handles = [*bars, *own] or None  # None: all that has a label
+    if isinstance(figure := axis.figure, NotebookFigure):
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, **SMALL)
+    else:
+        axis.legend(handles=handles, **SMALL)
+
+
+def _check_some(rows: Mapping[str, Any]) -> None:
+    if not rows:
+        raise ValueError("no rows to draw; give at least one")
+
+
+def principal_plane(points: np.ndarray) -> np.ndarray:
+    """Project points (N, D), D at least 2, onto the two directions in which they vary most."""
+    centred = points - points.mean(0)
+    return centred @ np.linalg.svd(centred)[2][:2].T
+
+
+def _in_percent(name: str, values: Sequence[float], count: int) -> np.ndarray:
+    """Bring accuracies, one a label and at least one of them a number, to percent."""
+    accuracies = 100 * np.asarray(values, dtype=float)
+    finite = np.isfinite(accuracies).sum()
+    if len(accuracies) != count or not finite:
+        said = f"{name}: {finite} of {len(accuracies)} accuracies are numbers, for {count} labels"
+        raise ValueError(f"{said}; give one a label, nan where there is none, but not everywhere")
+    return accuracies
+
+
+def _as_images(clip: np.ndarray, label: str) -> np.ndarray:
+    """Bring (T, H, W) or (T, C, H, W), bytes or floats, to floats in [0, 1], channels last."""
     clip = np.asarray(clip)
-    if (
-        clip.ndim not in (3, 4)
-        or len(clip) == 0
-        or (clip.ndim == 4 and clip.shape[1] not in (1, 3))
-    ):
-        raise ValueError(
-            f"{label}: a clip of shape {clip.shape}; give (T, H, W), or (T, C, H, W) of 1 or 3 "
-            "channels"
-        )
+    if clip.ndim < 3 or not len(clip) or clip.shape[1:-2] not in ((), (1,), (3,)):
+        said = f"{label}: a clip of shape {clip.shape}; give (T, H, W), or (T, C, H, W), C 1 or 3"
+        raise ValueError(said)
     if clip.dtype == np.uint8:
         clip = clip / 255.0
-    if clip.ndim == 4:
-        clip = clip[:, 0] if clip.shape[1] == 1 else np.moveaxis(clip, 1, -1)
-    return clip.clip(0.0, 1.0)
+    return (np.moveaxis(clip, 1, -1) if clip.ndim == 4 else clip).clip(0.0, 1.0)
 
 
-def _spread(pictures: np.ndarray, columns: int) -> np.ndarray:
-    if len(pictures) <= columns:
-        return pictures
-    return pictures[np.linspace(0, len(pictures) - 1, columns).round().astype(int)]
+def _spread(images: np.ndarray, columns: int) -> np.ndarray:
+    places = np.linspace(0, len(images) - 1, min(columns, len(images)))
+    return images[places.round().astype(int)]
 
 
-def _show(axis: Axes, picture: np.ndarray) -> None:
-    axis.imshow(picture, cmap="gray", vmin=0.0, vmax=1.0)
-    axis.set_xticks([])
-    axis.set_yticks([])
-
-
-def _film_strip(axis: Axes, pictures: np.ndarray, columns: int = 10) -> None:
-    _show(axis, np.concatenate(list(_spread(pictures, columns)), axis=1))
-    axis.set_xlabel("the frames, first to last", fontsize=8)
-
-
-def _timeline_legend() -> list[Patch | Line2D]:
-    return [
-        Patch(facecolor="0.7", edgecolor="black", label="annotated segment"),
-        Patch(facecolor="0.93", edgecolor="0.6", label="not annotated"),
-        Line2D(
-            [],
-            [],
-            marker="o",
-            color="black",
-            markerfacecolor="white",
-            linestyle="",
-            label="middle frame, inside",
-        ),
-        Line2D([], [], marker="X", color="black", linestyle="", label="middle frame, outside"),
-    ]
-
-
-def _shade(number: int, count: int) -> Any:
-    """One of `count` shades from dark to light, short of the palest, which would vanish on
-    paper."""
-    return plt.get_cmap("cividis")(0.85 * number / max(count - 1, 1))
-
-
-def _quiet(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="0.9", linewidth=0.6)
-    axis.set_axisbelow(True)
+def _show(axis: Axes, image: np.ndarray) -> None:
+    axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
+    axis.set(xticks=[], yticks=[])

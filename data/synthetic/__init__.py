@@ -1,5 +1,5 @@
 """KTH-Synth: KTH's files, names and annotations with rendered people in them."""
 
-from data.synthetic.dataset import render_crowd, render_dataset
+from data.synthetic.dataset import render_auxiliary, render_dataset
 
-__all__ = ["render_crowd", "render_dataset"]
+__all__ = ["render_auxiliary", "render_dataset"]

@@ -1,7 +1,7 @@
 """A parametric human body: segment lengths of a person and the positions of his joints for given
 angles.
 
-Knows anatomy and trigonometry; knows nothing of actions, cameras or pictures. Lengths in metres,
+Knows anatomy and trigonometry; knows nothing of actions, cameras or images. Lengths in metres,
 angles in radians, body frame: x forward, y to the person's left, z up, the pelvis at the origin.
 
 Segment lengths are fractions of stature after Drillis and Contini (1966) as printed in Winter,
@@ -154,10 +154,10 @@ def reach(
     Two-bone inverse kinematics by the law of cosines.
     """
     start = joints[:, JOINT[f"{side}_shoulder"]]
-    span = target - start
-    distance = np.linalg.norm(span, axis=-1, keepdims=True)
+    towards = target - start
+    distance = np.linalg.norm(towards, axis=-1, keepdims=True)
     upper, fore = build.upper_arm, build.forearm
-    along = span / np.maximum(distance, 1e-6)
+    along = towards / np.maximum(distance, 1e-6)
     distance = np.clip(distance, abs(upper - fore) + 0.02, 0.998 * (upper + fore))
     cosine = (upper**2 + distance**2 - fore**2) / (2 * upper * distance)
     across = hint - along * np.sum(hint * along, axis=-1, keepdims=True)

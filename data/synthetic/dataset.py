@@ -1,5 +1,5 @@
-"""KTH-Synth: KTH's files, names and annotations with rendered people in them; also the wider crowd
-for pre-training.
+"""KTH-Synth: KTH's files, names and annotations with rendered people in them; also a wider
+auxiliary training set.
 
 Knows who the 25 persons are, how the four scenarios are set up and how clips become files. How a
 body moves is `data.synthetic.motion`, how it looks is `data.synthetic.render`. Nothing in here is
@@ -11,7 +11,6 @@ bench realism` puts both in numbers).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
+from data.files import home, read_json, write_json, written_whole
 from data.kth import ACTIONS, Ranges, write_segments
 from data.synthetic.body import JOINTS, Build
 from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform
@@ -43,14 +43,15 @@ from data.synthetic.render import (
 VERSION = 4
 PERSONS = tuple(range(1, 26))
 SCENARIOS = (1, 2, 3, 4)
-CROWD_SPREAD = 1.6  # how much wider than KTH-Synth's the ranges are from which a crowd is drawn
-CROWD_FROM = 101  # number of the crowd's first person
+# how much wider than KTH-Synth's the ranges are from which the auxiliary training set is drawn
+AUXILIARY_SPREAD = 1.6
+AUXILIARY_FROM = 101  # number of its first person
 # mean length of an annotated segment in frames (KTH's own, from its annotation file)
 SEGMENT_FRAMES = {"boxing": 110, "handclapping": 106, "handwaving": 129}
 # KTH's annotated crossings last a quarter longer in d4 than in d1; a room is short, and people take
 # their time
 INDOORS = 0.82
-# frames between the start of an annotated crossing and the first of the person in the picture, from
+# frames between the start of an annotated crossing and the first of the person in the image, from
 # .. up to, and how far its end is at most from his last; KTH's annotators began in the empty field
 # and ended about when he left
 LEAD, TAIL = (4, 18), 7
@@ -130,14 +131,13 @@ def make_shot(
 
 
 def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
-    scale = rng.normal(
-        51, 6 * spread
-    )  # a person of 1.75 m fills three quarters of the picture's height
+    # a person of 1.75 m fills three quarters of the image's height
+    scale = rng.normal(51, 6 * spread)
     if scenario == 2 and action in LOCOMOTION:
         scale *= rng.uniform(0.45, 0.9)
     scale = float(np.clip(scale, 20, 60))
     pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
-    # bounded so that the head stays in the picture
+    # bounded so that the head stays in the image
     feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))
     return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
 
@@ -272,7 +272,7 @@ class _Job:
 
 
 def render_dataset(
-    root: str | os.PathLike = "Data/KTH-Synth",
+    root: str | os.PathLike | None = None,
     *,
     seed: int = 0,
     segments: int = 2,
@@ -283,7 +283,7 @@ def render_dataset(
     progress: bool = True,
 ) -> Path:
     """Render KTH-Synth into root/<action>/personXX_<action>_dY.avi with segments.csv and
-    dataset.json beside it.
+    dataset.json beside it; root is Data/KTH-Synth at `data.files.home` unless given.
 
     Files that are there already are kept, so that an interrupted run continues; another seed,
     number of segments or version of the renderer renders anew. Same arguments, same bytes on one
@@ -293,6 +293,7 @@ def render_dataset(
         ValueError: the folder holds videos that this function did not render, or an action is
             unknown.
     """
+    root = Path(root or home("Data/KTH-Synth"))
     settings = {"name": "KTH-Synth", "version": VERSION, "seed": seed, "segments": segments}
     cast = [
         (person, action, scenario)
@@ -301,36 +302,38 @@ def render_dataset(
         for scenario in scenarios
     ]
     jobs = [_Job(_place(root, *role), seed, *role, segments) for role in cast]
-    return _render_all(Path(root), settings, jobs, workers, progress=progress)
+    return _render_all(root, settings, jobs, workers, progress=progress)
 
 
-def render_crowd(
-    root: str | os.PathLike = "Data/KTH-Synth-Crowd",
+def render_auxiliary(
+    root: str | os.PathLike | None = None,
     *,
     seed: int = 0,
     persons: int = 400,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Render people to train on beside KTH-Synth's: persons from 101 on, six actions, one segment
-    and scenario each.
+    """Render an auxiliary training set: persons from 101 on, six actions, one segment and scenario
+    each; root is Data/KTH-Synth-Auxiliary at `data.files.home` unless given.
 
     A classifier trained on eight persons learns eight persons. Here every person is another draw,
-    from ranges CROWD_SPREAD times as wide as KTH-Synth's, as for pre-training; none of KTH-Synth's
-    25 is among them, and they are in no official split. Raises ValueError as `render_dataset` does,
-    and for less than one person.
+    from ranges AUXILIARY_SPREAD times as wide as KTH-Synth's (domain randomisation), as for
+    pre-training; none of KTH-Synth's 25 is among them, and they are in no official split. Raises
+    ValueError as `render_dataset` does, and for less than one person.
     """
     if persons < 1:
-        raise ValueError(f"a crowd of {persons} persons; it takes 1 or more")
-    settings = {"name": "KTH-Synth crowd", "version": VERSION, "seed": seed, "spread": CROWD_SPREAD}
-    numbers = range(CROWD_FROM, CROWD_FROM + persons)
+        raise ValueError(f"an auxiliary training set of {persons} persons; it takes 1 or more")
+    root = Path(root or home("Data/KTH-Synth-Auxiliary"))
+    settings = {"name": "KTH-Synth auxiliary", "version": VERSION, "seed": seed}
+    settings["spread"] = AUXILIARY_SPREAD
+    numbers = range(AUXILIARY_FROM, AUXILIARY_FROM + persons)
     cast = [(n, action, 1 + (n + i) % 4) for n in numbers for i, action in enumerate(ACTIONS)]
-    jobs = [_Job(_place(root, *role), seed, *role, 1, CROWD_SPREAD) for role in cast]
-    return _render_all(Path(root), settings, jobs, workers, progress=progress)
+    jobs = [_Job(_place(root, *role), seed, *role, 1, AUXILIARY_SPREAD) for role in cast]
+    return _render_all(root, settings, jobs, workers, progress=progress)
 
 
-def _place(root: str | os.PathLike, person: int, action: str, scenario: int) -> Path:
-    return Path(root) / action / f"person{person:02d}_{action}_d{scenario}.avi"
+def _place(root: Path, person: int, action: str, scenario: int) -> Path:
+    return root / action / f"person{person:02d}_{action}_d{scenario}.avi"
 
 
 def _render_all(
@@ -355,15 +358,13 @@ def _prepare_root(root: Path, settings: dict) -> None:
             f"{root} holds videos but no dataset.json: not a rendered data set; choose another "
             "folder"
         )
-    if card.is_file() and json.loads(card.read_text(encoding="utf-8")) == settings:
+    if card.is_file() and read_json(card) == settings:
         return
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "segments.csv").unlink(
-        missing_ok=True
-    )  # written last: its presence says that the set is whole
+    # written last: its presence says that the set is whole
+    (root / "segments.csv").unlink(missing_ok=True)
     for old in root.glob("*/person*_d?.avi"):
         old.unlink()
-    card.write_text(json.dumps(settings, indent=2), encoding="utf-8")
+    write_json(card, settings)
 
 
 def _run(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, tuple]]:
@@ -394,19 +395,15 @@ def _render_missing(job: _Job) -> tuple[str, tuple[tuple[int, int], ...]]:
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
-    """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, under another name until
-    it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.avi")
-    writer = cv2.VideoWriter(
-        str(partial), cv2.VideoWriter.fourcc(*"XVID"), FPS, (WIDTH, HEIGHT), isColor=False
-    )
-    if not writer.isOpened():
-        raise OSError(
-            f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there "
-            "space on the disk?"
-        )
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
-    os.replace(partial, path)
+    """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, whole or not at all."""
+    with written_whole(path) as partial:
+        codec = cv2.VideoWriter.fourcc(*"XVID")
+        writer = cv2.VideoWriter(str(partial), codec, FPS, (WIDTH, HEIGHT), isColor=False)
+        if not writer.isOpened():
+            raise OSError(
+                f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there "
+                "space on the disk?"
+            )
+        for frame in frames:
+            writer.write(frame)
+        writer.release()

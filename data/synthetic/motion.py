@@ -1,6 +1,6 @@
 """The six actions as motion of a body: joint positions over time, in metres on the ground.
 
-Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, clothes or pictures.
+Knows how people walk, jog, run, box, clap and wave; knows nothing of cameras, clothes or images.
 
 Sources. Joint angles over the gait cycle are typical curves: for walking after Winter, "The
 Biomechanics and Motor Control of Human Gait" (1991), for running, with its duty factors and its
@@ -9,8 +9,8 @@ flight, after Novacheck, "The biomechanics of running", Gait & Posture 7 (1998).
 and Kram, "Stride length in distance running", Med. Sci. Sports Exerc. 21, 1989); runners here are
 at the upper end of that and beyond it, for KTH's crossings are short. Speed is no parameter: it
 follows from the angles, for the foot on the ground stands still. Boxing, clapping and waving follow
-the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what its public clips show to the
-eye; no parameter is fitted by training.
+the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what is seen in its public clips;
+no parameter is fitted by training.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ _GAIT_TABLES = {
         "ankle": (7, 17, 23, 6, -18, -11, -3, 0, 3, 5),
     },
 }
-_TABLE_DUTY = {
-    "walk": 0.60,
-    "run": 0.37,
-}  # the part of the cycle before toe-off in the tables above
+# the part of the cycle before toe-off in the tables above
+_TABLE_DUTY = {"walk": 0.60, "run": 0.37}
 
 
 @dataclass(frozen=True)
@@ -124,9 +122,10 @@ class Gait:
 # what KTH's annotated crossings of the official training and validation persons last, which is
 # longer: running takes two thirds of the time of jogging, jogging half that of walking, when the
 # frames before somebody enters are taken off. Deviations are wide, for both are right about
-# somebody. mean, standard deviation: amplitude, cadence, arm swing, elbow, lean, bounce, duty
-# factor, knee lift Jogging and running share most of their poses; what tells them apart is the time
-# on the ground and so the stride.
+# somebody. Jogging and running share most of their poses; what tells them apart is the time on the
+# ground and so the stride.
+# Mean and standard deviation of amplitude, cadence, arm swing, elbow, lean, bounce, duty factor,
+# knee lift.
 _GAITS = {
     "walking": (
         "walk",
@@ -450,7 +449,7 @@ def cross(
     heading: float,
     spread: float = 1.0,
 ) -> np.ndarray:
-    """One crossing of `width` metres of a picture, centred on the origin, at the speed that the
+    """One crossing of `width` metres of the image, centred on the origin, at the speed that the
     gait itself makes."""
     gait = draw_gait(action, habit, rng, spread)
     speed = ground_speed(gait, build)

@@ -1,4 +1,4 @@
-"""From joints in metres to grey pictures: camera, clothes, light, shadows, ground and walls, noise
+"""From joints in metres to grey frames: camera, clothes, light, shadows, ground and walls, noise
 of the camera.
 
 Knows how things look; knows nothing of actions, of people's names or of files. Painter's algorithm
@@ -287,14 +287,14 @@ def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
     band = rng.uniform(0, 12) * np.exp(
         -(((rows - rng.uniform(0.3, 0.7)) / rng.uniform(0.05, 0.2)) ** 2)
     )
-    picture = level + grain + patches + band
+    image = level + grain + patches + band
     if rng.random() < 0.25:
         edge = int(rng.integers(2, 14))
-        picture[:edge] += rng.normal(25, 25)
+        image[:edge] += rng.normal(25, 25)
     if rng.random() < 0.25 * spread:  # a path or a line on the lawn
         y = int(rng.integers(0, HEIGHT - 10))
-        picture[y : y + int(rng.integers(1, 6))] += rng.normal(0, 14)
-    return picture.astype(np.float32)
+        image[y : y + int(rng.integers(1, 6))] += rng.normal(0, 14)
+    return image.astype(np.float32)
 
 
 def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 1.0) -> np.ndarray:
@@ -309,9 +309,9 @@ def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 
     ) * rng.normal(0, 25)
     floor = rng.normal(85, 22 * spread) * (0.7 + 0.3 * spot)
     below = np.clip((rows - edge) + 0.5, 0, 1)
-    picture = paint * (1 - below) + floor * below
+    image = paint * (1 - below) + floor * below
     board = np.clip(1 - abs(rows - edge + 2) / 2, 0, 1) * rng.choice([0.0, -35.0, 30.0])
-    return (picture + board + cloud(rng, (1.0, 1.0)) * rng.uniform(0.5, 2.0)).astype(np.float32)
+    return (image + board + cloud(rng, (1.0, 1.0)) * rng.uniform(0.5, 2.0)).astype(np.float32)
 
 
 def cloud(
@@ -346,7 +346,7 @@ class Renderer:
         self.shade = scene.exposure * np.array([part.albedo for part in scene.parts])
         towards = np.array(scene.light.towards)
         up = towards[1] * np.sin(scene.camera.pitch) + towards[2] * np.cos(scene.camera.pitch)
-        self.lit = np.array([towards[0], -up])  # light in the picture plane, rows grow downwards
+        self.lit = np.array([towards[0], -up])  # light in the image plane, rows grow downwards
         grain: np.ndarray = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
         self.bank = (0.6 * grain + 0.8 * cloud(rng, (0.7, 0.7), grain.shape)) * scene.noise
         self.rolls = rng.integers(0, 40, size=(frames, 2))
@@ -379,27 +379,25 @@ class Renderer:
 
     def frame(self, f: int) -> np.ndarray:
         """Frame f as (HEIGHT, WIDTH) uint8."""
-        picture = self._background(f)
+        image = self._background(f)
         if self._visible(f):
             if self.shadow_points is not None:
-                picture = self._shadow(picture, self.shadow_points[f], f)
-            self._figure(picture, f)
-        return self.finish(picture, f)
+                image = self._shadow(image, self.shadow_points[f], f)
+            self._figure(image, f)
+        return self.finish(image, f)
 
-    def finish(self, picture: np.ndarray, f: int) -> np.ndarray:
+    def finish(self, image: np.ndarray, f: int) -> np.ndarray:
         """Blur of the lens, raised edges, noise, gain and compression."""
         scene = self.scene
-        picture = cv2.GaussianBlur(picture, (0, 0), scene.blur) if scene.blur > 0.2 else picture
+        image = cv2.GaussianBlur(image, (0, 0), scene.blur) if scene.blur > 0.2 else image
         if scene.crisp:
-            picture = picture + np.float32(scene.crisp) * (
-                picture - cv2.GaussianBlur(picture, (0, 0), 1.0)
-            )
+            image = image + np.float32(scene.crisp) * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
         y, x = self.rolls[f]
-        picture = picture * np.float32(self.gains[f]) + self.bank[y : y + HEIGHT, x : x + WIDTH]
-        picture = np.clip(picture, 0, 255).astype(np.uint8)
+        image = image * np.float32(self.gains[f]) + self.bank[y : y + HEIGHT, x : x + WIDTH]
+        image = np.clip(image, 0, 255).astype(np.uint8)
         if scene.quality >= 100:
-            return picture
-        coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1]
+            return image
+        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1]
         return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
     def empty(self, f: int) -> np.ndarray:
@@ -423,15 +421,15 @@ class Renderer:
         x, r = self.pixels[f, :, 0], self.radii * self.scale[f]
         return bool(((x + r > 0) & (x - r < WIDTH)).any())
 
-    def _shadow(self, picture: np.ndarray, pixels: np.ndarray, f: int) -> np.ndarray:
+    def _shadow(self, image: np.ndarray, pixels: np.ndarray, f: int) -> np.ndarray:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         outlines = _outlines(pixels, self.radii * self.scale[f])
         for part in self.slices:
             _fill(mask, outlines[part], 255)
         soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur))
-        return picture * (1 - np.float32(self.scene.light.shadow / 255) * soft)
+        return image * (1 - np.float32(self.scene.light.shadow / 255) * soft)
 
-    def _figure(self, picture: np.ndarray, f: int) -> None:
+    def _figure(self, image: np.ndarray, f: int) -> None:
         pixels, radii = self.pixels[f], self.radii * self.scale[f]
         low = np.floor((pixels - radii[:, None]).min(axis=0) - 3).astype(int).clip(0)
         high = np.minimum(
@@ -439,7 +437,7 @@ class Renderer:
         )
         if (high <= low).any():
             return
-        box = picture[low[1] : high[1], low[0] : high[0]]
+        box = image[low[1] : high[1], low[0] : high[0]]
         canvas = cv2.resize(box, None, fx=_SCALE, fy=_SCALE, interpolation=cv2.INTER_NEAREST)
         behind = canvas.copy()
         places, sizes, hardness = (pixels - low) * _SCALE, radii * _SCALE, self.scene.light.hardness
@@ -459,7 +457,7 @@ class Renderer:
         folds = self.scene.folds[
             top[1] : top[1] + canvas.shape[0], top[0] : top[0] + canvas.shape[1]
         ]
-        # where the drawing changed the picture there is a body: no second mask has to be drawn
+        # where the drawing changed the image there is a body: no second mask has to be drawn
         canvas = np.where(canvas != behind, canvas * folds, behind)
         box[:] = cv2.resize(canvas, (box.shape[1], box.shape[0]), interpolation=cv2.INTER_AREA)
 

@@ -1,16 +1,15 @@
-"""What matters? One thing is changed at a time, and the validation persons are asked.
+"""What matters? One thing is changed at a time, and the validation persons are evaluated.
 
 Knows the settings, and how frames are put into another order. Every setting is a run of
-`experiments.training.run_experiment`, found again when it is finished; the test persons play no
-part in this table. The last task alone is none of these: it shows what a random split of segments
-would claim.
+`experiments.run_experiment`, found again when it is finished; the test persons play no part in this
+table. The last tasks alone are none of these: they show what a random split of segments would
+claim.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,36 +17,38 @@ from typing import Any, cast
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.measure import Row
-from data.kth import find_segments, select
-from evaluation.metrics import score
-from experiments.crossval import cross_validate, leak, persons_in, plan
-from experiments.training import (
-    EXPERIMENTS,
-    Experiment,
+from data.files import DEFAULT, place
+from data.kth import FPS, find_segments, select
+from evaluation.predictions import Score
+from experiments.crossval import cross_validate, persons_in, plan, subject_leakage
+from experiments.datasets import shown_dataset
+from experiments.recognisers import (
     evaluate_checkpoint,
-    feature_dataset,
     load_recogniser,
-    run_experiment,
+    predict_dataset,
 )
-from utils.data_setup import VideoDataset, Window, create_dataloaders
-from utils.engine import evaluate
-from utils.store import CACHE, FeatureStore
+from experiments.studies import accuracy_row
+from experiments.table import EXPERIMENTS, Experiment
+from experiments.training import run_experiment
+from tracking.measurements import Row
+from utils.data_setup import VideoDataset
+from utils.features import Features
+from utils.preprocessing import FixedStride
 
-Order = Callable[
-    [int, np.random.Generator], np.ndarray
-]  # number of frames -> the order in which they are shown
+Order = Callable[[int, np.random.Generator], np.ndarray]  # number of frames -> their order
 ORDERS: dict[str, Order] = {
     "as filmed": lambda length, _: np.arange(length),
     "reversed": lambda length, _: np.arange(length)[::-1],
     "shuffled": lambda length, rng: rng.permutation(length),
 }
-ORDERED = ("average_window", "gru", "tcn", "motion", "motion_gru")
-LEAKED = ("average_window", "gru", "motion")
-LEAK_SPLITS = 5
+ORDERED = ("average_window", "gru", "tcn", "stacked", "stacked_gru")
+LEAKED = ("average_window", "gru", "stacked")
 # Clips are read and encoded anew in every epoch, minutes a run: few epochs, so small batches and a
 # higher rate.
-TUNED, TUNED_EPOCHS = {"fine_tune": 2, "batch_size": 16, "lr": 3e-3}, 6
+TUNED = {"fine_tune": 2, "batch_size": 16, "lr": 3e-3, "epochs": 6}
+HEADS = {"average": "average_window", "GRU": "gru", "temporal convolution": "tcn"}
+STACKED = {"average_window": "stacked", "gru": "stacked_gru"}
+QUICK = {"seeds": (0,), "fast": True, "only": ("head",)}
 
 
 @dataclass(frozen=True)
@@ -59,52 +60,39 @@ class Setting:
     level: str = "segment"
 
 
-def settings(
-    imagenet: str | None, *, tuned_epochs: int = TUNED_EPOCHS
-) -> dict[tuple[str, str], Setting]:
+def settings(imagenet: str | None) -> dict[tuple[str, str], Setting]:
     """Return the rows by task and method; without ImageNet weights their rows are missing."""
-    gru, motion = EXPERIMENTS["gru"], EXPERIMENTS["motion"]
-    rows = {
-        ("frames of 1.2 seconds, grey GRU", f"{frames} frames, {stride} apart"): Setting(
-            dataclasses.replace(gru, sampler=Window(frames, stride))
-        )
-        for frames, stride in ((2, 16), (4, 8), (8, 4), (16, 2))
-    }
-    for height, width in ((48, 64), (72, 96), (96, 128), (128, 171)):
-        rows["size of a frame, grey GRU", f"{height} x {width}"] = Setting(
-            gru, {"size": (height, width)}
-        )
+    gru, stacked = EXPERIMENTS["gru"], EXPERIMENTS["stacked"]
+    rows = {}
+    for frames, apart in ((2, 16), (4, 8), (8, 4), (16, 2)):
+        shown = dataclasses.replace(gru.shown, sampler=FixedStride(frames, apart / FPS))
+        name = f"{frames} frames, {apart} apart"
+        strided = Setting(dataclasses.replace(gru, shown=shown))
+        rows["frames of 1.2 seconds, grey GRU", name] = strided
+    for size in ((48, 64), (72, 96), (96, 128), (128, 171)):
+        sized = Setting(gru, {"size": size})
+        rows["size of a frame, grey GRU", "{} x {}".format(*size)] = sized
     for name in ("ghost", "middle"):
-        task = f"annotated segments or whole files, videos, {name}"
-        rows[task, "segments"] = Setting(EXPERIMENTS[name], level="video")
-        rows[task, "whole file"] = Setting(EXPERIMENTS[f"{name}_whole"], level="video")
-    for head, grey, moving in (
-        ("average", "average_window", "motion"),
-        ("GRU", "gru", "motion_gru"),
-    ):
-        rows[f"grey or motion as colour, {head}", "grey"] = Setting(EXPERIMENTS[grey])
-        rows[f"grey or motion as colour, {head}", "motion as colour"] = Setting(EXPERIMENTS[moving])
-    for head, name in (
-        ("average", "average_window"),
-        ("GRU", "gru"),
-        ("temporal convolution", "tcn"),
-    ):
+        task = f"trimmed clips or untrimmed videos, videos, {name}"
+        rows[task, "trimmed clips"] = Setting(EXPERIMENTS[name], level="video")
+        rows[task, "untrimmed videos"] = Setting(EXPERIMENTS[f"{name}_whole"], level="video")
+    for head, name in HEADS.items():
+        if name in STACKED:
+            task = f"grey or stacked greyscale, {head}"
+            rows[task, "grey"] = Setting(EXPERIMENTS[name])
+            rows[task, "stacked greyscale"] = Setting(EXPERIMENTS[STACKED[name]])
+    for head, name in HEADS.items():
         rows["head, grey", head] = Setting(EXPERIMENTS[name])
     weights = {"bundled": "bundled", "ImageNet": imagenet, "random": None}
-    for title, experiment in (("grey GRU", gru), ("motion as colour, average", motion)):
+    for title, experiment in (("grey GRU", gru), ("stacked greyscale, average", stacked)):
         for name, value in weights.items():
             if name != "ImageNet" or imagenet is not None:
-                rows[f"weights of the frozen backbone, {title}", name] = Setting(
-                    experiment, {"weights": value}
-                )
-    task, recipe = (
-        "frozen or fine-tuned, motion as colour, average",
-        {**TUNED, "epochs": tuned_epochs},
-    )
-    rows[task, "frozen"] = Setting(motion)
-    rows[task, f"last {TUNED['fine_tune']} of 9 stages tuned, {tuned_epochs} epochs"] = Setting(
-        motion, recipe
-    )
+                task = f"weights of the frozen backbone, {title}"
+                rows[task, name] = Setting(experiment, {"weights": value})
+    task = "frozen or fine-tuned, stacked greyscale, average"
+    rows[task, "frozen"] = Setting(stacked)
+    tuned = f"last {TUNED['fine_tune']} of 9 stages tuned, {TUNED['epochs']} epochs"
+    rows[task, tuned] = Setting(stacked, TUNED)
     return rows
 
 
@@ -113,149 +101,101 @@ def run(
     *,
     imagenet: str | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    fast: bool = False,
-    tuned_epochs: int = TUNED_EPOCHS,
     only: Sequence[str] = (),
-    runs_dir: str | Path = "runs/ablation",
-    cache_dir: str | Path | None = CACHE,
+    ordered: Sequence[str] = ORDERED,
+    leaked: Sequence[str] = LEAKED,
+    splits: int = 5,
+    runs_dir: str | Path = DEFAULT,
+    cache_dir: str | Path | None = DEFAULT,
+    **recipe: Any,
 ) -> list[Row]:
-    """Train what is not trained yet, and ask the validation persons.
+    """Train what is not trained yet, and evaluate the validation persons.
 
     Args:
         root: Folder in KTH's layout.
         imagenet: ImageNet weights, "imagenet" to download them or a state dict's file; None leaves
             their rows out.
         seeds: Of the heads, and of random weights.
-        fast: Train a sliver, to see that it works.
-        tuned_epochs: Of the fine-tuned runs; they take minutes each.
         only: Words of which a task must contain one; all tasks when there are none.
-        runs_dir: Where the runs are kept and found again, apart from those of the article.
+        ordered: Experiments that are shown frames in another order.
+        leaked: Experiments that subject leakage is shown of.
+        splits: How many random splits, by subject and of segments, show it.
+        runs_dir: Where the runs are kept and found again; by default apart from the article's.
         cache_dir: Where features are kept.
+        **recipe: Fields of `Recipe` for all rows, such as fast=True.
     """
-    where = {"root": root, "runs_dir": runs_dir, "cache_dir": cache_dir, "progress": False}
-    wanted = {
-        key: setting
-        for key, setting in settings(imagenet, tuned_epochs=tuned_epochs).items()
-        if _asked_for(key[0], only)
-    }
-    rows = []
-    for (task, method), setting in tqdm(
-        wanted.items(), desc="ablation", unit="setting", leave=False
-    ):
-        found = [_validated(setting, seed, fast, where) for seed in seeds]
-        rows.append(_row(task, method, found))
-    if _asked_for("order of the frames", only):
-        rows += [row for name in ORDERED for row in _order_rows(name, seeds, fast, where)]
-    if _asked_for("leak", only):
-        eyes = {"bundled": "bundled", "ImageNet": imagenet}
-        rows += [
-            row
-            for eye, weights in eyes.items()
-            for name in LEAKED
-            if weights is not None
-            for row in _leak_rows(name, eye, {"fast": fast, "weights": weights}, where)
-        ]
+
+    def wanted(task: str) -> bool:
+        return not only or any(word in task for word in only)
+
+    where = {"runs_dir": place(runs_dir, "runs/ablation"), "cache_dir": cache_dir}
+    how = {"root": root, "progress": False, **where, **recipe}
+    chosen = {key: row for key, row in settings(imagenet).items() if wanted(key[0])}
+    rows = list(trained_rows(chosen, seeds, how))
+    if wanted("order of the frames"):
+        rows += [row for name in ordered for row in _order_rows(name, seeds, how)]
+    if wanted("subject leakage"):
+        for encoder, weights in {"bundled": "bundled", "ImageNet": imagenet}.items():
+            for name in leaked if weights is not None else ():
+                task = f"subject leakage, not for use: {name} on the {encoder} encoder"
+                rows += _leakage_rows(task, name, splits, {**how, "weights": weights})
     return rows
 
 
-def _asked_for(task: str, only: Sequence[str]) -> bool:
-    return not only or any(word in task for word in only)
+def trained_rows(
+    rows: Mapping[tuple[str, str], Setting], seeds: Sequence[int], how: Mapping[str, Any]
+) -> Iterator[Row]:
+    """Train each setting with each seed, and score the validation persons.
+
+    `how` are further arguments of `run_experiment`, root and cache_dir among them.
+    """
+    for (task, method), setting in tqdm(rows.items(), desc="ablation", unit="setting", leave=False):
+        scores: list[Score] = []
+        for seed in seeds:
+            which = _run(setting.experiment, seed, {**how, **setting.recipe})
+            where = {"cache_dir": how["cache_dir"], "progress": False}
+            result = evaluate_checkpoint(which, how["root"], split="validation", **where)
+            scores.append(getattr(result, setting.level))
+        yield accuracy_row(task, method, scores)
 
 
-def _validated(
-    setting: Setting, seed: int, fast: bool, where: Mapping[str, Any]
-) -> tuple[int, int]:
-    """Return how many of the validation persons' items a run names right, and of how many."""
-    trained = run_experiment(
-        setting.experiment, seed=seed, fast=fast, results_dir=None, **where, **setting.recipe
-    )
-    result = evaluate_checkpoint(
-        trained.run, where["root"], split="validation", cache_dir=where["cache_dir"], progress=False
-    )
-    found = getattr(result, setting.level)
-    return found["correct"], found["n"]
+def _run(experiment: str | Experiment, seed: int, how: Mapping[str, Any]) -> str:
+    """Return the folder of a run, trained now or before."""
+    return run_experiment(experiment, seed=seed, results_dir=None, **how).run
 
 
-def _order_rows(name: str, seeds: Sequence[int], fast: bool, where: Mapping[str, Any]) -> list[Row]:
+def _order_rows(name: str, seeds: Sequence[int], how: Mapping[str, Any]) -> list[Row]:
     """Show a trained head the validation persons' frames in another order."""
-    found: dict[str, list[tuple[int, int]]] = {order: [] for order in ORDERS}
+    scores: dict[str, list[Score]] = {order: [] for order in ORDERS}
+    segments = select(find_segments(how["root"]), "validation")
     for seed in seeds:
-        trained = run_experiment(name, seed=seed, fast=fast, results_dir=None, **where)
-        recogniser = load_recogniser(trained.run)
-        data = feature_dataset(
-            recogniser.model.backbone,
-            select(find_segments(where["root"]), "validation"),
-            sampler=recogniser.sampler,
-            transform=recogniser.transform,
-            cache_dir=where["cache_dir"],
-            progress=False,
-        )
+        recogniser = load_recogniser(_run(name, seed, how))
+        cache_dir = place(how["cache_dir"], "cache")
+        data = shown_dataset(recogniser.model, segments, recogniser.shown, cache_dir=cache_dir)
         for order, function in ORDERS.items():
-            loader = create_dataloaders({"asked": reordered(data, function)}, batch_size=64)[
-                "asked"
-            ]
-            answer = score(evaluate(recogniser.model.head, loader).log_probs, np.array(data.labels))
-            found[order].append((answer["correct"], answer["n"]))
-    return [
-        _row(f"order of the frames when asked, {name}", order, counts)
-        for order, counts in found.items()
-    ]
+            scores[order].append(predict_dataset(recogniser, reordered(data, function)).score())
+    task = f"order of the frames at test time, {name}"
+    return [accuracy_row(task, order, found) for order, found in scores.items()]
 
 
 def reordered(data: VideoDataset, order: Order) -> VideoDataset:
     """Return a data set of features whose items show their frames in another order."""
-    store, rng = cast(FeatureStore, data.source), np.random.default_rng(0)
-    features = np.array(store.features)
-    for item, length in enumerate(store.lengths):
-        features[item, :length] = store.features[item][order(int(length), rng)]
-    return VideoDataset(data.segments, FeatureStore(features, store.lengths), seed=None)
+    rng = np.random.default_rng(0)
+    items = cast(Features, data.source).items
+    return VideoDataset(
+        data.segments, Features([item[:, order(item.shape[1], rng)] for item in items])
+    )
 
 
-def _leak_rows(
-    name: str, eye: str, recipe: Mapping[str, Any], where: Mapping[str, Any]
-) -> list[Row]:
+def _leakage_rows(task: str, name: str, splits: int, how: Mapping[str, Any]) -> Iterator[Row]:
     """As many segments tested after training on as many: persons apart, and segments at random."""
-    scheme = plan(persons_in(where["root"]), repeats=LEAK_SPLITS)
-    honest = cross_validate(name, scheme, seeds=1, **where, **recipe).score("segment")
-    leaky = leak(
-        name,
-        root=where["root"],
-        splits=LEAK_SPLITS,
-        cache_dir=where["cache_dir"],
-        progress=False,
-        **recipe,
-    )
-    task = f"the leak, not for use: {name} on the {eye} eye"
-    rows = []
-    for method, accuracy, (low, high), note in (
-        (
-            scheme.name,
-            honest["accuracy"],
-            honest["person_interval"] or honest["interval"],
-            f"{honest['correct'][0]} of {honest['n']}",
-        ),
-        (
-            f"{LEAK_SPLITS} random splits of segments",
-            leaky.accuracy,
-            leaky.interval,
-            f"{leaky.correct} of {leaky.n}",
-        ),
-    ):
-        rows.append(Row(task, method, 100 * accuracy, "%", None, 100 * low, 100 * high, 1, note))
-    return rows
-
-
-def _row(task: str, method: str, found: Sequence[tuple[int, int]]) -> Row:
-    percent = [100 * correct / n for correct, n in found]
-    note = f"{' '.join(str(correct) for correct, _ in found)} of {found[0][1]}"
-    return Row(
-        task,
-        method,
-        statistics.mean(percent),
-        "%",
-        None,
-        min(percent),
-        max(percent),
-        len(found),
-        note,
-    )
+    scheme = plan(persons_in(how["root"]), repeats=splits)
+    apart = cross_validate(name, scheme, seeds=1, **how).score("segment")
+    mixed = subject_leakage(
+        name, splits=splits, **{key: value for key, value in how.items() if key != "runs_dir"}
+    ).score
+    scores = {scheme.name: apart, f"{splits} random splits of segments": mixed}
+    for method, score in scores.items():
+        low, high = (100 * end for end in score.persons or score.wilson)
+        note = f"{round(score.correct)} of {score.n}"
+        yield Row(task, method, 100 * score.accuracy, "%", None, low, high, 1, note)

@@ -1,71 +1,68 @@
-"""Does it carry over? Recognisers trained on rendered people only, asked about rendered strangers
-and about real ones.
+"""Zero-shot sim-to-real transfer: recognisers trained on rendered people only, evaluated on an
+out-of-distribution synthetic set and on real clips.
 
-Knows the ablation: which experiment, trained on what, read how. The rendered validation persons are
-there to choose by; real clips are a thermometer that nothing is chosen, trained or calibrated on,
-and every reading of it is written down.
+Knows the variants: which experiment, trained on what, evaluated how. The rendered validation
+persons are there to choose by; real clips are monitored only: nothing is chosen, trained or
+calibrated on them, and every evaluation of them is written down.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Row
-from experiments.training import (
-    Result,
-    evaluate_checkpoint,
-    load_recogniser,
-    name_of,
-    record_reading,
-    run_experiment,
-)
-from utils.store import CACHE
+from data.files import DEFAULT, place, read_json
+from data.kth import CARD, OWN_TABLE, dataset_name
+from experiments.recognisers import evaluate_checkpoint, load_recogniser
+from experiments.results import LEVELS, Result, record_reading
+from experiments.studies import accuracy_row, row_of
+from experiments.training import run_experiment
+from tracking.measurements import Row
 
-CROWD, STRANGERS = "Data/KTH-Synth-Crowd", "Data/KTH-Synth-Strangers"
 REAL = "real clips"
+QUICK = {"auxiliary": None, "unlike": None, "seeds": (0,), "fast": True, "log": None}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the ablation: an experiment, how it is trained, and whether it is read in every
-    window.
+    """One row: an experiment, how it is trained, and whether it is evaluated on dense clips.
 
     Args:
         experiment: One of EXPERIMENTS.
         recipe: Fields of `Recipe` that differ from the default.
-        every_window: See `experiments.training.evaluate_checkpoint`.
+        dense: See `experiments.recognisers.evaluate_checkpoint`.
     """
 
     experiment: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    every_window: bool = False
+    dense: bool = False
 
 
-def variants(crowd: str | Path | None) -> dict[str, Variant]:
-    """Return the rows by name; each differs in one thing from a row above it. Without a crowd, its
-    rows are missing."""
-    everywhere = {"every_window": True}
+def variants(auxiliary: str | Path | None) -> dict[str, Variant]:
+    """Return the rows by name; each differs in one thing from a row above it. Without an auxiliary
+    set, its rows are missing."""
+    dense = {"dense": True}
     rows = {
         "grey, average": Variant("average_window"),
         "grey, GRU": Variant("gru"),
         "grey, GRU over the whole segment": Variant("gru_uniform"),
-        "motion as colour, average": Variant("motion"),
-        "motion as colour, GRU": Variant("motion_gru"),
-        "motion as colour, average, mirrored clips too": Variant("motion", {"mirrored": True}),
-        "motion as colour, average, every window read": Variant("motion", every_window=True),
-        "motion as colour, average, every window": Variant("motion", everywhere, every_window=True),
-        "motion as colour, GRU, every window": Variant("motion_gru", everywhere, every_window=True),
+        "stacked greyscale, average": Variant("stacked"),
+        "stacked greyscale, GRU": Variant("stacked_gru"),
+        "stacked greyscale, average, horizontal flips too": Variant(
+            "stacked", {"horizontal_flip": True}
+        ),
+        "stacked greyscale, average, dense at test time": Variant("stacked", dense=True),
+        "stacked greyscale, average, dense": Variant("stacked", dense, dense=True),
+        "stacked greyscale, GRU, dense": Variant("stacked_gru", dense, dense=True),
     }
-    if crowd is not None:
-        more = {"extra_root": str(crowd)}
+    if auxiliary is not None:
+        more = {"auxiliary_root": str(auxiliary)}
         rows |= {
-            "motion as colour, average, crowd": Variant("motion", more),
-            "motion as colour, GRU, crowd": Variant("motion_gru", more),
+            "stacked greyscale, average, auxiliary set": Variant("stacked", more),
+            "stacked greyscale, GRU, auxiliary set": Variant("stacked_gru", more),
         }
     return rows
 
@@ -74,117 +71,79 @@ def run(
     root: str | Path,
     *,
     real: str | Path | None = None,
-    crowd: str | Path | None = CROWD,
-    strangers: str | Path | None = STRANGERS,
+    auxiliary: str | Path | None = DEFAULT,
+    unlike: str | Path | None = DEFAULT,
     seeds: Sequence[int] = (0, 1, 2),
-    fast: bool = False,
-    runs_dir: str | Path = "runs",
-    cache_dir: str | Path | None = CACHE,
-    log: str | Path | None = "results",
+    only: Sequence[str] = (),
+    runs_dir: str | Path = DEFAULT,
+    cache_dir: str | Path | None = DEFAULT,
+    log: str | Path | None = DEFAULT,
+    **recipe: Any,
 ) -> list[Row]:
-    """Train what is not trained yet, and read every row on rendered strangers and on real clips.
+    """Train what is not trained yet, and evaluate every row on the synthetic sets and on real
+    clips.
 
     Args:
         root: KTH-Synth.
-        real: Real clips in KTH's layout; None reads none.
-        crowd: The rendered crowd; its rows are left out when it is None or not there.
-        strangers: Another crowd, of another seed, to be asked about; left out likewise.
+        real: Real clips in KTH's layout; None evaluates none.
+        auxiliary: The auxiliary training set; its rows are left out when it is None or not there.
+        unlike: The out-of-distribution set, rendered with another seed; left out likewise.
         seeds: Of the heads.
-        fast: Train a sliver, to see that it works.
+        only: Names of rows; all when there are none.
         runs_dir: Where runs are kept and found again.
         cache_dir: Where features are kept.
-        log: Folder of the list of readings of the real clips; None writes none.
+        log: Folder of the list of evaluations of the real clips; None writes none.
+        **recipe: Fields of `Recipe` for all rows, such as fast=True.
     """
-    asked = [("validation persons", root, "validation")]
-    asked += [("rendered strangers", folder, "all") for folder in _there(strangers)]
-    asked += [(REAL, folder, "all") for folder in ([real] if real is not None else [])]
-    rows = []
-    for name, variant in variants(next(iter(_there(crowd)), None)).items():
-        results: dict[str, list[Result]] = {}
+    sets: dict[str, tuple[str | Path, str]] = {"validation persons": (root, "validation")}
+    for there in _there(unlike, "Data/KTH-Synth-OOD"):
+        sets["out-of-distribution set"] = (there, "all")
+    if real is not None:
+        sets[REAL] = (real, "all")
+    rows: dict[str, list[Row]] = {task: [] for task in sets}
+    known = variants(next(iter(_there(auxiliary, "Data/KTH-Synth-Auxiliary")), None))
+    where: dict[str, Any] = {"cache_dir": cache_dir, "progress": False}
+    for name in only or known:
+        how = {"root": root, "runs_dir": runs_dir, **where, **recipe, **known[name].recipe}
+        found: dict[str, list[Result]] = {task: [] for task in sets}
         for seed in seeds:
-            trained = run_experiment(
-                variant.experiment,
-                root=root,
-                seed=seed,
-                fast=fast,
-                results_dir=None,
-                runs_dir=runs_dir,
-                cache_dir=cache_dir,
-                progress=False,
-                **variant.recipe,
-            )
+            trained = run_experiment(known[name].experiment, seed=seed, results_dir=None, **how)
             recogniser = load_recogniser(trained.run)
-            for task, folder, split in asked:
+            for task, (folder, split) in sets.items():
                 result = evaluate_checkpoint(
-                    recogniser,
-                    folder,
-                    split=split,
-                    cache_dir=cache_dir,
-                    every_window=variant.every_window,
-                    progress=False,
+                    recogniser, folder, split=split, dense=known[name].dense, **where
                 )
-                results.setdefault(task, []).append(result)
+                found[task].append(result)
                 if log is not None and task == REAL:
-                    record_reading(result, trained_on=edition_of(root), name=name, results_dir=log)
-        rows += [row for task, found in results.items() for row in _rows(task, name, found)]
-    return sorted(
-        rows, key=lambda row: [task for task, _, _ in asked].index(row.task.rsplit(", ", 1)[0])
-    )
+                    about = {"trained_on": edition_of(root), "name": name}
+                    record_reading(result, results_dir=place(log, "results"), **about)
+        for task, results in found.items():
+            rows[task] += _rows(task, name, results)
+    return [row for same in rows.values() for row in same]
 
 
-def _there(root: str | Path | None) -> list[str | Path]:
-    return [root] if root is not None and (Path(root) / "segments.csv").is_file() else []
+def _there(folder: str | Path | None, usual: str) -> list[Path]:
+    root = place(folder, usual)
+    return [root] if root is not None and (root / OWN_TABLE).is_file() else []
 
 
 def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
     rows = []
-    levels = (
-        ("segment", "video") if results[0].video["n"] < results[0].segment["n"] else ("segment",)
-    )
-    for level in levels:
-        scores = [getattr(result, level) for result in results]
-        percent = [100 * score["accuracy"] for score in scores]
-        note = f"{' '.join(str(score['correct']) for score in scores)} of {scores[0]['n']}"
+    for level in LEVELS[: 1 + (results[0].video.n < results[0].segment.n)]:
+        row = accuracy_row(f"{task}, {level}s", name, [getattr(one, level) for one in results])
         if level == "segment":
-            note += (
-                "; calibration error "
-                f"{statistics.mean(result.calibration_error for result in results):.3f}"
-            )
-        rows.append(
-            Row(
-                f"{task}, {level}s",
-                name,
-                statistics.mean(percent),
-                "%",
-                None,
-                min(percent),
-                max(percent),
-                len(results),
-                note,
-            )
-        )
+            error = statistics.mean(one.predictions.calibration_error for one in results)
+            row = replace(row, note=f"{row.note}; calibration error {error:.3f}")
+        rows.append(row)
     if task != REAL:  # nothing is chosen by the real ones
-        loss = [result.loss for result in results]
-        rows.append(
-            Row(
-                f"{task}, loss",
-                name,
-                statistics.mean(loss),
-                "",
-                None,
-                min(loss),
-                max(loss),
-                len(loss),
-            )
-        )
+        loss = [result.predictions.loss for result in results]
+        rows.append(row_of(f"{task}, loss", name, loss, "", middle=statistics.mean))
     return rows
 
 
 def edition_of(root: str | Path) -> str:
     """Return the name of a rendered data set with the version of its renderer; the plain name of
     any other."""
-    card = Path(root) / "dataset.json"
-    version = (
-        json.loads(card.read_text(encoding="utf-8")).get("version", "") if card.is_file() else ""
-    )
-    return f"{name_of(root)} {version}".strip()
+    card = Path(root) / CARD
+    version = read_json(card).get("version", "") if card.is_file() else ""
+    return f"{dataset_name(root)} {version}".strip()

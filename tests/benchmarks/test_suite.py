@@ -1,6 +1,5 @@
 """The benchmarks run, say what they compare, and count what they claim to count."""
 
-import csv
 import math
 import warnings
 
@@ -9,11 +8,11 @@ import pytest
 import torch
 
 import har
-from benchmarks import cost, growth, measure, naive, suite, whole
-from benchmarks.measure import Row, interleaved, rows_of, write_rows
+from benchmarks import cost, growth, naive, suite, whole
+from benchmarks.measure import interleaved, rows_of
 from data.kth import find_segments, select
 from data.video import read_frames
-from tracking.results import bench_table, read_results
+from tracking.measurements import Row
 from utils.data_setup import ClipTransform, Uniform
 from utils.store import FeatureStore
 
@@ -37,40 +36,6 @@ def test_rows_hold_medians_and_ratios_within_a_repetition():
     )
     assert (ours.value, ours.low, ours.high, ours.ratio, ours.repeats) == (20.0, 10.0, 90.0, 1.0, 3)
     assert other.ratio == 2.0 and other.note == "n"
-
-
-def test_rows_are_written_with_the_machine_and_read_as_a_table(tmp_path):
-    path = tmp_path / "results" / "bench_x.csv"
-    write_rows(
-        path,
-        [Row("t", "ours", 2.0, "ms", 1.0, 1.5, 2.5, 3), Row("t", "other", 1234.5678, "ms", 617.3)],
-    )
-    rows = list(csv.DictReader(path.open()))
-    assert [row["value"] for row in rows] == ["2", "1235"] and rows[0][
-        "machine"
-    ] == measure.machine()
-    assert str(torch.__version__) in rows[0]["machine"] and rows[1]["low"] == ""
-    table = bench_table(read_results(path))
-    assert "| t | ours | 2 ms | 1 |  |" in table and "|  | other | 1,235 ms | 617 |  |" in table
-    assert "cores" in table and list(path.parent.iterdir()) == [path]
-    with pytest.raises(ValueError, match="har.py bench"):
-        bench_table([])
-
-
-def test_tasks_that_share_their_methods_are_a_grid(tmp_path):
-    rows = [
-        Row(task, method, value, "%", None, note=f"{method}; more")
-        for task, value in (("s", 10), ("t", 20))
-        for method in ("a", "b", "c")
-    ]
-    write_rows(tmp_path / "bench_x.csv", rows)
-    table = bench_table(read_results(tmp_path / "bench_x.csv"))
-    assert table.startswith(
-        "| | s | t |\n|---|---|---|\n| a | 10 % (a) | 20 % (a) |\n| b | 10 % (b)"
-    )
-    write_rows(tmp_path / "bench_y.csv", [row for row in rows if row.method == "a"])
-    table = bench_table(read_results(tmp_path / "bench_y.csv"))
-    assert table.startswith("| | a |\n|---|---|\n| s | 10 % (a) |\n| t | 20 % (a) |\n")
 
 
 def test_the_naive_loop_sees_the_pictures_that_ours_sees(tiny_kth):

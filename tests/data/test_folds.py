@@ -1,5 +1,5 @@
-"""Nobody is trained on and tested, everybody is tested as often as promised, and a leak is called
-one."""
+"""Nobody is trained on and tested, everybody is tested as often as promised, and leakage is called
+by its name."""
 
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def test_leaving_one_of_kth_out():
 
 
 @given(persons=people, data=st.data(), seed=seeds)
-def test_repeated_draws_have_the_sizes_asked_for(persons, data, seed):
+def test_repeated_draws_have_the_given_sizes(persons, data, seed):
     test = data.draw(st.integers(1, len(persons) - 2))
     folds = repeated(persons, repeats=4, test=test, seed=seed)
     assert all(disjoint_and_whole(fold, persons) and len(fold.test) == test for fold in folds)

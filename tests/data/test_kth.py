@@ -3,8 +3,6 @@ wrong."""
 
 import os
 import pickle
-import re
-import struct
 from collections import Counter
 from pathlib import Path
 
@@ -187,94 +185,6 @@ def test_any_kth_name_is_read_back(person, action, scenario, tail, suffix):
     )
     assert kth.ACTIONS[video.label] == action
     assert pickle.loads(pickle.dumps(video)) == video
-
-
-# probing
-
-
-@pytest.mark.parametrize("suffix", [".avi", ".mp4"])
-def test_probe_counts_frames(tmp_path, suffix):
-    assert kth.probe(make_video(tmp_path / f"clip{suffix}", frames=17)).frames == 17
-
-
-def test_probe_sees_that_a_file_changed(tmp_path):
-    path = make_video(tmp_path / "clip.avi", frames=5)
-    assert kth.probe(path).frames == 5
-    make_video(path, frames=9)
-    assert kth.probe(path).frames == 9
-
-
-def broken(tmp_path, kind):
-    path = make_video(tmp_path / f"clip{'.mp4' if kind == 'cut mp4' else '.avi'}", frames=30)
-    content = path.read_bytes()
-    half, index = content[: len(content) // 2], content.rfind(b"idx1")
-    blank = re.sub(
-        rb"\xff\xd8.*?\xff\xd9", lambda jpeg: bytes(len(jpeg[0])), content[:index], flags=re.DOTALL
-    )
-    damaged = {
-        "empty": b"",
-        "text": b"this is no video at all, only words\n" * 9,
-        "short text": b"words",
-        "cut avi": half,
-        "cut mp4": half,
-        "header only": b"RIFF" + struct.pack("<I", 4) + b"AVI ",
-        "first frame": blank + content[index:],
-    }
-    path.write_bytes(damaged[kind])
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("empty", r"empty file \(0 bytes\)"),
-        ("text", "not a video that OpenCV can open"),
-        ("short text", "not a video that OpenCV can open"),
-        ("header only", "not a video that OpenCV can open"),
-        ("cut avi", r"truncated, \d+ of \d+ bytes are there"),
-        ("cut mp4", r"truncated, \d+ of \d+ bytes are there"),
-        ("first frame", "first frame does not decode"),
-    ],
-)
-def test_probe_says_why_a_file_cannot_be_used(tmp_path, kind, reason):
-    path = broken(tmp_path, kind)
-    with pytest.raises(
-        kth.VideoError, match=rf"{path.name}: .*{reason}.*; fetch or render it again, or delete it"
-    ):
-        kth.probe(path)
-
-
-@pytest.mark.parametrize(
-    "size", [0, 1]
-)  # MP4's way of saying "up to the end" and "a 64-bit size follows"
-def test_probe_takes_boxes_of_special_size(tmp_path, size):
-    path = make_video(tmp_path / "clip.mp4", frames=8)
-    path.write_bytes(
-        path.read_bytes() + struct.pack(">I", size) + b"free" + struct.pack(">Q", 20) + b"\0" * 4
-    )
-    assert kth.probe(path).frames == 8
-
-
-def test_probe_counts_where_the_container_does_not_say(tmp_path, monkeypatch):
-    class Silent:
-        def __init__(self, *how):
-            self._capture = capture(*how)
-
-        def __getattr__(self, name):
-            return getattr(self._capture, name)
-
-        def get(self, prop):
-            return -1.0 if prop == cv2.CAP_PROP_FRAME_COUNT else self._capture.get(prop)
-
-    capture = cv2.VideoCapture
-    path = make_video(tmp_path / "clip.avi", frames=11)
-    monkeypatch.setattr(cv2, "VideoCapture", Silent)
-    assert kth.probe(path).frames == 11
-
-
-def test_probe_names_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(kth.VideoError, match=r"gone\.avi: cannot be opened"):
-        kth.probe(tmp_path / "gone.avi")
 
 
 # finding
@@ -538,6 +448,51 @@ def test_official_splits_part_any_selection(names):
     kth.check_disjoint(splits)
 
 
+@pytest.fixture(scope="module")
+def sixteen_files(tmp_path_factory):
+    """Persons of all splits, four files each, two segments a file; a data set of its own."""
+    root = tmp_path_factory.mktemp("sixteen")
+    files = [f"person{p:02d}_boxing_d{d}" for p in (11, 12, 19, 22) for d in kth.SCENARIOS]
+    for name in files:
+        make_video(root / "boxing" / f"{name}.avi")
+    kth.write_segments(root / "segments.csv", dict.fromkeys(files, ((0, 6), (6, 12))))
+    return root
+
+
+def names_by_split(splits):
+    return {split: [segment.name for segment in found] for split, found in splits.items()}
+
+
+def test_segments_are_sorted_into_the_official_splits(sixteen_files):
+    splits = kth.load_splits(sixteen_files)
+    assert list(splits) == list(kth.SPLITS)
+    assert {split: len(found) for split, found in splits.items()} == {
+        "train": 16,
+        "validation": 8,
+        "test": 8,
+    }
+    assert {segment.video.person for segment in splits["test"]} == {22}
+    whole = kth.load_splits(sixteen_files, whole_files=True)
+    assert [len(found) for found in whole.values()] == [8, 4, 4]
+    assert {(segment.start, segment.stop) for segment in whole["train"]} == {(0, 12)}
+
+
+def test_a_fast_run_takes_one_scenario_of_every_person(sixteen_files):
+    wanted = {
+        "train": ["person11_boxing_d1#1", "person12_boxing_d1#1"],
+        "validation": ["person19_boxing_d1#1"],
+        "test": ["person22_boxing_d1#1"],
+    }
+    assert names_by_split(kth.load_splits(sixteen_files, fast=True)) == wanted
+    assert names_by_split(kth.load_splits(sixteen_files, whole_files=True, fast=True)) == wanted
+
+
+def test_a_split_without_persons_is_named(tmp_path):
+    make_video(tmp_path / "boxing" / "person11_boxing_d1.avi", frames=400)
+    with pytest.raises(ValueError, match=r"no segments for validation, test under .*all three"):
+        kth.load_splits(tmp_path, whole_files=True)
+
+
 def test_person_in_two_splits_is_named():
     first, other = (
         kth.Segment(video_of(name), 0, 0, 9)
@@ -553,6 +508,23 @@ def test_file_without_person_in_two_splits_is_named():
     segment = kth.Segment(kth.parse_name("boxing/spar.avi"), 0, 0, 9)
     with pytest.raises(ValueError, match=r"spar\.avi \(train, validation\)"):
         kth.check_disjoint({"train": [segment], "validation": [segment]})
+
+
+# data sets
+
+
+def test_a_data_set_is_called_what_its_card_says_and_has_a_card_when_it_is_rendered(tmp_path):
+    assert kth.dataset_name(tmp_path) == tmp_path.name and kth.is_real(tmp_path)
+    for content in ("no card", "{}"):
+        (tmp_path / "dataset.json").write_text(content)
+        assert kth.dataset_name(tmp_path) == tmp_path.name and not kth.is_real(tmp_path)
+    (tmp_path / "dataset.json").write_text('{"name": "KTH-Synth"}')
+    assert kth.dataset_name(tmp_path) == "KTH-Synth"
+
+
+def test_a_data_set_here_has_the_name_of_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert kth.dataset_name(".") == tmp_path.name
 
 
 # the real thing

@@ -1,4 +1,4 @@
-"""Pre-training: truthful targets, masked losses, a reproducible crowd, weights that load again."""
+"""Pre-training: truthful targets, masked losses, reproducible people, weights that load again."""
 
 from pathlib import Path
 
@@ -7,16 +7,18 @@ import pytest
 import torch
 
 from data.kth import ACTIONS
-from data.synthetic.dataset import dataset as synthetic
+from data.synthetic import dataset as synthetic
 from experiments import pretraining as pretrain
-from models.backbone import EfficientNetBackbone, read_card
-from utils.data_setup import ClipTransform
+from models.backbone import EfficientNetBackbone
+from utils.preprocessing import ClipTransform
 
-SMALL = ClipTransform(size=(48, 64), channels=3, gap=pretrain.GAP)
+SMALL = ClipTransform(size=(48, 64), channels=3)
 
 
 def first(count, **settings):
-    stream = iter(pretrain.Crowd(**{"seed": 0, "stream": 0, "transform": SMALL, **settings}))
+    stream = iter(
+        pretrain.RenderedMoments(**{"seed": 0, "stream": 0, "transform": SMALL, **settings})
+    )
     return [next(stream) for _ in range(count)]
 
 
@@ -24,13 +26,13 @@ def batch(rows):
     return {name: torch.stack([target[name] for _, target in rows]) for name in rows[0][1]}
 
 
-def test_the_crowd_is_reproducible_and_its_streams_differ():
+def test_the_stream_is_reproducible_and_its_streams_differ():
     (a, _), (b, _), (c, _) = first(1)[0], first(1)[0], first(1, stream=1)[0]
     assert torch.equal(a, b) and not torch.equal(a, c)
     assert a.shape == (3, 48, 64) and a.min() >= 0 and a.max() <= 1
 
 
-def test_the_crowd_shares_no_random_stream_with_the_default_data_set(monkeypatch):
+def test_pretraining_shares_no_random_stream_with_the_default_data_set(monkeypatch):
     """Every seed that either of them hands to numpy, written down: the generators' states are all
     different."""
     seeds, make = [], np.random.default_rng
@@ -48,9 +50,9 @@ def test_the_crowd_shares_no_random_stream_with_the_default_data_set(monkeypatch
     of_the_set = {make(list(seed)).integers(2**63) for seed in seeds}
     seeds.clear()
     first(1), first(1, stream=1)
-    of_the_crowd = {make(list(seed)).integers(2**63) for seed in seeds}
-    assert len(of_the_crowd) == 2 and len(of_the_set) == 25 + 100
-    assert not of_the_set & of_the_crowd
+    of_pretraining = {make(list(seed)).integers(2**63) for seed in seeds}
+    assert len(of_pretraining) == 2 and len(of_the_set) == 25 + 100
+    assert not of_the_set & of_pretraining
 
 
 def test_targets_point_at_the_body():
@@ -72,14 +74,16 @@ def test_speeds_are_those_of_the_body():
     while action != "running":
         shot, action = pretrain.draw_shot(rng)
     middle = sum(shot.segments[0]) // 2
-    target = pretrain.describe(shot, middle, action, gap=2)
+    target = pretrain.describe(shot, middle, action, offset=2)
     pelvis = shot.joints[middle + 2, 0] - shot.joints[middle - 2, 0]
     expected = pelvis[0] / shot.scene.build.stature * 25 / 4 / pretrain.SPEED_SCALE
     assert target.moving == 1 and target.speed[0, 0] == pytest.approx(expected)
-    assert 0.4 < abs(target.speed[0, 0]) * pretrain.SPEED_SCALE < 3  # statures a second of a runner
+    assert (
+        0.4 < abs(target.speed[0, 0]) * pretrain.SPEED_SCALE < 3
+    )  # body heights per second of a runner
     still = pretrain.describe(shot, middle, action)
     assert still.moving == 0 and not still.speed.any()
-    assert pretrain.describe(shot, 1, action, gap=2).moving in (0, 1)
+    assert pretrain.describe(shot, 1, action, offset=2).moving in (0, 1)
     assert pretrain.neighbours(10, 1, 2).tolist() == [0, 1, 3] and pretrain.neighbours(
         10, 9, 2
     ).tolist() == [7, 9, 9]
@@ -91,15 +95,15 @@ def test_somebody_who_comes_from_nowhere_has_no_speed():
     while action != "jogging":
         shot, action = pretrain.draw_shot(rng)
     entering = int(np.flatnonzero(shot.joints[:, 0, 0] < 1e3)[0])
-    assert pretrain.describe(shot, entering, action, gap=2).moving == 0
+    assert pretrain.describe(shot, entering, action, offset=2).moving == 0
 
 
-def test_the_three_pictures_of_a_moment_are_degraded_alike():
+def test_the_three_images_of_a_moment_are_degraded_alike():
     rng = np.random.default_rng(0)
-    pictures = np.repeat(rng.integers(0, 255, (1, 12, 16), dtype=np.uint8), 3, axis=0)
+    images = np.repeat(rng.integers(0, 255, (1, 12, 16), dtype=np.uint8), 3, axis=0)
     for _ in range(20):
-        changed = pretrain.degrade(pictures, rng)
-        assert changed.dtype == np.uint8 and changed.shape == pictures.shape
+        changed = pretrain.degrade(images, rng)
+        assert changed.dtype == np.uint8 and changed.shape == images.shape
         assert (changed == changed[0]).all()
 
 
@@ -150,7 +154,7 @@ def test_two_steps_write_weights_that_load_with_their_card(tmp_path, monkeypatch
         path, init=None, steps=2, batch_size=4, size=(32, 48), progress=False, held_out=1
     )
     assert (
-        read_card(path)["steps"] == 2
+        torch.load(path, weights_only=True)["card"]["steps"] == 2
         and card["real_footage"] == "none"
         and card["action_n"] <= card["held_out_frames"]
     )
@@ -168,7 +172,7 @@ def test_divergence_is_named(monkeypatch, tmp_path):
 
 
 class Blind(torch.nn.Module):
-    """Answers every picture with zeros."""
+    """Answers every image with zeros."""
 
     def forward(self, features):
         n = len(features)

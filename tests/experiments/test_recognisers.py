@@ -11,10 +11,10 @@ from experiments.training import (
     evaluate_checkpoint,
     load_recogniser,
 )
-from models.backbone import BUNDLED_WEIGHTS, EfficientNetBackbone, read_card
+from models.backbone import BUNDLED_WEIGHTS, EfficientNetBackbone
 from utils.data_setup import ClipSource
+from utils.encoder import Encoder
 from utils.engine import load_checkpoint
-from utils.features import Encoder
 from utils.predict import predict_video
 
 RECOGNISER = RECOGNISERS / f"recogniser_{DEFAULT_RECOGNISER}.pth"
@@ -34,7 +34,7 @@ def test_they_are_small():
 
 
 def test_the_cards_say_on_what_they_were_trained():
-    card = read_card()
+    card = torch.load(BUNDLED_WEIGHTS, weights_only=True)["card"]
     assert card["real_footage"] == "none" and card["seed"] == 0 and card["steps"] > 0
     assert card["action_right"] <= card["action_n"] <= card["held_out_frames"]
     extra = load_checkpoint(RECOGNISER)["extra"]

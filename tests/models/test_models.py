@@ -14,8 +14,15 @@ from torch import nn
 from torchvision.models import efficientnet_b0
 
 from models import backbone as backbone_module
-from models.backbone import EfficientNetBackbone, folded_for_inference, read_card, save_backbone
-from models.temporal import HEADS, FrameAverage, TemporalGRU, VideoClassifier, build_head
+from models.backbone import EfficientNetBackbone
+from models.temporal import (
+    HEADS,
+    FrameAverage,
+    TemporalGRU,
+    VideoClassifier,
+    build_head,
+    frame_classifier,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def buffers(module):
 # backbone
 
 
-def test_clips_and_pictures_become_features(grey):
+def test_clips_and_images_become_features(grey):
     clip = torch.rand(2, 3, 1, 32, 40)
     features = grey(clip)
     assert features.shape == (2, 3, 1280) and EfficientNetBackbone.feature_dim == 1280
@@ -67,21 +74,21 @@ def test_bytes_are_refused(grey):
         grey(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))
 
 
-def test_summed_stem_equals_rgb_on_grey_pictures(rgb_file):
+def test_summed_stem_equals_rgb_on_grey_images(rgb_file):
     one, three = (
         EfficientNetBackbone(weights=rgb_file),
         EfficientNetBackbone(weights=rgb_file, channels=3),
     )
-    picture = torch.rand(2, 1, 40, 40)
-    assert torch.allclose(one(picture), three(picture.repeat(1, 3, 1, 1)), atol=1e-4)
+    image = torch.rand(2, 1, 40, 40)
+    assert torch.allclose(one(image), three(image.repeat(1, 3, 1, 1)), atol=1e-4)
 
 
 def test_grey_weights_spread_over_three_channels(grey, tmp_path):
-    save_backbone(grey, tmp_path / "grey.pth", card={})
+    torch.save(grey.payload({}), tmp_path / "grey.pth")
     one = EfficientNetBackbone(weights=tmp_path / "grey.pth")
     three = EfficientNetBackbone(weights=tmp_path / "grey.pth", channels=3)
-    picture = torch.rand(2, 1, 40, 40)
-    assert torch.allclose(one(picture), three(picture.repeat(1, 3, 1, 1)), atol=1e-4)
+    image = torch.rand(2, 1, 40, 40)
+    assert torch.allclose(one(image), three(image.repeat(1, 3, 1, 1)), atol=1e-4)
 
 
 def test_channels_other_than_one_or_three_are_refused():
@@ -137,9 +144,9 @@ def test_unfreezing_stages_that_do_not_exist(grey, stages):
 
 
 def test_folded_copy_gives_the_same_numbers(grey):
-    folded = folded_for_inference(grey, torch.float32)
-    pictures = torch.rand(4, 1, 48, 64)
-    assert (folded(pictures) - grey(pictures)).abs().max() < 1e-3
+    folded = grey.folded_for_inference(torch.float32)
+    images = torch.rand(4, 1, 48, 64)
+    assert (folded(images) - grey(images)).abs().max() < 1e-3
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     assert any(isinstance(module, nn.BatchNorm2d) for module in grey.modules()), (
         "the original must stay whole"
@@ -147,12 +154,12 @@ def test_folded_copy_gives_the_same_numbers(grey):
     assert folded.fingerprint() == grey.fingerprint() == grey.folded_for_inference().fingerprint()
 
 
-def test_folded_copy_cannot_be_trained_or_saved(grey, tmp_path):
-    folded = folded_for_inference(grey, torch.float32)
+def test_folded_copy_cannot_be_trained_or_saved(grey):
+    folded = grey.folded_for_inference(torch.float32)
     with pytest.raises(RuntimeError, match="unfreeze the original"):
         folded.unfreeze(1)
     with pytest.raises(ValueError, match="save the original"):
-        save_backbone(folded, tmp_path / "folded.pth", card={})
+        folded.payload({})
     folded.freeze()
     assert not any(weight.requires_grad for weight in folded.parameters())
 
@@ -164,43 +171,6 @@ def test_fingerprint_follows_the_weights():
     with torch.no_grad():
         backbone.features[4][0].block[0][0].weight[0, 0, 0, 0] += 1e-3
     assert backbone.fingerprint() != before
-
-
-def test_saved_weights_come_back_in_half_precision(grey, tmp_path):
-    path = tmp_path / "deep" / "weights.pth"
-    save_backbone(grey, path, card={"data": "rendered", "epochs": 3})
-    again = EfficientNetBackbone(weights=path)
-    assert read_card(path) == {"data": "rendered", "epochs": 3}
-    assert path.stat().st_size < 9e6
-    for name, value in grey.features.state_dict().items():
-        assert torch.allclose(
-            again.features.state_dict()[name].float(), value.float(), rtol=1e-3, atol=1e-6
-        ), name
-    assert next(again.parameters()).dtype == torch.float32
-    assert list(path.parent.iterdir()) == [path], "no partial file may stay"
-
-
-def test_a_failed_save_leaves_the_old_file(grey, tmp_path, monkeypatch):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"old")
-
-    def half_a_save(payload, target):
-        target.write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", half_a_save)
-    with pytest.raises(OSError, match="disk full"):
-        save_backbone(grey, path, card={})
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_weights_that_overflow_half_precision_are_not_saved(tmp_path):
-    backbone = EfficientNetBackbone(weights=None)
-    with torch.no_grad():
-        backbone.features[0][0].weight[0, 0, 0, 0] = 1e6
-    with pytest.raises(ValueError, match=r"0\.0\.weight is not finite"):
-        save_backbone(backbone, tmp_path / "weights.pth", card={})
-    assert not list(tmp_path.iterdir())
 
 
 class Evil:
@@ -218,7 +188,7 @@ def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path, how):
         torch.save({"format": "har-backbone", "version": 1, "state": Evil(str(trace))}, path)
     else:
         path.write_bytes(pickle.dumps(Evil(str(trace)), protocol=2))
-    with pytest.raises(ValueError, match=r"evil\.pth.*not loaded.*expected a backbone file"):
+    with pytest.raises(ValueError, match=r"evil\.pth.*not loaded; expected a backbone file"):
         EfficientNetBackbone(weights=path)
     assert not trace.exists()
 
@@ -241,6 +211,22 @@ def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
     torch.save({"format": "har-backbone", "version": 99}, other)
     with pytest.raises(ValueError, match="version 99"):
         EfficientNetBackbone(weights=other)
+    for state in (None, {}, {"0.0.weight": 3}, {"0.0.weight": torch.zeros(2)}):
+        torch.save({"format": "har-backbone", "version": 1, "state": state}, other)
+        with pytest.raises(ValueError, match=r"other\.pth does not hold EfficientNet-B0's weights"):
+            EfficientNetBackbone(weights=other)
+
+
+def test_a_weight_of_another_shape_is_named_in_one_sentence(rgb_file, tmp_path):
+    state = torch.load(rgb_file, weights_only=True)
+    torch.save(state | {"features.1.0.block.0.0.weight": torch.zeros(3)}, tmp_path / "wrong.pth")
+    with pytest.raises(ValueError, match="size mismatch for 1.0.block.0.0.weight") as caught:
+        EfficientNetBackbone(weights=tmp_path / "wrong.pth")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+    del state["features.0.0.weight"]
+    torch.save(state, tmp_path / "wrong.pth")
+    with pytest.raises(ValueError, match=r'Missing key\(s\) in state_dict: "0\.0\.weight"'):
+        EfficientNetBackbone(weights=tmp_path / "wrong.pth")
 
 
 def test_missing_weights_name_the_file_and_the_remedy(tmp_path, monkeypatch):
@@ -284,15 +270,6 @@ def test_every_head_maps_features_to_logits_and_learns(name):
     assert all(
         weight.grad is not None and weight.grad.abs().sum() > 0 for weight in head.parameters()
     )
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_a_head_is_rebuilt_from_its_config(name):
-    head = head_of(name).eval()
-    twin = build_head(name, **head.config).eval()
-    twin.load_state_dict(head.state_dict())
-    features = torch.randn(2, 4, 12)
-    assert torch.equal(head(features), twin(features))
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -398,3 +375,49 @@ def test_the_classifier_pads_without_a_trace(grey, name):
     assert model.frame_log_probs(clip, mask).shape == (2, 4, 5)
     model.train()
     assert model.head.training and not any(stage.training for stage in grey.features)
+
+
+# the whole model
+
+
+def test_the_heads_first_weights_do_not_know_how_the_backbone_came_about():
+    def build(**backbone):
+        torch.manual_seed(7)
+        model = frame_classifier(num_classes=3, head="gru", hidden=4, **backbone)
+        return model, torch.rand(1).item()
+
+    given = EfficientNetBackbone(weights=None)
+    built = [build(), build(weights=None), build(weights=None, channels=3), build(backbone=given)]
+    torch.manual_seed(7)
+    alone = build_head("gru", in_dim=1280, num_classes=3, hidden=4)
+    after = torch.rand(1).item()
+    for model, drawn in built:
+        assert all(
+            torch.equal(value, model.head.state_dict()[name])
+            for name, value in alone.state_dict().items()
+        )
+        assert drawn == after
+    assert built[3][0].backbone is given
+    assert built[2][0].backbone.channels == 3 and built[0][0].backbone.channels == 1
+
+
+def test_a_random_backbone_is_the_one_of_the_generators_state():
+    torch.manual_seed(7)
+    model = frame_classifier(num_classes=3, weights=None)
+    torch.manual_seed(7)
+    assert model.backbone.fingerprint() == EfficientNetBackbone(weights=None).fingerprint()
+    bundled = frame_classifier(num_classes=3)
+    assert bundled.backbone.fingerprint() == EfficientNetBackbone().fingerprint()
+    assert isinstance(bundled.head, FrameAverage) and not bundled.backbone.trainable_stages
+
+
+def test_a_frame_classifier_takes_what_its_head_takes():
+    class Means(nn.Module):
+        feature_dim = 12
+
+    model = frame_classifier(
+        num_classes=5, backbone=Means(), head="tcn", hidden=8, dilations=[1, 3], dropout=0.0
+    )
+    assert len(model.head.blocks) == 2 and model.head(torch.randn(2, 4, 12)).shape == (2, 5)
+    with pytest.raises(ValueError, match="no head 'lstm'"):
+        frame_classifier(num_classes=5, backbone=Means(), head="lstm")

@@ -1,20 +1,16 @@
-"""The page of a run: that it says the numbers, needs nothing from elsewhere, and survives odd names
-and lost files."""
+"""The page of a run: that it says the numbers, needs nothing from elsewhere, and survives odd
+names."""
 
 import base64
 import json
 import math
-import re
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
 
-from data.kth import ACTIONS, find_segments
-from tracking import report as findings
-from tracking.page import Section, as_html, as_json, in_words, write_report
-from utils import viz
+from tracking.page import Section, as_html, in_words, write_report
 
 EVIL = "<b>&\"'</b><script>alert(1)</script>"
 VOID = {"meta", "img", "br"}
@@ -51,56 +47,6 @@ class Dot:
     def savefig(self, file, *, format):
         assert format == "png"
         file.write(b"\x89")
-
-
-def item(file, segment, label, predicted, sure=0.75):
-    rest = (1 - sure) / 5
-    return {
-        "file": file,
-        "segment": segment,
-        "label": label,
-        "predicted": predicted,
-        "probs": {name: sure if name == predicted else rest for name in ACTIONS},
-    }
-
-
-def result(items, **changes):
-    n, right = len(items), sum(i["label"] == i["predicted"] for i in items)
-    score = {
-        "correct": right,
-        "n": n,
-        "accuracy": right / n if n else math.nan,
-        "interval": [0.0, 1.0],
-    }
-    confusion = np.zeros((6, 6), int)
-    for i in items:
-        confusion[ACTIONS.index(i["label"]), ACTIONS.index(i["predicted"])] += 1
-    row = {
-        "epoch": 1,
-        "train_loss": 1.5,
-        "train_accuracy": 0.25,
-        "val_loss": 1.25,
-        "val_accuracy": 0.5,
-        "lr": 0.1,
-        "seconds": 1.0,
-    }
-    plain = {
-        "experiment": "gru",
-        "data": "Discs",
-        "split": "test",
-        "segment": score,
-        "video": score,
-        "per_class": {name: {"correct": 1, "n": 2} for name in ACTIONS},
-        "per_scenario": {"4": score, "7": score},
-        "per_person": {"person22": score},
-        "confusion": confusion.tolist(),
-        "video_confusion": [],
-        "classes": list(ACTIONS),
-        "items": items,
-        "history": [row],
-        "about": {},
-    }
-    return plain | changes
 
 
 class TestPage:
@@ -158,6 +104,23 @@ class TestPage:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
+    def test_a_row_without_a_column_has_a_dash_there(self):
+        page = Page(as_html("t", {"s": Section(rows=[{"a.b": 1, "items": 2}, {"a.b": 3}])}))
+        assert page.text.split()[-3:] == ["a.bitems", "12", "3–"]
+        assert [attrs.get("class") for tag, attrs in page.tags if tag == "td"] == [
+            "number",
+            None,
+            "number",
+            None,
+        ]
+
+    def test_an_image_is_shown_as_it_is(self):
+        image = np.arange(48, dtype=np.uint8).reshape(6, 8)
+        page = Page(as_html("t", {"s": Section(figures={"grey": image})}))
+        (source,) = (attrs["src"] for tag, attrs in page.tags if tag == "img")
+        png = np.frombuffer(base64.b64decode(source.partition(",")[2]), np.uint8)
+        assert np.array_equal(cv2.imdecode(png, cv2.IMREAD_GRAYSCALE), image)
+
     @pytest.mark.parametrize(
         ("value", "words"),
         [
@@ -174,129 +137,3 @@ class TestPage:
     )
     def test_values_in_words(self, value, words):
         assert in_words(value) == words
-
-
-class TestFindings:
-    def test_the_surest_mistakes_come_with_frames(self, tiny_kth):
-        segments = find_segments(tiny_kth)
-        items = [
-            item("running/person22_running_d1.avi", 2, "running", "jogging", 0.6),
-            item("running/person22_running_d1.avi", 1, "running", "walking", 0.9),
-            item("boxing/person22_boxing_d1.avi", 1, "boxing", "boxing", 0.99),
-        ]
-        first, second = findings.find_mistakes(items, segments)
-        assert (
-            first.title == "running/person22_running_d1.avi #1: is running, read as walking (90%)"
-        )
-        assert first.frames.shape == second.frames.shape == (findings.FRAMES, 48, 64)
-        assert not np.array_equal(first.frames, second.frames)
-        assert [m.item for m in findings.find_mistakes(items, segments, most=1)] == [items[1]]
-
-    def test_what_cannot_be_read_is_said(self, make_kth, tmp_path):
-        root = make_kth(tmp_path / "KTH", actions=("boxing",), persons=(22,))
-        segments = find_segments(root)
-        (root / "boxing" / "person22_boxing_d1.avi").write_bytes(b"no video any more")
-        items = [
-            item("boxing/person22_boxing_d1.avi", 1, "boxing", "running"),
-            item("boxing/person09_boxing_d1.avi", 1, "boxing", "running"),
-        ]
-        broken, absent = findings.find_mistakes(items, segments)
-        assert broken.frames is None and "cannot be read as a video" in broken.reason
-        plain = result(items)
-        sections = findings.make_sections(plain, [broken, absent], {}, config={}, origin={})
-        note = sections["Mistakes"].note
-        assert (
-            note.startswith("2 of 2 segments were misread")
-            and "person09_boxing_d1.avi (it is not in" in note
-        )
-        assert not sections["Mistakes"].figures
-
-    def test_every_section_says_its_numbers(self):
-        items = [
-            item("running/person22_running_d1.avi", k, "running", "running" if k < 3 else "walking")
-            for k in (1, 2, 3, 4)
-        ] + [item("boxing/me.avi", 1, "boxing", "boxing")]
-        config = {"recipe": {"lr": 0.1}, "data": {"name": EVIL}}
-        sections = findings.make_sections(
-            result(items),
-            findings.find_mistakes(items, []),
-            {"other": Dot()},
-            config=config,
-            origin={"seed": 3},
-            headline="3/5",
-        )
-        assert sections["Result"].note == "3/5"
-        assert [(row["level"], row["correct"], row["n"]) for row in sections["Result"].rows] == [
-            ("segments", 3, 5),
-            ("videos", 3, 5),
-        ]
-        persons = sections["By person"].rows
-        assert [(row["person"], row["correct"], row["n"]) for row in persons] == [
-            ("person22", 3, 5)
-        ]
-        assert [row["scenario"] for row in sections["By scenario"].rows] == ["4 (indoors)", "7"]
-        assert sections["Confusion of segments"].rows[4] == {
-            "true": "running",
-            **dict.fromkeys(ACTIONS, 0),
-            "running": 2,
-            "walking": 2,
-        }
-        assert (
-            sections["Training"].facts["chosen epoch"] == 1
-            and sections["Training"].rows[0]["val_loss"] == 1.25
-        )
-        assert sections["Configuration"].facts == {"recipe.lr": 0.1, "data.name": EVIL}
-        assert sections["Where it came from"].facts == {"seed": 3} and list(
-            sections["Figures"].figures
-        ) == ["other"]
-        assert sections["Mistakes"].rows[0]["walking"] == 0.75
-        assert "<script>" not in as_html(EVIL, sections)
-
-    def test_a_reliability_figure_stands_with_the_calibration(self, monkeypatch):
-        asked = []
-        monkeypatch.setattr(viz, "reliability_figure", lambda curves: asked.append(curves) or Dot())
-        plain = result(
-            [item("boxing/me.avi", 1, "boxing", "boxing", 0.85)], history=[], confusion=[]
-        )
-        figures = findings.make_figures(plain)
-        (confidence, accuracy, count) = asked[0]["gru"]
-        assert (
-            count.tolist() == [0] * 8 + [1, 0]
-            and confidence[8] == pytest.approx(0.85)
-            and accuracy[8] == 1
-        )
-        sections = findings.make_sections(plain, [], figures, config={}, origin={})
-        assert list(sections["Calibration"].figures) == ["reliability"]
-
-    def test_a_run_without_items_or_history_has_a_report_too(self):
-        plain = result([], history=[], confusion=[])
-        assert findings.make_figures(plain) == {}
-        sections = findings.make_sections(plain, [], {}, config={}, origin={})
-        assert "Calibration" not in sections and "Training" not in sections
-        told = json.dumps(as_json("t", sections), allow_nan=False)
-        assert '"accuracy": null' in told and "No segment was misread" in told
-
-    def test_figures_have_their_places_and_loggers_get_them_as_pictures(self, tiny_kth):
-        items = [item("running/person22_running_d1.avi", 1, "running", "walking")]
-        plain = result(items, video_confusion=np.eye(6, dtype=int).tolist())
-        mistakes = findings.find_mistakes(items, find_segments(tiny_kth))
-        figures = findings.make_figures(plain)
-        assert {"training curves", "confusion of segments", "confusion of videos"} <= set(figures)
-        sections = findings.make_sections(plain, mistakes, figures, config={}, origin={})
-        assert (
-            list(sections["Mistakes"].figures) == [mistakes[0].title] and "Figures" not in sections
-        )
-        images = re.findall(r"base64,([^\"]+)", as_html("t", sections))
-        pictures = [base64.b64decode(image) for image in images]
-        assert len(pictures) == len(figures) + 1 and all(
-            picture.startswith(b"\x89PNG") for picture in pictures
-        )
-        film = cv2.imdecode(np.frombuffer(pictures[-1], np.uint8), cv2.IMREAD_GRAYSCALE)
-        assert np.array_equal(film, np.concatenate(list(mistakes[0].frames), axis=1))
-        summary = findings.make_summary(
-            plain, mistakes, figures, embedding=np.zeros((1, 2)), classes=["running"]
-        )
-        assert summary.epoch == 1 and summary.scores["segment accuracy"] == 0.0
-        picture = summary.figures["confusion of videos"]
-        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.std() > 0
-        assert list(summary.mistakes) == [mistakes[0].title]

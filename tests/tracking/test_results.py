@@ -1,15 +1,13 @@
-"""Run folders, rows of results and the tables made from them."""
+"""Rows of results and the tables made from them."""
 
-import json
-import os
-import re
-import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tracking import results as tracking
-from tracking.results import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(**changes):
@@ -40,73 +38,9 @@ def row(**changes):
     return values | changes
 
 
-class TestRunFolder:
-    def test_a_run_is_finished_by_its_result(self, tmp_path):
-        run = RunFolder.create(tmp_path, "gru", {"seed": 1})
-        assert run.path.name.startswith("gru-") and not run.finished and run.config == {"seed": 1}
-        run.finish({"accuracy": 0.5})
-        assert run.finished and run.result == {"accuracy": 0.5}
-        assert run.best == run.path / "best.pth"
-
-    def test_two_runs_in_one_second_get_two_folders(self, tmp_path):
-        paths = {RunFolder.create(tmp_path, "gru", {}).path for _ in range(3)}
-        assert len(paths) == 3
-        assert [run.path for run in tracking.find_runs(tmp_path, "gru")] == sorted(paths)
-
-    def test_a_thousand_runs_in_one_second_are_too_many(self, tmp_path, monkeypatch):
-        def taken(*_, **__):
-            raise FileExistsError
-
-        monkeypatch.setattr(tracking.Path, "mkdir", taken)
-        with pytest.raises(OSError, match="a thousand runs named gru-.*look for a loop"):
-            RunFolder.create(tmp_path, "gru", {})
-
-    def test_history_is_numbers_and_a_repeated_epoch_replaces_what_followed(self, tmp_path):
-        run = RunFolder.create(tmp_path, "gru", {})
-        assert run.history == []
-        for epoch, loss in ((1, 0.9), (2, 0.8), (3, 0.7), (2, 0.75)):
-            run.log_epoch({"epoch": epoch, "val_loss": loss})
-        assert run.history == [{"epoch": 1.0, "val_loss": 0.9}, {"epoch": 2.0, "val_loss": 0.75}]
-
-    def test_a_name_does_not_find_the_runs_of_a_longer_name(self, tmp_path):
-        RunFolder.create(tmp_path, "ghost_whole", {}).finish({})
-        (tmp_path / "ghost-notes").mkdir()
-        assert tracking.find_runs(tmp_path, "ghost") == []
-        assert tracking.newest_run(tmp_path, "ghost") is None
-
-    def test_newest_is_the_newest_finished_one_beyond_nine_in_a_second(self, tmp_path):
-        for number in ("", "-2", "-9", "-10"):
-            folder = tmp_path / f"gru-20260101-120000{number}"
-            folder.mkdir()
-            (folder / "result.json").write_text("{}")
-        RunFolder.create(tmp_path, "gru", {})  # newer, unfinished
-        assert tracking.newest_run(tmp_path, "gru").path.name == "gru-20260101-120000-10"
-
-    def test_a_run_is_found_again_by_its_configuration(self, tmp_path):
-        first = RunFolder.create(tmp_path, "gru", {"seed": 0, "epochs": 3})
-        first.finish({})
-        RunFolder.create(
-            tmp_path, "gru", {"epochs": 3, "seed": 0}
-        )  # the same run, started again and cut off
-        other = RunFolder.create(tmp_path, "gru", {"seed": 1, "epochs": 3})
-        assert tracking.matching_run(tmp_path, "gru", {"epochs": 3, "seed": 0}).path == first.path
-        assert tracking.matching_run(tmp_path, "gru", {"seed": 1, "epochs": 3}).path == other.path
-        assert tracking.matching_run(tmp_path, "gru", {"seed": 2, "epochs": 3}) is None
-
-    def test_a_folder_with_a_broken_config_matches_nothing(self, tmp_path):
-        run = RunFolder.create(tmp_path, "gru", {})
-        (run.path / "config.json").write_text("{")
-        assert tracking.matching_run(tmp_path, "gru", {}) is None
-
-    def test_a_write_that_fails_leaves_the_old_file(self, tmp_path, monkeypatch):
-        run = RunFolder.create(tmp_path, "gru", {})
-        run.finish({"accuracy": 1})
-        monkeypatch.setattr(
-            os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space left"))
-        )
-        with pytest.raises(OSError, match="no space"):
-            run.finish({"accuracy": 2})
-        assert run.result == {"accuracy": 1}
+def table_of(*rows):
+    """Rows as they come out of a file."""
+    return pd.DataFrame([{name: str(value) for name, value in row.items()} for row in rows])
 
 
 class TestRows:
@@ -117,156 +51,302 @@ class TestRows:
         tracking.append_result(path, row(level="video"))
         tracking.append_result(path, row(seed=1))
         rows = tracking.read_results(path)
-        assert [(r["level"], r["seed"], r["correct"]) for r in rows] == [
-            ("segment", "0", "6"),
-            ("video", "0", "6"),
-            ("segment", "1", "6"),
+        assert rows[["level", "seed", "correct"]].to_numpy().tolist() == [
+            ["segment", "0", "6"],
+            ["video", "0", "6"],
+            ["segment", "1", "6"],
         ]
         assert path.read_text().splitlines()[0] == ",".join(tracking.COLUMNS)
         assert list(path.parent.iterdir()) == [path]
 
-    def test_another_recipe_is_another_measurement_and_the_table_names_it(self, tmp_path):
+    def test_rows_are_sorted_and_seeds_are_numbers(self, tmp_path):
+        for changes in ({"seed": 10}, {"seed": 9}, {"experiment": "average", "seed": 11}):
+            tracking.append_result(tmp_path / "a.csv", row(**changes))
+        assert tracking.read_results(tmp_path / "a.csv").seed.tolist() == ["11", "9", "10"]
+
+    def test_the_row_of_another_recipe_is_another_and_the_table_names_it(self, tmp_path):
         tracking.append_result(tmp_path / "a.csv", row())
-        tracking.append_result(tmp_path / "a.csv", row(recipe="every window"))
+        tracking.append_result(tmp_path / "a.csv", row(recipe="dense"))
         lines = tracking.results_table(tracking.read_results(tmp_path / "a.csv")).splitlines()[2:]
-        assert [line.split(" | ")[0] for line in lines] == ["| gru", "| gru, every window"]
+        assert [line.split(" | ")[0] for line in lines] == ["| gru", "| gru, dense"]
+
+    def test_text_is_kept_as_it_is(self, tmp_path):
+        path = tmp_path / "a.csv"
+        odd = row(recipe="NA", commit="007", weights="null", size='a, "b"', accuracy=2 / 3)
+        tracking.append_result(path, odd)
+        text = path.read_bytes()
+        (read,) = tracking.read_results(path).to_dict("records")
+        assert (read["recipe"], read["commit"], read["weights"]) == ("NA", "007", "null")
+        assert (read["size"], read["accuracy"]) == ('a, "b"', "0.666667")
+        tracking.append_result(path, odd)
+        assert path.read_bytes() == text and b"\r" not in text
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            path
+            for path in sorted((ROOT / "results").glob("*.csv"))
+            if not path.name.startswith(("bench_", "study_"))  # those are written as a whole
+        ],
+        ids=lambda path: path.stem,
+    )
+    def test_a_committed_file_is_written_as_it_was_read(self, path, tmp_path):
+        rows = tracking.read_results(path)
+        append = {
+            tracking.COLUMNS: tracking.append_result,
+            tracking.PAIR_COLUMNS: tracking.append_pair,
+            tracking.READING_COLUMNS: tracking.append_reading,
+        }[tuple(rows.columns)]
+        *before, last = path.read_bytes().splitlines(keepends=True)
+        (tmp_path / "a.csv").write_bytes(b"".join(before))
+        append(tmp_path / "a.csv", rows.iloc[-1].to_dict())
+        assert last and (tmp_path / "a.csv").read_bytes() == path.read_bytes()
+
+    def test_a_file_that_is_not_there_has_no_rows(self, tmp_path):
+        assert tracking.read_results(tmp_path / "a.csv").empty
 
     def test_a_reading_is_added_and_never_replaced(self, tmp_path):
         reading = dict.fromkeys(tracking.READING_COLUMNS, "1")
         for _ in range(2):
             tracking.append_reading(tmp_path / "results" / "real.csv", reading)
-        assert tracking.read_results(tmp_path / "results" / "real.csv") == [reading] * 2
+        rows = tracking.read_results(tmp_path / "results" / "real.csv")
+        assert rows.to_dict("records") == [reading] * 2
+        del reading["seed"]
         with pytest.raises(ValueError, match="seed"):
-            tracking.append_reading(
-                tmp_path / "real.csv", {k: v for k, v in reading.items() if k != "seed"}
-            )
+            tracking.append_reading(tmp_path / "real.csv", reading)
 
-    def test_a_comparison_is_replaced_by_that_of_the_same_methods_and_has_a_table(self, tmp_path):
+    def test_a_comparison_is_replaced_by_that_of_the_same_methods(self, tmp_path):
         pair = dict.fromkeys(tracking.PAIR_COLUMNS, "1")
         pair |= {"a": "gru", "b": "average", "difference": 0.022, "low": 0.008}
         path = tmp_path / "pairs-kth.csv"
         for changes in ({"p": 0.5}, {"p": 0.04}, {"b": "ghost"}):
             tracking.append_pair(path, pair | changes)
         rows = tracking.read_results(path)
-        assert [(row["b"], row["p"]) for row in rows] == [("average", "0.04"), ("ghost", "1")]
-        line = tracking.pairs_table(rows).splitlines()[2]
-        assert "gru against average" in line and "+2.2 [+0.8, +100.0]" in line
-        readme = tmp_path / "README.md"
-        readme.write_text("<!-- results:pairs-kth -->\n<!-- /results:pairs-kth -->\n")
-        assert tracking.write_tables(readme, tmp_path) and "gru against ghost" in readme.read_text()
+        assert rows[["b", "p"]].to_numpy().tolist() == [["average", "0.04"], ["ghost", "1"]]
+        del pair["verdict"]
         with pytest.raises(ValueError, match="verdict"):
-            tracking.append_pair(path, {k: v for k, v in pair.items() if k != "verdict"})
-
-    def test_the_commit_says_whether_code_was_changed(self, tmp_path):
-        assert tracking.code_commit(tmp_path) == "unknown"
-        git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-        (tmp_path / "code.py").write_text("1")
-        for command in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
-            subprocess.run([*git, *command], check=True)
-        commit = tracking.code_commit(tmp_path)
-        assert re.fullmatch(r"[0-9a-f]{10}", commit)
-        (tmp_path / "notes.txt").write_text("no code")
-        assert tracking.code_commit(tmp_path) == commit
-        (tmp_path / "code.py").write_text("2")
-        assert tracking.code_commit(tmp_path) == commit + "+"
+            tracking.append_pair(path, pair)
 
     def test_missing_and_unknown_columns_are_named(self, tmp_path):
         incomplete = row()
         del incomplete["n"]
-        with pytest.raises(ValueError, match="n"):
+        with pytest.raises(ValueError, match=r"differs in \['n'\]"):
             tracking.append_result(tmp_path / "a.csv", incomplete)
         with pytest.raises(ValueError, match="colour"):
             tracking.append_result(tmp_path / "a.csv", row(colour="red"))
+        assert not list(tmp_path.iterdir())
 
+
+class TestFiles:
     @pytest.mark.parametrize(
-        ("name", "slug"), [("KTH-Synth", "kth-synth"), ("KTH clips", "kth-clips"), ("KTH", "kth")]
+        ("name", "kind", "file"),
+        [
+            ("KTH-Synth", "", "kth-synth"),
+            ("KTH clips", "", "kth-clips"),
+            ("KTH", "", "kth"),
+            ("KTH-Synth", "crossval", "crossval-kth-synth"),
+            ("KTH-Synth", "pairs", "pairs-kth-synth"),
+            ("bench_press", "", "bench-press"),
+        ],
     )
-    def test_a_data_set_names_its_file(self, name, slug):
-        assert tracking.results_path(name, "there") == Path("there") / f"{slug}.csv"
+    def test_a_data_set_names_its_file(self, name, kind, file):
+        assert tracking.results_path(name, "there", kind=kind) == Path("there") / f"{file}.csv"
 
-    def test_a_name_without_a_letter_is_refused(self):
-        with pytest.raises(ValueError, match="--"):
-            tracking.results_path("--")
+    @pytest.mark.parametrize("name", ["--", "", "Pairs of people", "crossval KTH"])
+    def test_a_name_that_says_nothing_or_another_kind_is_refused(self, name):
+        with pytest.raises(ValueError, match=f"name '{name}' cannot .*--data"):
+            tracking.results_path(name, "there")
 
 
 class TestTables:
-    def readme(self, tmp_path, name="kth-synth"):
+    def readme(self, tmp_path, *names):
         path = tmp_path / "README.md"
-        path.write_text(f"before\n<!-- results:{name} -->\nold\n<!-- /results:{name} -->\nafter\n")
+        tables = "".join(
+            f"<!-- results:{name} -->\nold\n<!-- /results:{name} -->\n" for name in names
+        )
+        path.write_text(f"before\n{tables}after\n")
         return path
 
-    def test_one_seed_shows_counts_and_interval(self, tmp_path):
-        table = tracking.results_table([{k: str(v) for k, v in row().items()}])
-        line = table.splitlines()[2]
-        assert (
-            "6 / 8 = 75.0 % [41.0, 93.0]" in line
-            and "KTH-Synth, test" in line
-            and "1,234,567" in line
-        )
-        assert all(text.count("|") == line.count("|") for text in table.splitlines())
+    def test_the_tables_of_the_readme_are_those_of_the_results(self):
+        """To the byte but for the order of experiments, which is the caller's."""
+        found = list(tracking.MARKER.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
+        assert len(found) > 8
+        for match in found:
+            rows = tracking.read_results(ROOT / "results" / f"{match['name']}.csv")
+            made, shown = tracking.make_table(match["name"], rows), match["table"]
+            if match["name"].startswith(tuple(tracking.KINDS)):
+                assert made == shown
+            else:
+                assert sorted(made.splitlines()) == sorted(shown.splitlines())
 
-    def test_the_interval_over_persons_follows(self):
+    def test_runs_in_full(self):
         rows = [
-            row(seed=seed, person_low=low, person_high=0.9) for seed, low in ((0, 0.5), (1, 0.7))
+            row(seed=seed, level=level, accuracy=accuracy, person_low=low, person_high=0.9)
+            for seed, accuracy, low in ((0, 0.5, 0.5), (1, 0.75, 0.6), (2, 1.0, 0.7))
+            for level in ("segment", "video")
         ]
-        line = tracking.results_table(
-            [{k: str(v) for k, v in r.items()} for r in rows]
-        ).splitlines()[2]
-        assert "75.0 ± 0.0 % of 8 [41.0, 93.0; persons 60.0, 90.0]" in line
+        rows += [row(experiment="average", recipe="dense", trained_on="KTH", seconds=0.4)]
+        assert (
+            tracking.results_table(table_of(*rows), order=("gru",))
+            == """\
+| experiment | data, split | trained on | frames | size | segments | videos | seeds | \
+parameters | seconds |
+|---|---|---|---:|---|---|---|---:|---:|---:|
+| average, dense | KTH-Synth, test | KTH | uniform 16 | 96x128 | 6 / 8 = 75.0 % [41.0, \
+93.0] |  | 1 | 1,234,567 | 0 |
+| gru | KTH-Synth, test | KTH-Synth | uniform 16 | 96x128 | 75.0 ± 25.0 % of 8 [41.0, \
+93.0; persons 60.0, 90.0] | 75.0 ± 25.0 % of 8 [41.0, 93.0; persons 60.0, 90.0] | 3 | \
+1,234,567 | 12 |
+"""
+        )
 
-    def test_seeds_are_summed_up_as_mean_and_deviation(self):
-        rows = [row(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.5, 0.75, 1.0))]
-        line = tracking.results_table(
-            [{k: str(v) for k, v in r.items()} for r in rows]
-        ).splitlines()[2]
-        assert "75.0 ± 25.0 % of 8" in line and "| 3 |" in line
+    def test_the_interval_over_persons_is_shown_where_every_seed_has_one(self):
+        rows = [row(seed=seed, person_low=low) for seed, low in ((0, 0.5), (1, ""))]
+        assert "75.0 ± 0.0 % of 8 [41.0, 93.0] |" in tracking.results_table(table_of(*rows))
 
-    def test_rows_of_older_code_are_refused_by_name(self):
-        old = {name: str(value) for name, value in row().items() if name != "recipe"}
-        with pytest.raises(ValueError, match=r"gru, 2026-01-01.*lacks \['recipe'\].*measure again"):
-            tracking.results_table([old])
+    def test_pairs_in_full(self):
+        pair = dict.fromkeys(tracking.PAIR_COLUMNS, "1") | {
+            "a": "gru",
+            "b": "ghost",
+            "split": "test",
+            "level": "video",
+            "seeds": 3,
+            "items": 216,
+            "persons": 9,
+            "difference": 0.0221,
+            "low": -0.008,
+            "high": 0.05,
+            "only_a": 7,
+            "only_b": 2,
+            "p": 0.0386,
+            "verdict": "not worse",
+        }
+        assert (
+            tracking.pairs_table(table_of(pair))
+            == """\
+| a against b | split, level | difference | only a right | only b right | McNemar p | a is |
+|---|---|---|---:|---:|---:|---|
+| gru against ghost | test, 216 videos of 9 persons, 3 seeds | +2.2 [-0.8, +5.0] | 7 | \
+2 | 0.039 | not worse |
+"""
+        )
+
+    def measured(self, *rows):
+        names = ("task", "method", "value", "unit", "ratio", "note")
+        where = {"machine": "2 cores", "date": "2026-01-01"}
+        return table_of(*(dict(zip(names, row, strict=True)) | where for row in rows))
+
+    def test_measurements_with_ratios_in_full(self):
+        rows = self.measured(
+            ("t", "ours", 2, "ms", 1, ""),
+            ("t", "other", 1234.5678, "ms", 617.3, "slow"),
+            ("u", "ours", 0.00001234, "", "", "alone"),
+        )
+        assert (
+            tracking.measurement_table(rows)
+            == """\
+| task | method | value | times ours | note |
+|---|---|---:|---:|---|
+| t | ours | 2 ms | 1 |  |
+|  | other | 1,235 ms | 617 | slow |
+| u | ours | 1.234e-05 |  | alone |
+
+Measured on 2026-01-01: 2 cores.
+"""
+        )
+
+    def test_measurements_without_ratios_in_full(self):
+        rows = self.measured(("t", "a", 1, "s", "", "x; y"), ("u", "b", 2, "s", "", ""))
+        assert (
+            tracking.measurement_table(rows)
+            == """\
+| task | method | value | note |
+|---|---|---:|---|
+| t | a | 1 s | x; y |
+| u | b | 2 s |  |
+
+Measured on 2026-01-01: 2 cores.
+"""
+        )
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_tasks_that_share_their_methods_are_a_grid_the_longer_list_downwards(self, turned):
+        cells = {("s", "b"): 10, ("s", "a"): 20, ("s", "c"): 30}
+        cells |= {("r", "b"): 1, ("r", "a"): 2, ("r", "c"): 3}
+        if turned:
+            cells = {(method, task): cells[task, method] for task, method in sorted(cells)}
+        rows = self.measured(
+            *(
+                (task, method, value, "%", "", f"{value} of; more" if value > 9 else "")
+                for (task, method), value in cells.items()
+            )
+        )
+        first, second = ("a", "b") if turned else ("b", "a")
+        across = "r | s" if turned else "s | r"
+        values = {"a": ("20 % (20 of)", "2 %"), "b": ("10 % (10 of)", "1 %")}
+        lines = [" | ".join(values[name][:: -1 if turned else 1]) for name in (first, second)]
+        assert tracking.measurement_table(rows).startswith(
+            f"| | {across} |\n|---|---|---|\n| {first} | {lines[0]} |\n| {second} | {lines[1]} |\n"
+        )
 
     def test_the_order_of_experiments_is_the_callers(self):
-        rows = [
-            {k: str(v) for k, v in row(experiment=name).items()}
-            for name in ("average", "zeta", "ghost")
-        ]
+        rows = table_of(*(row(experiment=name) for name in ("average", "zeta", "ghost", "alpha")))
         lines = tracking.results_table(rows, order=("ghost", "average")).splitlines()[2:]
-        assert [line.split(" | ")[0] for line in lines] == ["| ghost", "| average", "| zeta"]
+        names = [line.split(" | ")[0] for line in lines]
+        assert names == ["| ghost", "| average", "| alpha", "| zeta"]
+
+    @pytest.mark.parametrize(
+        ("name", "columns"),
+        [
+            ("bench_cost", tracking.MEASUREMENT_COLUMNS),
+            ("study_ablation", tracking.MEASUREMENT_COLUMNS),
+            ("pairs-kth", tracking.PAIR_COLUMNS),
+            ("kth-synth", tracking.COLUMNS),
+            ("crossval-kth-synth", tracking.COLUMNS),
+            ("benches", tracking.COLUMNS),
+        ],
+    )
+    def test_the_beginning_of_a_name_says_what_the_rows_are(self, name, columns):
+        one = dict.fromkeys(columns, "1")
+        assert tracking.make_table(name, table_of(one)).startswith("| ")
+        for missing in columns:
+            rest = {key: value for key, value in one.items() if key != missing}
+            with pytest.raises(ValueError, match=rf"lacks \['{missing}'\]"):
+                tracking.make_table(name, table_of(rest))
+
+    def test_rows_of_older_code_are_refused_by_name(self):
+        old = row()
+        del old["recipe"]
+        with pytest.raises(ValueError, match=r"gru, 2026-01-01.*lacks \['recipe'\].*measure again"):
+            tracking.results_table(table_of(old))
+
+    @pytest.mark.parametrize(
+        "make", [tracking.results_table, tracking.pairs_table, tracking.measurement_table]
+    )
+    def test_no_rows_are_no_table(self, make):
+        with pytest.raises(ValueError, match="no rows to make a table of.*har.py bench"):
+            make(pd.DataFrame())
 
     def test_tables_are_written_between_the_markers_and_drift_is_seen(self, tmp_path):
-        readme, results = self.readme(tmp_path), tmp_path / "results"
-        tracking.append_result(results / "kth-synth.csv", row())
-        assert tracking.check_tables(readme, results) == ["kth-synth"]
+        readme, results = self.readme(tmp_path, "kth-synth", "kth"), tmp_path / "results"
+        for name in ("kth-synth", "kth"):
+            tracking.append_result(results / f"{name}.csv", row(data=name))
+        assert tracking.check_tables(readme, results) == ["kth-synth", "kth"]
         assert tracking.write_tables(readme, results)
         assert not tracking.write_tables(readme, results)
         assert tracking.check_tables(readme, results) == []
         text = readme.read_text()
         assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-        tracking.append_result(results / "kth-synth.csv", row(correct=7, accuracy=0.875))
-        assert tracking.check_tables(readme, results) == ["kth-synth"]
+        tracking.append_result(results / "kth.csv", row(data="kth", correct=7, accuracy=0.875))
+        assert tracking.check_tables(readme, results) == ["kth"]
+        assert list(results.iterdir()) and text == readme.read_text()
 
     def test_a_marker_without_rows_names_the_file(self, tmp_path):
         with pytest.raises(ValueError, match=r"kth-synth\.csv"):
-            tracking.write_tables(self.readme(tmp_path), tmp_path)
+            tracking.write_tables(self.readme(tmp_path, "kth-synth"), tmp_path)
 
     def test_a_marker_without_an_end_is_an_error(self, tmp_path):
         readme = tmp_path / "README.md"
         readme.write_text("<!-- results:kth -->\n")
         with pytest.raises(ValueError, match="1 results markers are opened and 0 closed"):
             tracking.check_tables(readme, tmp_path)
-
-
-def test_the_hash_ignores_the_order_of_keys_and_nothing_else():
-    assert tracking.config_hash({"a": 1, "b": [1, 2]}) == tracking.config_hash(
-        {"b": [1, 2], "a": 1}
-    )
-    assert tracking.config_hash({"a": 1, "b": [1, 2]}) != tracking.config_hash(
-        {"a": 1, "b": [2, 1]}
-    )
-
-
-def test_config_file_is_readable_by_people(tmp_path):
-    run = RunFolder.create(tmp_path, "gru", {"seed": 1})
-    written = json.loads((run.path / "config.json").read_text())
-    assert written == {"name": "gru", "hash": run.hash, "config": {"seed": 1}}

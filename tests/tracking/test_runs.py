@@ -1,13 +1,128 @@
-"""What a folder of runs looks like on the terminal, whatever lies in it."""
+"""Folders of runs, how one is found again, and how they look on the terminal whatever lies in
+them."""
 
 import json
+import re
+import subprocess
 
 import pytest
 
 import har
-from tracking.runs import comparison, find_run, list_runs, overview, runs_table
+from evaluation.predictions import Score
+from tracking.runs import (
+    RunFolder,
+    code_commit,
+    comparison,
+    config_hash,
+    find_run,
+    find_runs,
+    flat,
+    list_runs,
+    matching_run,
+    newest_run,
+    overview,
+    run_to_resume,
+    runs_table,
+)
 
 ROW = "epoch,train_loss,train_accuracy,val_loss,val_accuracy,lr,seconds\n"
+
+
+class TestRunFolder:
+    def test_a_run_is_finished_by_its_result(self, tmp_path):
+        run = RunFolder.create(tmp_path, "gru", {"seed": 1})
+        assert run.path.name.startswith("gru-") and not run.finished and run.config == {"seed": 1}
+        run.finish({"accuracy": 0.5})
+        assert run.finished and run.result == {"accuracy": 0.5}
+        assert run.best == run.path / "best.pth"
+        assert run.predictions_path == run.path / "predictions.npz"
+
+    def test_two_runs_in_one_second_get_two_folders(self, tmp_path):
+        paths = {RunFolder.create(tmp_path, "gru", {}).path for _ in range(3)}
+        assert len(paths) == 3
+        assert [run.path for run in find_runs(tmp_path, "gru")] == sorted(paths)
+
+    def test_history_is_numbers_and_a_repeated_epoch_replaces_what_followed(self, tmp_path):
+        run = RunFolder.create(tmp_path, "gru", {})
+        assert run.history == []
+        for epoch, loss in ((1, 0.9), (2, 0.8), (3, 0.7), (2, 0.75)):
+            run.log_epoch({"epoch": epoch, "val_loss": loss})
+        assert run.history == [{"epoch": 1.0, "val_loss": 0.9}, {"epoch": 2.0, "val_loss": 0.75}]
+
+    def test_a_name_does_not_find_the_runs_of_a_longer_name(self, tmp_path):
+        RunFolder.create(tmp_path, "ghost_whole", {}).finish({})
+        (tmp_path / "ghost-notes").mkdir()
+        assert find_runs(tmp_path, "ghost") == []
+        assert newest_run(tmp_path, "ghost") is None
+
+    def test_newest_is_the_newest_finished_one_beyond_nine_in_a_second(self, tmp_path):
+        for number in ("", "-2", "-9", "-10"):
+            folder = tmp_path / f"gru-20260101-120000{number}"
+            folder.mkdir()
+            (folder / "result.json").write_text("{}")
+        RunFolder.create(tmp_path, "gru", {})  # newer, unfinished
+        assert newest_run(tmp_path, "gru").path.name == "gru-20260101-120000-10"
+
+    def test_a_run_is_found_again_by_its_configuration(self, tmp_path):
+        first = RunFolder.create(tmp_path, "gru", {"seed": 0, "epochs": 3})
+        first.finish({})
+        RunFolder.create(
+            tmp_path, "gru", {"epochs": 3, "seed": 0}
+        )  # the same run, started again and cut off
+        other = RunFolder.create(tmp_path, "gru", {"seed": 1, "epochs": 3})
+        assert matching_run(tmp_path, "gru", {"epochs": 3, "seed": 0}).path == first.path
+        assert matching_run(tmp_path, "gru", {"seed": 1, "epochs": 3}).path == other.path
+        assert matching_run(tmp_path, "gru", {"seed": 2, "epochs": 3}) is None
+
+    def test_a_folder_with_a_broken_config_matches_nothing(self, tmp_path):
+        run = RunFolder.create(tmp_path, "gru", {})
+        (run.path / "config.json").write_text("{")
+        assert matching_run(tmp_path, "gru", {}) is None
+
+    def test_only_a_run_of_the_same_settings_is_gone_on_with(self, tmp_path):
+        config = {"seed": 0, "recipe": {"lr": 0.1, "epochs": 3}}
+        run = RunFolder.create(tmp_path, "gru", config)
+        assert run_to_resume(run.path, config).path == run.path
+        with pytest.raises(
+            ValueError, match=r"another run, of recipe\.lr 0\.1 \(now 0\.2\): go on"
+        ):
+            run_to_resume(run.path, {"seed": 0, "recipe": {"lr": 0.2, "epochs": 3}})
+        with pytest.raises(
+            ValueError, match=r"of seed 0 \(now None\), a0 None \(now 0\), .* \.\.\.:"
+        ):
+            run_to_resume(run.path, {"recipe": config["recipe"]} | {f"a{n}": n for n in range(9)})
+        with pytest.raises(ValueError, match=r"no run folder, it has no config\.json"):
+            run_to_resume(tmp_path, config)
+
+
+def test_the_commit_says_whether_code_was_changed(tmp_path):
+    assert code_commit(tmp_path) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "code.py").write_text("1")
+    for command in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    commit = code_commit(tmp_path)
+    assert re.fullmatch(r"[0-9a-f]{10}", commit)
+    (tmp_path / "notes.txt").write_text("no code")
+    assert code_commit(tmp_path) == commit
+    (tmp_path / "code.py").write_text("2")
+    assert code_commit(tmp_path) == commit + "+"
+
+
+def test_the_hash_ignores_the_order_of_keys_and_nothing_else():
+    assert config_hash({"a": 1, "b": [1, 2]}) == config_hash({"b": [1, 2], "a": 1})
+    assert config_hash({"a": 1, "b": [1, 2]}) != config_hash({"a": 1, "b": [2, 1]})
+
+
+def test_config_file_is_readable_by_people(tmp_path):
+    run = RunFolder.create(tmp_path, "gru", {"seed": 1})
+    written = json.loads((run.path / "config.json").read_text())
+    assert written == {"name": "gru", "hash": run.hash, "config": {"seed": 1}}
+
+
+def test_nested_settings_have_dotted_names():
+    nested = {"a": 1, "b": {"c": [1], "d": {"e": None}}, "f": {}}
+    assert flat(nested) == {"a": 1, "b.c": [1], "b.d.e": None}
 
 
 def make_run(base, name, *, epochs=(), result=None, **recipe):
@@ -61,56 +176,58 @@ def runs(tmp_path):
     return base
 
 
+def trimmed(text):
+    return [line.rstrip() for line in text.splitlines()]
+
+
 def test_the_list_in_full(runs):
-    assert (
-        runs_table(list_runs(runs))
-        == """\
-run                      state         data   seed  epochs  val loss  val accuracy  test segments  test videos
+    whole = """\
+                                state   data seed epochs val loss val accuracy test segments  \
+ test videos
 fast                     holds 1 runs
-notes                    no run
-average-20251231-235959  finished      Discs     0       1    1.0000          0.0%  0/8 = 0.0%     0/4 = 0.0%
-tcn-20260101-120000-9    empty         Discs     0
-tcn-20260101-120000-10   at epoch 1    Discs     0       1    0.2500         90.0%
-gru-20260102-120000      finished      Discs     1       3    0.5000         75.0%  6/8 = 75.0%    4/4 = 100.0%"""
-    )
+notes                          no run
+average-20251231-235959      finished  Discs    0      1   1.0000         0.0%    0/8 = 0.0%  \
+  0/4 = 0.0%
+tcn-20260101-120000-9           empty  Discs    0
+tcn-20260101-120000-10     at epoch 1  Discs    0      1   0.2500        90.0%
+gru-20260102-120000          finished  Discs    1      3   0.5000        75.0%   6/8 = 75.0%  \
+4/4 = 100.0%"""
+    assert trimmed(runs_table(list_runs(runs))) == whole.splitlines()
+
+
+def test_an_empty_folder_has_no_runs(tmp_path):
+    assert runs_table(list_runs(tmp_path)) == "no runs"
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; `python har\.py train`"):
+        list_runs(tmp_path / "nowhere")
 
 
 def test_two_runs_side_by_side(runs):
     pair = [overview(runs / name) for name in ("gru-20260102-120000", "tcn-20260101-120000-10")]
-    assert (
-        comparison(pair)
-        == """\
-                                gru-20260102-120000  tcn-20260101-120000-10
-settings (2 more are the same)
-  experiment.name               gru                  tcn
-  recipe.seed                   1                    0
-numbers
-  state                         finished             at epoch 1
-  epochs                        3                    1
-  best validation loss          0.5000               0.2500
-    its accuracy                75.0%                90.0%
-  test videos                   4/4 = 100.0%
-  test segments                 6/8 = 75.0%
-    boxing                      1/2 = 50.0%
-  parameters                    10,246
-  seconds                       1.5"""
-    )
+    whole = """\
+                     gru-20260102-120000 tcn-20260101-120000-10
+experiment.name                      gru                    tcn
+recipe.seed                            1                      0
+state                           finished             at epoch 1
+epochs                                 3                      1
+best validation loss              0.5000                 0.2500
+  its accuracy                     75.0%                  90.0%
+test videos                 4/4 = 100.0%
+test segments                6/8 = 75.0%
+  boxing                     1/2 = 50.0%
+parameters                        10,246
+seconds                              1.5
+2 of 4 settings are the same"""
+    assert trimmed(comparison(pair)) == whole.splitlines()
 
 
 def test_settings_that_only_one_has_and_none_that_differ(runs):
-    one = make_run(runs, "gru-20260104-120000", seed=1, patience=3)
-    text = comparison([overview(runs / "gru-20260102-120000"), overview(one)])
-    assert "settings (4 more are the same)\n  recipe.patience" in text.replace("  ", " ").replace(
-        "\n ", "\n  "
-    )
-    assert next(line for line in text.splitlines() if "patience" in line).split() == [
-        "recipe.patience",
-        "-",
-        "3",
-    ]
-    assert "settings (all 4 are the same)" in comparison(
-        [overview(runs / "gru-20260102-120000")] * 2
-    )
+    one = overview(make_run(runs, "gru-20260104-120000", seed=1, patience=3))
+    lines = trimmed(comparison([overview(runs / "gru-20260102-120000"), one]))
+    assert lines[1].split() == ["recipe.patience", "-", "3"] and lines[2].startswith("state")
+    assert lines[-1] == "4 of 5 settings are the same"
+    twice = trimmed(comparison([one, one]))
+    assert twice[1].split() == ["state", "empty", "empty"]
+    assert twice[-1] == "5 of 5 settings are the same"
 
 
 BROKEN = (
@@ -135,6 +252,22 @@ def test_what_is_damaged_is_listed_and_compared_as_such(runs, file, content):
     told = overview(path)
     assert told.state == f"damaged: {file} cannot be read"
     assert told.state in runs_table(list_runs(runs)) and told.state in comparison([told, told])
+
+
+def test_scores_are_listed_as_they_are_counted(tmp_path):
+    run = RunFolder.create(tmp_path, "gru", {"data": {"name": "KTH"}, "recipe": {"seed": 2}})
+    run.write_history([{"epoch": 1, "val_loss": 0.5, "val_accuracy": 1.0}])
+    segment, video = Score(5, 8, (0.5, 0.75)).to_row(), Score(2.5, 4).to_row()
+    run.finish({"segment": segment, "video": video, "per_class": {"boxing": segment}, "about": {}})
+    one = overview(run.path)
+    assert one.state == "finished" and one.numbers == {
+        "epochs": "1",
+        "best validation loss": "0.5000",
+        "  its accuracy": "100.0%",
+        "test videos": "2.5/4 = 62.5%",
+        "test segments": "5/8 = 62.5%",
+        "  boxing": "5/8 = 62.5%",
+    }
 
 
 def test_a_run_without_its_configuration_is_damaged(runs):

@@ -1,17 +1,16 @@
-"""The feature cache: the same numbers as without it, and nothing lost to kills, cuts and full
-disks."""
+"""Features in shards: the same numbers as without a cache, and nothing believed or lost to kills,
+cuts and full disks."""
 
+import dataclasses
 import errno
-import io
-import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
-import threading
 import time
+import tracemalloc
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +19,65 @@ import torch
 from torch import nn
 
 from data.kth import Segment, find_segments
-from data.video import VideoError
+from data.video import VideoError, read_segments
 from models.backbone import EfficientNetBackbone
-from tests.stand_ins import HOW, MeansBackbone, same
-from utils import features as features_module
-from utils import store as store_module
-from utils.data_setup import ClipSource, ClipTransform, Jittered, Uniform, VideoDataset
-from utils.features import Encoder, build_features, side_by_side
-from utils.store import FeatureStore
+from tests.stand_ins import HOW, SHOWN, MeansBackbone, same
+from utils.data_setup import ClipSource, VideoDataset
+from utils.features import (
+    Encoder,
+    Features,
+    build_features,
+    concatenate,
+    look_at,
+    side_by_side,
+)
+from utils.preprocessing import (
+    ClipTransform,
+    FixedStride,
+    GreyFrames,
+    Jittered,
+    Preprocessing,
+    Uniform,
+)
+
+ROOT = Path(__file__).parents[2]
+ITEMS, IMAGES, SHARD = 144, 4 * 144, 4 * 32  # of all segments, and of a whole shard
 
 
 @pytest.fixture(scope="module")
-def segments(tiny_kth):
-    return find_segments(tiny_kth)
+def root(make_kth, tmp_path_factory):
+    """18 files of 8 segments: five shards, the last of them half as large."""
+    return make_kth(tmp_path_factory.mktemp("kth") / "KTH", segments=8)
 
 
-def test_motion_as_colour_is_encoded_as_it_is_shown(segments):
-    """Features of threes of neighbouring frames: those of the very clips that a ClipSource
-    reads."""
-    how = {"sampler": Uniform(3), "transform": ClipTransform(size=(8, 8), channels=3, gap=2)}
-    store = build_features(Channels(), segments[:4], cache_dir=None, progress=False, **how)
-    source = ClipSource(segments[:4], **how)
+@pytest.fixture(scope="module")
+def segments(root):
+    return find_segments(root)
+
+
+def built(backbone, segments, cache_dir=None, **how):
+    return build_features(backbone, segments, cache_dir=cache_dir, **{**HOW, **how})
+
+
+def shards(folder):
+    return sorted(folder.glob("*/*/*.npy"))
+
+
+def silently(*args, **how):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return built(*args, **how)
+
+
+def test_stacked_greyscale_is_encoded_as_it_is_shown(segments):
+    """Features of stacks of three frames: those of the very clips that a ClipSource reads."""
+    shown = Preprocessing(Uniform(3), ClipTransform(size=(8, 8), channels=3), frame_offset=0.08)
+    features = built(Channels(), segments[:4], shown=shown)
+    source = ClipSource(segments[:4], shown)
     for index in range(4):
         clip = source.load(index)  # (T, 3, H, W)
-        assert torch.allclose(store.load(index), clip.mean((2, 3)), atol=1e-3)
-    assert store.load(0).shape == (3, 3)
+        assert torch.allclose(features.load(index), clip.mean((2, 3)), atol=1e-3)
+    assert features.load(0).shape == (3, 3)
 
 
 class Channels(nn.Module):
@@ -55,203 +88,195 @@ class Channels(nn.Module):
     def fingerprint(self):
         return "channels"
 
-    def forward(self, pictures):
-        return pictures.mean((2, 3))
+    def forward(self, images):
+        return images.mean((2, 3))
 
 
 @pytest.fixture(scope="module")
 def expected(segments):
-    return build_features(MeansBackbone(), segments, cache_dir=None, **HOW)
+    return built(MeansBackbone(), segments)
 
 
 def test_features_are_those_of_the_clips(segments, expected):
-    source = ClipSource(segments, sampler=HOW["sampler"], transform=HOW["transform"])
+    source = ClipSource(segments, SHOWN)
     for index in (0, 7, len(segments) - 1):
         direct = MeansBackbone()(source.load(index))
         assert torch.allclose(expected.load(index), direct, atol=1e-3)
-    assert expected.features.dtype == np.float16 and expected.features.shape == (36, 4, 8)
+    assert len(expected) == ITEMS
+    assert {(item.dtype.name, item.shape) for item in expected.items} == {("float16", (1, 4, 8))}
     assert expected.load(0).dtype == torch.float32
 
 
-def test_the_second_time_nothing_is_computed(segments, expected, tmp_path):
+def test_the_second_time_no_video_is_read(segments, expected, tmp_path):
+    reader = Counting()
+    shown = dataclasses.replace(SHOWN, reader=reader)
     first, second = MeansBackbone(), MeansBackbone()
-    assert same(build_features(first, segments, cache_dir=tmp_path, **HOW), expected)
-    assert same(build_features(second, segments, cache_dir=tmp_path, **HOW), expected)
-    assert sum(first.seen) == 36 * 4 and second.seen == []
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [
-        ".items",
-        ".json",
-        ".lock",
-        ".npy",
-    ]
+    for backbone in (first, second):
+        assert same(silently(backbone, segments, tmp_path, shown=shown), expected)
+    assert sum(first.seen) == IMAGES and second.seen == []
+    assert len(reader.read_files) == len(set(reader.read_files)) == 18, "each file is read once"
+    assert len(shards(tmp_path)) == 5 and len(list(tmp_path.iterdir())) == 1
+
+
+@dataclass(frozen=True)
+class Counting(GreyFrames):
+    """Grey frames, and which files they were read of."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "read_files", [])  # no setting
+
+    def read(self, path, index_lists, found=None):
+        self.read_files.append(path)
+        return super().read(path, index_lists, found)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 1000])
 def test_the_batch_size_changes_nothing(segments, expected, batch_size):
-    eye = MeansBackbone()
-    assert same(
-        build_features(eye, segments, cache_dir=None, batch_size=batch_size, **HOW), expected
-    )
-    assert max(eye.seen) <= batch_size
+    backbone = MeansBackbone()
+    assert same(built(backbone, segments, batch_size=batch_size), expected)
+    assert max(backbone.seen) <= batch_size
 
 
-def test_each_file_is_read_once(segments, tmp_path, monkeypatch):
-    read = []
-    real = features_module.read_segments
-    monkeypatch.setattr(
-        features_module, "read_segments", lambda path, lists: read.append(path) or real(path, lists)
-    )
-    build_features(MeansBackbone(), segments, cache_dir=tmp_path, **HOW)
-    assert len(read) == len(set(read)) == 18
+def test_batches_are_the_same_whatever_was_there_before(segments, tmp_path):
+    """A shard is made of whole rounds, so that no batch depends on which shards are missing."""
+    shown = Preprocessing(Uniform(3), ClipTransform(size=(24, 32)))  # 24 images a file
+    whole, rest = MeansBackbone(), MeansBackbone()
+    built(whole, segments, tmp_path, shown=shown)
+    assert whole.seen[:4] == [32, 16, 32, 16]
+    shards(tmp_path)[1].unlink()
+    built(rest, segments, tmp_path, shown=shown)
+    assert rest.seen == whole.seen[4:8]
 
 
 @pytest.mark.parametrize(
-    "change", ["weights", "sampler", "transform", "mirrored", "segments", "ranges", "file"]
+    "change",
+    ["weights", "sampler", "transform", "offset", "flip", "segments", "ranges", "rate", "file"],
 )
 def test_whatever_the_numbers_depend_on_makes_a_new_cache(make_kth, tmp_path, change):
-    root = make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running"))
-    found, how, eye = find_segments(root), dict(HOW), MeansBackbone()
-    build_features(eye, found, cache_dir=tmp_path / "cache", **how)
+    folder = make_kth(tmp_path / "kth", persons=(11,), actions=("boxing", "running"))
+    found, how, backbone = find_segments(folder), {}, MeansBackbone()
+    if change == "offset":
+        backbone = Channels()
+    built(backbone, found, tmp_path / "cache")
+    first = found[0]
     if change == "weights":
-        eye = MeansBackbone(tint=0.25)
+        backbone = MeansBackbone(tint=0.25)
     elif change == "sampler":
-        how["sampler"] = Uniform(frames=5)
+        how["shown"] = Preprocessing(Uniform(frames=5), SHOWN.transform)
     elif change == "transform":
-        how["transform"] = ClipTransform(size=(24, 32), pool="mean")
-    elif change == "mirrored":
-        how["mirrored"] = True
+        how["shown"] = Preprocessing(SHOWN.sampler, ClipTransform(size=(24, 32), pool="mean"))
+    elif change == "offset":
+        how["shown"] = dataclasses.replace(SHOWN, frame_offset=0.08)
+    elif change == "flip":
+        how["horizontal_flip"] = True
     elif change == "segments":
         found = found[1:]
     elif change == "ranges":
-        found = [
-            Segment(found[0].video, found[0].index, found[0].start + 1, found[0].stop),
-            *found[1:],
-        ]
+        found = [Segment(first.video, first.index, first.start + 1, first.stop), *found[1:]]
+    elif change == "rate":
+        found = [dataclasses.replace(s, video=dataclasses.replace(s.video, fps=50)) for s in found]
     else:
-        os.utime(found[0].video.path, ns=(1, 1))
-    again = build_features(eye, found, cache_dir=tmp_path / "cache", **how)
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2
-    assert same(again, build_features(eye, found, cache_dir=None, **how))
+        os.utime(first.video.path, ns=(1, 1))
+    again = built(backbone, found, tmp_path / "cache", **how)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert same(again, built(backbone, found, **how))
+
+
+def test_frames_are_sampled_by_the_rate_of_the_file(segments, expected):
+    """A stride in seconds: at 50 frames a second it is twice as many frames."""
+    shown = Preprocessing(FixedStride(3, 0.08), SHOWN.transform)
+    fast = [dataclasses.replace(s, video=dataclasses.replace(s.video, fps=50)) for s in segments]
+    wide = Preprocessing(FixedStride(3, 0.16), SHOWN.transform)
+    one = built(MeansBackbone(), fast[:8], shown=shown)
+    assert same(one, built(MeansBackbone(), segments[:8], shown=wide))
+    assert not same(one, built(MeansBackbone(), segments[:8], shown=shown))
 
 
 def test_a_killed_run_goes_on_where_it_stopped(segments, expected, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        build_features(
-            MeansBackbone(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW
-        )
+        built(MeansBackbone(stop_after=400), segments, tmp_path, batch_size=8)
+    assert len(shards(tmp_path)) == 3
     rest = MeansBackbone()
-    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
-    assert 0 < sum(rest.seen) <= 36 * 4 - 60 + 4 * 8
-    assert not list(tmp_path.glob("*.partial"))
+    assert same(silently(rest, segments, tmp_path, batch_size=8), expected)
+    assert sum(rest.seen) == IMAGES - 3 * SHARD
 
 
-def test_a_program_that_dies_at_once_loses_only_its_last_rounds(
-    tiny_kth, segments, expected, tmp_path
-):
-    program = textwrap.dedent("""
-        import os, sys
-        sys.path[:0] = ["."]
-        from tests.stand_ins import HOW, MeansBackbone
-        from utils.features import build_features
-        from data.kth import find_segments
-        class Fatal(MeansBackbone):
-            def forward(self, pictures):
-                if sum(self.seen) >= 40:
-                    os._exit(9)
-                return super().forward(pictures)
-        build_features(Fatal(), find_segments(sys.argv[1]), cache_dir=sys.argv[2], batch_size=8, **HOW)
-    """)
-    home = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tiny_kth), str(tmp_path)], cwd=home, timeout=120
+PROGRAM = """
+    import os, sys
+    sys.path[:0] = ["."]
+    from tests.stand_ins import HOW, MeansBackbone
+    from utils.features import build_features
+    from data.kth import find_segments
+    class Fatal(MeansBackbone):
+        def forward(self, images):
+            if sum(self.seen) >= int(sys.argv[3]):
+                os._exit(9)
+            return super().forward(images)
+    backbone = Fatal(pause=0.01)
+    found = build_features(backbone, find_segments(sys.argv[1]), cache_dir=sys.argv[2], **HOW)
+    print(sum(backbone.seen), sum(zlib.crc32(item.tobytes()) for item in found.items))
+"""
+
+
+def program(root, folder, stop_after=10**9):
+    code = "import zlib\n" + textwrap.dedent(PROGRAM)
+    command = [sys.executable, "-c", code, str(root), str(folder), str(stop_after)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 9 and list(tmp_path.glob("*.partial"))
-    rest = MeansBackbone()
-    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
-    assert 36 * 4 - 40 <= sum(rest.seen) <= 36 * 4 - 40 + 4 * 8
 
 
-@pytest.mark.parametrize(
-    ("damage", "remade"),
-    [
-        ("cut", 18),
-        ("empty", 36),
-        ("flipped byte", 1),
-        ("no record", 36),
-        ("broken record", 36),
-        ("no journal", 36),
-        ("cut journal", 18),
-        ("other header", 36),
-    ],
-)
-def test_a_damaged_cache_is_noticed_and_what_is_damaged_is_made_anew(
-    segments, expected, tmp_path, damage, remade
+def test_a_program_that_dies_at_once_loses_only_the_shards_under_way(
+    root, segments, expected, tmp_path
 ):
-    build_features(MeansBackbone(), segments, cache_dir=tmp_path, **HOW)
-    cache, record, journal = (next(tmp_path.glob(f"*.{end}")) for end in ("npy", "json", "items"))
-    content = bytearray(cache.read_bytes())
+    dying = program(root, tmp_path, 300)
+    dying.communicate(timeout=120)
+    done = len(shards(tmp_path))
+    assert dying.returncode == 9 and done >= 1
+    rest = MeansBackbone()
+    assert same(silently(rest, segments, tmp_path), expected)
+    assert sum(rest.seen) == IMAGES - SHARD * done
+
+
+def test_what_a_kill_leaves_of_a_write_is_not_believed(segments, expected, tmp_path):
+    built(MeansBackbone(), segments, tmp_path)
+    whole = shards(tmp_path)[0]
+    whole.rename(whole.with_name(f".{whole.stem}.77.part.npy"))
+    backbone = MeansBackbone()
+    assert same(silently(backbone, segments, tmp_path), expected)
+    assert sum(backbone.seen) == SHARD
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped bit", "of another place", "foreign"])
+def test_damaged_shards_are_noticed_and_made_anew(segments, expected, tmp_path, damage):
+    """Also a sound shard in the wrong place: another number's, or the same number's of other
+    weights."""
+    built(MeansBackbone(), segments, tmp_path / "cache")
+    first, second, *_ = shards(tmp_path / "cache")
+    content = first.read_bytes()
     if damage == "cut":
-        cache.write_bytes(content[: len(content) - 36 * 4 * 8 * 2 // 2])
+        first.write_bytes(content[: len(content) // 2])
     elif damage == "empty":
-        cache.write_bytes(b"")
-    elif damage == "flipped byte":
-        content[-9] ^= 1
-        cache.write_bytes(content)
-    elif damage == "other header":
-        cache.write_bytes(b"?" + content[1:])
-    elif damage == "no record":
-        record.unlink()
-    elif damage == "broken record":
-        record.write_text('{"lengths": [4')
-    elif damage == "no journal":
-        journal.unlink()
+        first.write_bytes(b"")
+    elif damage == "flipped bit":
+        first.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif damage == "of another place":
+        second.rename(first.with_name(second.name))
+        first.unlink()
+        first, second = first.with_name(second.name), first
     else:
-        journal.write_bytes(journal.read_bytes()[: 18 * 12 + 5])
-    eye = MeansBackbone()
-    with pytest.warns(
-        UserWarning, match=rf"is damaged \(cut off or changed\): {remade} of 36 items are made anew"
-    ):
-        assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
-    assert sum(eye.seen) == remade * 4
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert same(
-            build_features(MeansBackbone(stop_after=0), segments, cache_dir=tmp_path, **HOW),
-            expected,
-        )
-
-
-@pytest.mark.parametrize(
-    "damage", ["cut", "no record", "other record", "flipped byte", "no journal"]
-)
-def test_what_is_damaged_of_an_unfinished_cache_is_made_anew(segments, expected, tmp_path, damage):
-    with pytest.raises(KeyboardInterrupt):
-        build_features(
-            MeansBackbone(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW
-        )
-    partial, record, journal = (
-        next(tmp_path.glob(f"*.{end}")) for end in ("partial", "json", "items")
-    )
-    done, lost = journal.stat().st_size // 12, 1
-    if damage == "cut":
-        partial.write_bytes(partial.read_bytes()[:128])  # the header alone
-        lost = done
-    elif damage == "flipped byte":
-        content = bytearray(partial.read_bytes())
-        content[128] ^= 1
-        partial.write_bytes(content)
-    elif damage == "no record":
-        record.unlink()
-        lost = done
-    elif damage == "no journal":
-        journal.unlink()
-        lost = done
-    else:
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"backbone": "another"}))
-        lost = done
-    eye = MeansBackbone()
-    assert same(build_features(eye, segments, cache_dir=tmp_path, **HOW), expected)
-    assert sum(eye.seen) == (36 - done + lost) * 4 and done > 5
+        built(MeansBackbone(tint=1.0), segments, tmp_path / "other")
+        foreign = shards(tmp_path / "other")[0]
+        first.unlink()
+        first = first.with_name(foreign.name)
+        foreign.rename(first)
+    lost = 2 if damage == "of another place" else 1
+    backbone = MeansBackbone()
+    with pytest.warns(UserWarning, match="is damaged .* made anew") as caught:
+        assert same(built(backbone, segments, tmp_path / "cache"), expected)
+    assert [str(first) in str(one.message) for one in caught] == [True]
+    assert sum(backbone.seen) == lost * SHARD
+    assert same(silently(MeansBackbone(stop_after=0), segments, tmp_path / "cache"), expected)
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
@@ -261,199 +286,188 @@ def test_a_read_only_folder_falls_back_to_memory(segments, expected, tmp_path, m
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.warns(UserWarning, match="cannot be written"):
-        store = build_features(MeansBackbone(), segments, cache_dir=tmp_path / "cache", **HOW)
-    assert same(store, expected) and not list(tmp_path.iterdir())
+        features = built(MeansBackbone(), segments, tmp_path / "cache")
+    assert same(features, expected) and not list(tmp_path.iterdir())
 
 
 def test_a_file_in_place_of_the_folder_falls_back_to_memory(segments, expected, tmp_path):
     (tmp_path / "cache").write_text("in the way")
     with pytest.warns(UserWarning, match="cannot be written"):
-        assert same(
-            build_features(MeansBackbone(), segments, cache_dir=tmp_path / "cache", **HOW), expected
-        )
+        assert same(built(MeansBackbone(), segments, tmp_path / "cache"), expected)
 
 
 def test_a_finished_cache_is_read_from_a_read_only_folder(
     segments, expected, tmp_path, monkeypatch
 ):
-    build_features(MeansBackbone(), segments, cache_dir=tmp_path, **HOW)
+    built(MeansBackbone(), segments, tmp_path)
 
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "read-only")
 
-    for name in ("mkdir", "write_bytes", "touch"):
+    for name in ("mkdir", "write_bytes", "touch", "unlink"):
         monkeypatch.setattr(Path, name, refuse)
     monkeypatch.setattr(os, "replace", refuse)
-    monkeypatch.setattr(store_module.FileLock, "acquire", refuse)
-    assert same(
-        build_features(MeansBackbone(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected
-    )
-
-
-def test_too_little_space_is_said_before_the_work(segments, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1000, 999, 1))
-    eye = MeansBackbone()
-    with pytest.raises(OSError, match="free space there or choose another cache folder") as caught:
-        build_features(eye, segments, cache_dir=tmp_path, **HOW)
-    assert caught.value.errno == errno.ENOSPC and eye.seen == []
+    assert same(silently(MeansBackbone(stop_after=0), segments, tmp_path), expected)
 
 
 def test_a_disk_that_fills_up_keeps_what_was_finished(segments, expected, tmp_path, monkeypatch):
-    real, writes = store_module._write_all, []
+    real, writes = Path.write_bytes, []
 
-    def full_after_twenty(file, content):
-        writes.append(len(content))
-        if len(writes) > 21:  # the header, then an item and its record each time
+    def full_after_two(path, content):
+        writes.append(path)
+        if len(writes) > 2:
+            real(path, content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(file, content)
+        return real(path, content)
 
-    monkeypatch.setattr(store_module, "_write_all", full_after_twenty)
-    with pytest.raises(
-        OSError, match=r"No space left on device.*HAR_CACHE\); what was finished stays"
-    ) as caught:
-        build_features(MeansBackbone(), segments, cache_dir=tmp_path, batch_size=8, **HOW)
-    assert caught.value.errno == errno.ENOSPC
+    backbone = MeansBackbone()
+    backbone.feature_dim = 10_000_000 // 576  # said, not true: the message counts in MB
+    monkeypatch.setattr(Path, "write_bytes", full_after_two)
+    with pytest.raises(OSError, match=r"No space left on device.*\(HAR_CACHE\)") as caught:
+        built(backbone, segments, tmp_path)
+    assert caught.value.errno == errno.ENOSPC and "what was finished stays" in str(caught.value)
+    assert f"features in {tmp_path}" in str(caught.value) and "20 MB are needed" in str(
+        caught.value
+    )
     monkeypatch.undo()
     rest = MeansBackbone()
-    assert same(build_features(rest, segments, cache_dir=tmp_path, batch_size=8, **HOW), expected)
-    assert sum(rest.seen) == (36 - 10) * 4
+    assert same(silently(rest, segments, tmp_path), expected)
+    assert sum(rest.seen) == IMAGES - 2 * SHARD
+    assert not list(tmp_path.rglob("*.part.*"))
 
 
-@pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="only Linux has a disk that is always full"
-)
-def test_a_write_that_takes_only_a_part_is_asked_again():
-    with open("/dev/full", "wb", buffering=0) as file, pytest.raises(OSError) as caught:
-        store_module._write_all(file, b"x")
-    assert caught.value.errno == errno.ENOSPC
-
-    class Slow(io.BytesIO):
-        def write(self, content):
-            return super().write(bytes(content)[:3])
-
-    file = Slow()
-    store_module._write_all(file, b"0123456789")
-    assert file.getvalue() == b"0123456789"
-
-
-BUILD = """
-    import sys
-    sys.path[:0] = ["."]
-    from tests.stand_ins import HOW, MeansBackbone
-    from utils.features import build_features
-    from data.kth import find_segments
-    eye = MeansBackbone(pause=0.02)
-    store = build_features(eye, find_segments(sys.argv[1]), cache_dir=sys.argv[2], batch_size=4, **HOW)
-    print(sum(eye.seen), int(store.lengths.sum()), zlib.crc32(store.features.tobytes()))
-"""
+def test_the_work_of_keeping_grows_with_the_items_not_their_square(make_kth, tmp_path, monkeypatch):
+    """Folders listed, entries in them, files looked at and opened, for N and 2 N segments."""
+    found = find_segments(make_kth(tmp_path / "kth", segments=64, length=2))  # 1152 in 18 files
+    counted = {}
+    for items in (576, 1152):
+        for run in ("cold", "warm"):
+            with monkeypatch.context() as patch:
+                calls = counting_file_calls(patch)
+                built(MeansBackbone(), found[:items], tmp_path / f"cache{items}")
+            counted[items, run] = calls
+        assert len(shards(tmp_path / f"cache{items}")) == items // 64
+    for run in ("cold", "warm"):
+        small, large = counted[576, run], counted[1152, run]
+        assert small["listed"] > 5 and small["opened"] > 5
+        # and a few looks at folders that any number needs
+        assert all(large[name] <= 2 * small[name] + 5 for name in small), (run, small, large)
 
 
-class Watched(np.ndarray):
-    """An array that counts how many of its elements are looked at or changed."""
+def counting_file_calls(patch):
+    calls = {"listed": 0, "entries": 0, "opened": 0, "looked at": 0}
 
-    seen = 0
+    def count(owner, function, name):
+        real = getattr(owner, function)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **how):
-        Watched.seen += self.size
-        return getattr(ufunc, method)(*(np.asarray(value) for value in inputs), **how)
+        def counted(*args, **kwargs):
+            calls[name] += 1
+            return real(*args, **kwargs)
 
-    def __array_function__(self, function, types, args, kwargs):
-        Watched.seen += self.size
-        return function(*(np.asarray(a) if a is self else a for a in args), **kwargs)
+        patch.setattr(owner, function, counted)
 
-    def __getitem__(self, place):
-        found = np.asarray(self)[place]
-        Watched.seen += np.size(found)
-        return found
+    real_scan = os.scandir
 
-    def __setitem__(self, place, value):
-        Watched.seen += np.size(np.asarray(self)[place])
-        np.asarray(self)[place] = value
+    def scanned(folder):
+        calls["listed"] += 1
+        calls["entries"] += len(os.listdir(folder))
+        return real_scan(folder)
 
-
-def test_the_work_of_keeping_grows_with_the_items_not_their_square(tmp_path):
-    seen = {}
-    for items in (50, 100):
-        with store_module.Disk(tmp_path / str(items), (items, 1, 2, 3), {"of": "zeros"}) as disk:
-            disk.open()
-            disk.lengths, Watched.seen = disk.lengths.view(Watched), 0
-            for index in range(items):
-                assert not disk.path.exists()
-                disk.write(index, np.zeros((1, 2, 3)))
-                disk.write(
-                    0, np.zeros((1, 2, 3))
-                ) if index == items // 2 else None  # once more does not count twice
-            seen[items] = Watched.seen
-            assert disk.path.is_file()
-    assert 0 < seen[100] <= 2 * seen[50]
+    patch.setattr(os, "scandir", scanned)
+    for owner, function in ((Path, "read_bytes"), (Path, "write_bytes")):
+        count(owner, function, "opened")
+    count(os, "stat", "looked at")
+    return calls
 
 
-def test_of_two_programs_at_once_one_works_and_both_have_the_result(
-    tiny_kth, segments, expected, tmp_path
-):
-    home, program = Path(__file__).parents[2], "import zlib\n" + textwrap.dedent(BUILD)
-    command = [sys.executable, "-c", program, str(tiny_kth), str(tmp_path)]
-    both = [
-        subprocess.Popen(
-            command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
+def test_two_programs_at_once_are_harmless_and_both_right(root, segments, expected, tmp_path):
+    both = [program(root, tmp_path) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    worked = sorted(int(out.split()[0]) for out, _ in said)
-    assert worked == [0, 36 * 4], said
-    assert len({tuple(out.split()[1:]) for out, _ in said}) == 1
-    assert same(
-        build_features(MeansBackbone(stop_after=0), segments, cache_dir=tmp_path, **HOW), expected
-    )
+    assert len({out.split()[1] for out, _ in said}) == 1
+    assert same(silently(MeansBackbone(stop_after=0), segments, tmp_path), expected)
+    assert len(shards(tmp_path)) == 5
 
 
-def test_the_second_program_says_that_it_waits_and_goes_on_when_the_first_gives_up(
+def test_a_shard_that_another_program_finished_meanwhile_is_not_computed(
     segments, expected, tmp_path
 ):
-    with pytest.raises(KeyboardInterrupt):
-        build_features(
-            MeansBackbone(stop_after=60), segments, cache_dir=tmp_path, batch_size=8, **HOW
-        )
-    held = threading.Event()
+    class Overtaken(MeansBackbone):
+        def forward(self, images):
+            if not self.seen:
+                built(MeansBackbone(), segments, tmp_path)  # another program does it all
+            return super().forward(images)
 
-    def first():
-        with store_module.FileLock(next(tmp_path.glob("*.lock"))):
-            held.set()
-            time.sleep(0.3)
-
-    threading.Thread(target=first).start()
-    held.wait()
-    with pytest.warns(UserWarning, match="another program is computing the same features"):
-        assert same(build_features(MeansBackbone(), segments, cache_dir=tmp_path, **HOW), expected)
+    backbone = Overtaken()
+    assert same(silently(backbone, segments, tmp_path), expected)
+    assert SHARD <= sum(backbone.seen) <= 2 * SHARD and len(shards(tmp_path)) == 5
 
 
 def test_the_features_are_mapped_not_loaded(segments, tmp_path):
-    store = build_features(MeansBackbone(), segments, cache_dir=tmp_path, **HOW)
-    assert isinstance(store.features.base, np.memmap) and not store.features.flags.writeable
-    assert store.load(0).sum() > 0
+    """Views of the files themselves: what changes there changes here, and nothing is copied."""
+    features = built(MeansBackbone(), segments, tmp_path)
+    assert not any(item.flags.writeable or item.flags.owndata for item in features.items)
+    assert not features.subset([3]).items[0].flags.owndata
+    path = next(path for path in shards(tmp_path) if path.parent.name == "00000")
+    before, content = features.items[0].copy(), path.read_bytes()
+    start = len(content) - 32 * 4 * 8 * 2
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(np.float16(7).tobytes())
+    assert features.items[0][0, 0, 0] == 7 and before[0, 0, 0] != 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_shards_hold_no_open_files(segments, tmp_path):
+    before = len(os.listdir("/dev/fd"))
+    features = built(MeansBackbone(), segments, tmp_path)
+    assert len(os.listdir("/dev/fd")) == before and len(features) == ITEMS
+
+
+@pytest.mark.parametrize("run", ["cold", "warm"])
+def test_memory_is_flat_as_segments_grow(make_kth, tmp_path, run):
+    """The arrays that live at one time while features are computed or opened: a few shards."""
+    found = find_segments(make_kth(tmp_path / "kth", segments=64, length=2))
+    peaks = []
+    for items in (288, 1152):
+        if run == "warm":
+            built(Wide(), found[:items], tmp_path / f"{items}")
+        tracemalloc.start()
+        features = built(Wide(), found[:items], tmp_path / f"{items}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(features) == items
+    whole = 1152 * 2 * 8192 * 2  # bytes
+    assert peaks[1] < whole / 2 and peaks[1] - peaks[0] < whole / 8, peaks
+
+
+class Wide(nn.Module):
+    """Features (N, 8192), so that they outweigh everything else."""
+
+    feature_dim = 8192
+
+    def fingerprint(self):
+        return "wide"
+
+    def forward(self, images):
+        return images.mean((1, 2, 3))[:, None].expand(-1, 8192)
 
 
 def test_the_size_is_said_before_the_work(segments, tmp_path, capsys):
-    build_features(
-        MeansBackbone(), segments, cache_dir=tmp_path, mirrored=True, **(HOW | {"progress": True})
-    )
-    said = capsys.readouterr().out + capsys.readouterr().err
-    assert f"features of 36 segments, 144 frames, also mirrored: 0 MB in {tmp_path}" in said
+    built(MeansBackbone(), segments, tmp_path, horizontal_flip=True, progress=True)
+    said = capsys.readouterr()
+    first = f"features of 144 segments, 576 frames, also flipped: 0 MB in {tmp_path}"
+    assert first in said.out + said.err
+    assert "features:" in said.err and "/144" in said.err and "segment/s" in said.err
+    built(MeansBackbone(), segments, tmp_path, horizontal_flip=True, progress=True)
+    said = capsys.readouterr()
+    assert "features" not in said.out + said.err
 
 
-def test_the_cache_folder_may_come_from_the_environment():
-    done = subprocess.run(
-        [sys.executable, "-c", "from utils.store import CACHE; print(CACHE)"],
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        env={**os.environ, "HAR_CACHE": "x"},
-    )
-    assert done.stdout.strip() == "x"
-    assert Path(os.environ.get("HAR_CACHE") or "Data/cache") == store_module.CACHE
+def test_the_cache_folder_is_that_of_the_moment(segments, tmp_path, monkeypatch):
+    monkeypatch.setenv("HAR_CACHE", str(tmp_path / "a"))
+    build_features(MeansBackbone(), segments[:3], **HOW)
+    assert len(shards(tmp_path / "a")) == 1
 
 
 def test_work_is_done_side_by_side_in_order_and_bounded():
@@ -487,50 +501,37 @@ def test_the_first_failure_stops_the_work():
     assert len(seen) < 12
 
 
-def test_short_segments_are_padded_and_remember_their_length(segments, tmp_path):
+def test_short_segments_remember_their_length(segments, tmp_path):
     short = [Segment(segments[0].video, 0, 0, 2), segments[1]]
     for cache in (None, tmp_path, tmp_path):
-        store = build_features(MeansBackbone(), short, cache_dir=cache, **HOW)
-        assert (
-            store.lengths.tolist() == [2, 4]
-            and store.load(0).shape == (2, 8)
-            and store.load(1).shape == (4, 8)
-        )
+        features = built(MeansBackbone(), short, cache)
+        assert features.lengths.tolist() == [2, 4]
+        assert [features.load(i).shape for i in (0, 1)] == [(2, 8), (4, 8)]
 
 
 def test_the_ghost_has_one_step(segments, tmp_path):
-    how = HOW | {"transform": ClipTransform(size=(24, 32), pool="mean")}
-    assert build_features(MeansBackbone(), segments, cache_dir=tmp_path, **how).features.shape == (
-        36,
-        1,
-        8,
-    )
+    ghost = Preprocessing(Uniform(4), ClipTransform(size=(24, 32), pool="mean"))
+    features = built(MeansBackbone(), segments, tmp_path, shown=ghost)
+    assert {item.shape for item in features.items} == {(1, 1, 8)}
 
 
 def test_a_random_sampler_draws_the_same_frames_again(segments):
-    how = HOW | {"sampler": Jittered(frames=4)}
-    one, two = (
-        build_features(MeansBackbone(), part, cache_dir=None, **how)
-        for part in (segments, segments[5:])
-    )
-    assert np.array_equal(one.features[5:], two.features)
+    shown = Preprocessing(Jittered(frames=4), SHOWN.transform)
+    one, two = (built(MeansBackbone(), part, shown=shown) for part in (segments, segments[5:]))
+    assert same(one.subset(range(5, ITEMS)), two)
 
 
-def test_mirrored_features_are_those_of_the_mirrored_clip(segments, tmp_path):
+def test_flipped_features_are_those_of_the_flipped_clip(segments, tmp_path):
     for _ in range(2):
-        store = build_features(MeansBackbone(), segments, cache_dir=tmp_path, mirrored=True, **HOW)
-        assert np.allclose(store.mirrored[:, :, :4], store.features[:, :, 3::-1], atol=1e-3)
-        assert np.allclose(store.mirrored[:, :, 4:], store.features[:, :, 4:], atol=1e-3)
-    plain, mirror = (
-        torch.from_numpy(part[0].astype(np.float32)) for part in (store.features, store.mirrored)
-    )
-    drawn = [store.load(0, np.random.default_rng(seed)) for seed in range(40)]
-    share = sum(torch.equal(one, mirror) for one in drawn) / 40
-    assert (
-        all(torch.equal(one, plain) or torch.equal(one, mirror) for one in drawn)
-        and 0.2 < share < 0.8
-    )
-    assert torch.equal(store.load(0), plain)
+        features = built(MeansBackbone(), segments, tmp_path, horizontal_flip=True)
+        for plain, flipped in features.items:
+            assert np.allclose(flipped[:, :4], plain[:, 3::-1], atol=1e-3)
+            assert np.allclose(flipped[:, 4:], plain[:, 4:], atol=1e-3)
+    plain, flipped = (torch.from_numpy(part.astype(np.float32)) for part in features.items[0])
+    drawn = [features.load(0, np.random.default_rng(seed)) for seed in range(40)]
+    assert all(torch.equal(one, plain) or torch.equal(one, flipped) for one in drawn)
+    assert 0.2 < sum(torch.equal(one, flipped) for one in drawn) / 40 < 0.8
+    assert torch.equal(features.load(0), plain)
 
 
 @pytest.fixture
@@ -541,68 +542,196 @@ def damaged(make_kth, tmp_path):
     return [*found[:3], Segment(found[3].video, 1, 12, 60)]
 
 
-def test_a_file_that_fails_stops_the_run_and_keeps_the_rest(damaged, tmp_path):
-    with pytest.raises(VideoError, match=r"person11_running_d1\.avi ends early"):
-        build_features(MeansBackbone(), damaged, cache_dir=tmp_path / "cache", batch_size=1, **HOW)
+def test_a_file_that_fails_stops_the_run_and_keeps_finished_shards(segments, tmp_path):
+    last = segments[-1]
+    broken = [*segments[:-1], Segment(last.video, last.index, last.start, 500)]
+    with pytest.raises(VideoError, match=rf"{last.video.path.name} ends early"):
+        built(MeansBackbone(), broken, tmp_path)
+    assert len(shards(tmp_path)) == 4
     rest = MeansBackbone()
     with pytest.raises(VideoError):
-        build_features(rest, damaged, cache_dir=tmp_path / "cache", batch_size=1, **HOW)
-    assert rest.seen == []
+        built(rest, broken, tmp_path)
+    assert sum(rest.seen) <= 2 * 8 * 4
 
 
 def test_files_that_fail_can_be_left_out(damaged, tmp_path):
+    expected = built(MeansBackbone(), damaged[:3])
     for cache in (None, tmp_path / "cache", tmp_path / "cache"):
         with pytest.warns(
             UserWarning,
             match=r"1 of 4 segments are left out: .*person11_running_d1\.avi ends early",
         ):
-            store = build_features(
-                MeansBackbone(), damaged, cache_dir=cache, skip_errors=True, **HOW
-            )
-        assert store.readable() == [0, 1, 2] and list(store.failed) == [3]
+            features = built(MeansBackbone(), damaged, cache, skip_errors=True)
+        assert features.readable() == [0, 1, 2] and list(features.failed) == [3]
+        assert features.items[3].shape == (1, 0, 8)
         with pytest.raises(VideoError, match="item 3 has no features: .*ends early"):
-            store.load(3)
-    kept = store.subset(store.readable())
-    assert (
-        len(VideoDataset([damaged[index] for index in store.readable()], kept)) == 3
-        and not kept.failed
+            features.load(3)
+    kept = features.subset(features.readable())
+    assert same(kept, expected) and not kept.failed
+    assert len(VideoDataset([damaged[index] for index in features.readable()], kept)) == 3
+    assert features.subset([3, 0]).failed.keys() == {0}
+
+
+def test_only_what_failed_is_tried_again(damaged, tmp_path):
+    """A file that was out of reach for a moment: the shard is completed, and nothing else done."""
+
+    @dataclass(frozen=True)
+    class Unsteady(GreyFrames):
+        def read(self, path, index_lists, found=None):
+            if "running" in path.name and not steady:
+                raise VideoError(f"{path} is out of reach")
+            return super().read(path, index_lists, found)
+
+    shown, steady = dataclasses.replace(SHOWN, reader=Unsteady()), []
+    found = damaged[:3]
+    with pytest.warns(UserWarning, match="1 of 3 segments are left out: .* out of reach"):
+        built(MeansBackbone(), found, tmp_path, shown=shown, skip_errors=True)
+    with pytest.raises(VideoError, match="out of reach"):
+        built(MeansBackbone(), found, tmp_path, shown=shown)
+    steady.append(True)
+    backbone = MeansBackbone()
+    assert same(
+        silently(backbone, found, tmp_path, shown=shown, skip_errors=True),
+        built(MeansBackbone(), found),
     )
-    assert store.subset([3, 0]).failed.keys() == {0}
+    assert sum(backbone.seen) == 4
+    silently(MeansBackbone(stop_after=0), found, tmp_path, shown=shown)
+
+
+def test_files_that_all_fail_give_no_features(damaged, tmp_path):
+    broken = [Segment(segment.video, 1, 12, 60) for segment in damaged]
+    with pytest.warns(UserWarning, match="4 of 4 segments are left out"):
+        features = built(MeansBackbone(), broken, tmp_path / "cache", skip_errors=True)
+    assert features.readable() == [] and len(features) == 4
 
 
 def test_a_subset_keeps_the_order_asked_for(expected):
     part = expected.subset([8, 2])
     assert len(part) == 2
-    assert torch.equal(part.load(0), expected.load(8)) and torch.equal(
-        part.load(1), expected.load(2)
-    )
+    assert torch.equal(part.load(0), expected.load(8))
+    assert torch.equal(part.load(1), expected.load(2))
 
 
-def test_stores_of_wrong_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"expected \(N, T, D\) and \(N,\)"):
-        FeatureStore(np.zeros((2, 3, 4)), np.array([3]))
-    with pytest.raises(ValueError, match="none longer than T"):
-        FeatureStore(np.zeros((2, 3, 4)), np.array([3, 4]))
-    with pytest.raises(ValueError, match="mirrored features have shape"):
-        FeatureStore(np.zeros((2, 3, 4)), np.array([3, 3]), np.zeros((2, 2, 4)))
+def test_concatenated_features_keep_order_failures_and_common_flips():
+    both = np.arange(12, dtype=np.float16).reshape(2, 2, 3)
+    one = Features([both, both[:, :0]], {1: "lost"})
+    other = Features([both[:1] + 100])
+    joined = concatenate([one, other, one])
+    assert joined.lengths.tolist() == [2, 0, 2, 2, 0] and joined.failed == {1: "lost", 4: "lost"}
+    assert {len(item) for item in joined.items} == {1}
+    assert joined.load(2).tolist() == (both[0] + 100).tolist()
+    assert {len(item) for item in concatenate([one, one]).items} == {2}
+
+
+# readers: numbers instead of images, and a look at the whole file
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """Two numbers a frame: how bright it is, and how much brighter than the file's first frame."""
+
+    gain: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "looked", [])  # no setting
+
+    def look(self, path):
+        self.looked.append(path)
+        return {"first": self._read(path, [0])[0], "number": np.array(5)}
+
+    def read(self, path, index_lists, found):
+        assert found["number"] == 5
+        means = [self._read(path, indices) for indices in index_lists]
+        return [np.stack([mean, mean - found["first"]], axis=1) for mean in means]
+
+    def _read(self, path, indices):
+        return self.gain * read_segments(path, [indices])[0].mean((1, 2)).astype(np.float32)
+
+
+def test_clips_of_numbers_are_features_already(segments, tmp_path):
+    shown = dataclasses.replace(SHOWN, reader=Brightness())
+    source = ClipSource(segments, shown)
+    for cache in (None, tmp_path, tmp_path):
+        features = built(None, segments, cache, shown=shown)
+        assert features.load(9).shape == (4, 2)
+        assert torch.equal(features.load(9), source.load(9).half().float())
+    backbone = MeansBackbone()
+    assert same(built(backbone, segments, shown=shown), features) and not backbone.seen
+    with pytest.raises(AssertionError, match="images need a backbone"):
+        built(None, segments)
+
+
+def test_a_file_is_looked_at_once(segments, tmp_path):
+    paths = [segment.video.path for segment in segments]
+    first, second = Brightness(), Brightness()
+    found = look_at(first, paths, cache_dir=tmp_path, progress=False)
+    again = look_at(second, paths, cache_dir=tmp_path, progress=False)
+    assert list(found) == list(again) == list(dict.fromkeys(paths))
+    assert len(first.looked) == len(set(first.looked)) == 18 and second.looked == []
+    for path, arrays in found.items():
+        assert arrays.keys() == again[path].keys() == {"first", "number"}
+        assert all(np.array_equal(arrays[name], again[path][name]) for name in arrays)
+    shown = dataclasses.replace(SHOWN, reader=second)
+    built(None, segments, tmp_path, shown=shown)
+    assert second.looked == [], "build_features uses what was found"
+    other = Brightness(gain=2.0)
+    look_at(other, paths, cache_dir=tmp_path, progress=False)
+    assert len(other.looked) == 18, "other settings find other things"
+    os.utime(paths[0])
+    look_at(second, paths, cache_dir=tmp_path, progress=False)
+    assert second.looked == [paths[0]], "a changed file is another file"
+
+
+def test_what_was_found_is_kept_by_build_features_and_checked(segments, tmp_path):
+    reader = Brightness()
+    shown = dataclasses.replace(SHOWN, reader=reader)
+    built(None, segments, tmp_path, shown=shown)
+    assert len(reader.looked) == 18
+    kept = sorted(tmp_path.glob("look-*/*/*.npz"))
+    assert len(kept) == 18
+    kept[3].write_bytes(kept[3].read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="is damaged"):
+        look_at(reader, [s.video.path for s in segments], cache_dir=tmp_path, progress=False)
+    assert len(reader.looked) == 19
+
+
+def test_a_reader_that_need_not_look_costs_nothing(segments, tmp_path):
+    paths = [segment.video.path for segment in segments]
+    assert look_at(GreyFrames(), paths, cache_dir=tmp_path, progress=False) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_look_that_fails_is_a_file_that_fails(damaged, tmp_path):
+    class Blind(Brightness):
+        def look(self, path):
+            if "running" in path.name:
+                raise VideoError(f"{path}: nobody is there")
+            return super().look(path)
+
+    shown = dataclasses.replace(SHOWN, reader=Blind())
+    with pytest.raises(VideoError, match="nobody is there"):
+        look_at(Blind(), [s.video.path for s in damaged], cache_dir=None, progress=False)
+    with pytest.warns(UserWarning, match="2 of 4 segments are left out: .*nobody is there"):
+        features = built(None, damaged, tmp_path / "cache", shown=shown, skip_errors=True)
+    assert features.readable() == [0, 1]
 
 
 def test_no_segments_is_an_error():
     with pytest.raises(ValueError, match="no segments to compute features of"):
-        build_features(MeansBackbone(), [], cache_dir=None, **HOW)
+        built(MeansBackbone(), [])
 
 
 def test_the_real_backbone_is_folded_and_left_as_it_was(segments):
     backbone = EfficientNetBackbone(frozen=False)
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    store = build_features(backbone, segments[:2], cache_dir=None, **HOW)
+    features = built(backbone, segments[:2])
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     assert backbone.features[3].training and all(
         weight.requires_grad for weight in backbone.parameters()
     )
-    source = ClipSource(segments, sampler=HOW["sampler"], transform=HOW["transform"])
+    source = ClipSource(segments, SHOWN)
     direct = backbone.eval()(source.load(1))
-    assert nn.functional.cosine_similarity(store.load(1), direct).mean() >= 0.999
+    assert nn.functional.cosine_similarity(features.load(1), direct).mean() >= 0.999
     exact = Encoder(backbone, dtype=torch.float32)(source.load(1))
     assert np.allclose(exact, direct.detach(), atol=2e-3, rtol=2e-3)
 
@@ -610,20 +739,20 @@ def test_the_real_backbone_is_folded_and_left_as_it_was(segments):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_half_precision_agrees_with_single(segments, dtype):
     backbone = EfficientNetBackbone()
-    source = ClipSource(segments, sampler=Uniform(2), transform=ClipTransform(size=(48, 64)))
-    pictures = torch.cat([source.load(index) for index in range(0, 36, 4)])
+    source = ClipSource(segments, Preprocessing(Uniform(2), ClipTransform(size=(48, 64))))
+    images = torch.cat([source.load(index) for index in range(0, 36, 4)])
     encoder = Encoder(backbone, dtype=dtype)
-    found, wanted = torch.from_numpy(encoder(pictures)), backbone(pictures)
+    found, wanted = torch.from_numpy(encoder(images)), backbone(images)
     assert found.dtype == torch.float32 and encoder.dtype == dtype
     assert nn.functional.cosine_similarity(found, wanted).mean() >= 0.999
 
 
 def test_many_batches_side_by_side_are_those_one_after_another():
-    pictures = torch.rand(40, 1, 24, 32)
+    images = torch.rand(40, 1, 24, 32)
     encoder = Encoder(EfficientNetBackbone(weights=None), batch_size=6, dtype=torch.float32)
     encoder.workers = 3
-    assert np.allclose(encoder.encode(pictures), encoder(pictures), atol=1e-4)
-    assert encoder.encode(pictures[:3]).shape == (3, 1280)
+    assert np.allclose(encoder.encode(images), encoder(images), atol=1e-4)
+    assert encoder.encode(images[:3]).shape == (3, 1280)
 
 
 def test_a_batch_holds_about_as_many_pixels_whatever_their_size():

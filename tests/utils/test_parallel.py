@@ -17,16 +17,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-import har
 from data.kth import Segment, find_segments
-from experiments import training as experiments
 from models.temporal import build_head
 from tests.stand_ins import HOW, Clips, GridBackbone, MeansBackbone, same, untimed
 from utils import engine, parallel
 from utils.data_setup import Batches, collate
 from utils.engine import evaluate, load_checkpoint, train_model
-from utils.features import build_features
-from utils.store import FeatureStore
+from utils.features import Features, build_features, look_at
 
 HOME = Path(__file__).parents[2]
 # gloo looks the machine's own name up, which takes many seconds where nobody answers; the loopback
@@ -43,9 +40,8 @@ def in_processes(folder, work, count=2, *, within=60):
     """Call work(rank) in so many forked processes that know one another; return what came of it,
     errors included."""
     folder.mkdir(exist_ok=True)
-    time.sleep(
-        0.05
-    )  # a thread of an earlier test that is about to end may hold a lock; a fork would hold it for ever
+    # a thread of an earlier test that is about to end may hold a lock; a fork would hold it for ever
+    time.sleep(0.05)
     meeting, children = f"file://{folder / f'meeting{time.monotonic_ns()}'}", []
     for rank in range(count):
         child = os.fork()
@@ -88,7 +84,6 @@ def test_without_torchrun_there_is_one_process():
         assert (parallel.rank(), parallel.world_size(), parallel.is_main_process()) == (0, 1, True)
         assert parallel.gather("a") == ["a"] and parallel.all_reduce_sum(1, 2.5) == [1.0, 2.5]
         assert parallel.broadcast("a") == "a"
-        parallel.barrier()
         with pytest.raises(KeyError), parallel.barrier("looking"):
             raise KeyError("own")
 
@@ -96,7 +91,6 @@ def test_without_torchrun_there_is_one_process():
 @forks
 def test_processes_know_one_another(tmp_path):
     def work(rank):
-        parallel.barrier()
         return (
             parallel.rank(),
             parallel.world_size(),
@@ -146,11 +140,11 @@ def test_nobody_waits_for_a_process_that_is_gone(tmp_path):
 
 
 def loaders(n=37, batch_size=8):
-    share = parallel.rank(), parallel.world_size()
+    shard = parallel.rank(), parallel.world_size()
     train, val = Clips(n), Clips(n, noise=0, seed=1)
     shuffled, plain = (
-        Batches(n, batch_size, train=True, seed=5, share=share),
-        Batches(n, batch_size, share=share),
+        Batches(n, batch_size, train=True, seed=5, shard=shard),
+        Batches(n, batch_size, shard=shard),
     )
     return (
         DataLoader(train, batch_sampler=shuffled, collate_fn=collate),
@@ -313,7 +307,7 @@ def test_a_clip_that_one_process_cannot_read_stops_both(tmp_path):
             return super().__getitem__(index)
 
     def work(rank):
-        batches = Batches(37, 8, train=True, seed=5, share=(rank, 2))
+        batches = Batches(37, 8, train=True, seed=5, shard=(rank, 2))
         train_model(
             average(),
             DataLoader(Broken(37), batch_sampler=batches, collate_fn=collate),
@@ -350,74 +344,72 @@ def test_trained_batchnorm_keeps_one_set_of_statistics(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def segments(tiny_kth):
-    return find_segments(tiny_kth)
+def segments(make_kth, tmp_path_factory):
+    """18 files of 8 segments: five shards, the last of them half as large."""
+    return find_segments(make_kth(tmp_path_factory.mktemp("kth") / "KTH", segments=8))
 
 
-def features(segments, cache, *, eye=None, **how):
-    eye = MeansBackbone() if eye is None else eye
-    store = build_features(eye, segments, cache_dir=cache, batch_size=8, **{**HOW, **how})
-    copy = FeatureStore(np.array(store.features), store.lengths, None, store.failed)
-    return copy, sum(eye.seen)
+SHARD, LAST = 32 * 4, 16 * 4  # images
+
+
+def features(segments, cache, *, backbone=None, **how):
+    """Features that can be pickled, and how many images were encoded for them."""
+    backbone = MeansBackbone() if backbone is None else backbone
+    found = build_features(backbone, segments, cache_dir=cache, **{**HOW, **how})
+    return Features([np.array(item) for item in found.items], found.failed), sum(backbone.seen)
+
+
+def shards(folder):
+    return sorted(folder.glob("*/*/*.npy"))
 
 
 @pytest.fixture
 def alone(segments, tmp_path):
-    """The features and the number of pictures of one process: a forked one, so that the tests' own
-    has no threads."""
-    return in_processes(tmp_path / "alone", lambda rank: features(segments, None), 1)[0]
+    """The features of one process: a forked one, so that the tests' own has no threads."""
+    return in_processes(tmp_path / "alone", lambda rank: features(segments, None), 1)[0][0]
 
 
 @forks
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("kept", [True, False])
 def test_features_of_processes_are_those_of_one(segments, alone, tmp_path, kept, count):
-    (expected, pictures), cache = alone, tmp_path / "cache" if kept else None
+    """Process r computes shards r, r + w, ..."""
+    cache = tmp_path / "cache" if kept else None
     said = in_processes(tmp_path, lambda rank: features(segments, cache), count)
-    assert all(same(store, expected) for store, _ in said)
-    assert sum(seen for _, seen in said) == pictures and all(seen for _, seen in said), (
-        "each does a part"
-    )
+    assert all(same(found, alone) for found, _ in said)
+    parts = {2: [2 * SHARD + LAST, 2 * SHARD], 3: [2 * SHARD, SHARD + LAST, SHARD]}
+    assert [seen for _, seen in said] == parts[count]
     if kept:
-        assert sorted(path.suffix for path in cache.iterdir()) == [
-            ".items",
-            ".json",
-            ".lock",
-            ".npy",
-        ]
+        assert len(shards(cache)) == 5 and len(list(cache.iterdir())) == 1
 
 
 @forks
 @pytest.mark.parametrize("first, then", [(1, 2), (2, 1), (2, 3)])
 def test_one_and_several_processes_share_the_cache(segments, alone, tmp_path, first, then):
-    in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"), first)
-    for store, seen in in_processes(
-        tmp_path, lambda rank: features(segments, tmp_path / "cache"), then
-    ):
-        assert same(store, alone[0]) and seen == 0
+    cache = tmp_path / "cache"
+    in_processes(tmp_path, lambda rank: features(segments, cache), first)
+    for found, seen in in_processes(tmp_path, lambda rank: features(segments, cache), then):
+        assert same(found, alone) and seen == 0
 
 
 @forks
 @pytest.mark.parametrize("then", [1, 2, 3])
 def test_what_killed_processes_computed_is_not_computed_again(segments, alone, tmp_path, then):
-    """Both are killed after some pictures; whoever comes next, one or several, goes on with what
-    they have done."""
+    """Both are killed in their second shard; whoever comes next, one or several, goes on."""
     cache = tmp_path / "cache"
 
     class Fatal(MeansBackbone):
-        def forward(self, pictures):
-            if sum(self.seen) >= 40:
+        def forward(self, images):
+            if len(list(cache.glob(f"*/0000{parallel.rank()}/*.npy"))):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return super().forward(pictures)
+            return super().forward(images)
 
     with pytest.raises(FileNotFoundError):  # they said nothing
-        in_processes(tmp_path / "said", lambda rank: features(segments, cache, eye=Fatal()))
-    shares = next(cache.glob("*.shares"))
-    done = sum(path.stat().st_size // 12 for path in shares.glob("*/*.items"))
-    assert done >= 4
+        in_processes(tmp_path / "said", lambda rank: features(segments, cache, backbone=Fatal()))
+    assert [path.parent.name for path in shards(cache)] == ["00000", "00001"]
     said = in_processes(tmp_path / "again", lambda rank: features(segments, cache), then)
-    assert all(same(store, alone[0]) for store, _ in said)
-    assert sum(seen for _, seen in said) == alone[1] - 4 * done and not shares.exists()
+    assert all(same(found, alone) for found, _ in said)
+    assert sum(seen for _, seen in said) == 2 * SHARD + LAST
 
 
 @forks
@@ -430,12 +422,9 @@ def test_files_that_fail_are_known_to_all(make_kth, tmp_path, kept):
         warnings.simplefilter("ignore")
         for _ in range(2):
             said = in_processes(tmp_path, lambda rank: features(damaged, cache, skip_errors=True))
-            for store, _ in said:
-                assert (
-                    store.readable() == [0, 1, 2]
-                    and list(store.failed) == [3]
-                    and same(store, said[0][0])
-                )
+            for one, _ in said:
+                assert one.readable() == [0, 1, 2] and list(one.failed) == [3]
+                assert same(one, said[0][0])
     said = in_processes(tmp_path, lambda rank: features(damaged, cache))
     assert sorted(one.split(":")[0] for one in said) == ["ChildProcessError", "VideoError"]
     assert all("person11_running_d1.avi ends early" in one for one in said)
@@ -443,22 +432,23 @@ def test_files_that_fail_are_known_to_all(make_kth, tmp_path, kept):
 
 @forks
 def test_folders_that_are_not_shared_are_named(segments, tmp_path):
-    said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
-    assert all(
-        "all processes must share the cache folder" in one and "HAR_CACHE" in one for one in said
-    )
+    for _ in range(2):
+        said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
+        assert all("must share the cache folder" in one and "HAR_CACHE" in one for one in said)
     in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache0"), 1)
     said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / f"cache{rank}"))
-    assert all("process 1 does not find the finished features" in one for one in said)
+    assert all("process 1 does not find features" in one for one in said)
 
 
 @forks
 def test_processes_with_other_weights_are_refused(segments, tmp_path):
     said = in_processes(
         tmp_path,
-        lambda rank: features(segments, tmp_path / "cache", eye=MeansBackbone(tint=float(rank))),
+        lambda rank: features(
+            segments, tmp_path / "cache", backbone=MeansBackbone(tint=float(rank))
+        ),
     )
-    assert all(one.startswith("ValueError: the processes differ in backbone") for one in said)
+    assert all(one.startswith("ValueError: the processes differ in backbone of") for one in said)
 
 
 @forks
@@ -467,7 +457,30 @@ def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = in_processes(tmp_path, lambda rank: features(segments, tmp_path / "cache"))
-    assert all(same(store, alone[0]) for store, _ in said)
+    assert all(same(found, alone) for found, _ in said)
+
+
+@forks
+def test_files_are_looked_at_by_one_process_each(segments, tmp_path):
+    class Reader:
+        looked = 0
+
+        def __repr__(self):
+            return "Reader()"
+
+        def look(self, path):
+            self.looked += 1
+            return {"size": np.array(path.stat().st_size)} if "boxing" not in path.name else None
+
+    paths = [segment.video.path for segment in segments]
+
+    def work(rank):
+        reader = Reader()
+        found = look_at(reader, paths, cache_dir=None, progress=False)
+        return {path: int(one["size"]) for path, one in found.items()}, reader.looked
+
+    expected = {path: path.stat().st_size for path in paths if "boxing" not in path.name}
+    assert in_processes(tmp_path, work) == [(expected, 9), (expected, 9)]
 
 
 # the whole of it
@@ -476,6 +489,8 @@ def test_a_folder_that_cannot_be_written_leaves_the_features_in_memory(segments,
 @forks
 def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monkeypatch):
     """What every process returns is what the first one wrote; the second time nothing is run."""
+    from experiments import training as experiments
+
     monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
 
     def work(rank):
@@ -512,6 +527,8 @@ def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monk
 def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
     """The same features from the same cache, the same items, and weights as near as other dropout
     leaves them."""
+    import har
+
     arguments = [
         "train",
         "average",
@@ -560,6 +577,9 @@ def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
         assert list(item["probs"].values()) == pytest.approx(
             list(other["probs"].values()), abs=0.05
         )
-    kept = [sorted((tmp_path / which / "Data" / "cache").glob("*.npy")) for which in ("one", "two")]
-    assert [path.name for path in kept[0]] == [path.name for path in kept[1]] and len(kept[0]) == 3
+    kept = [
+        sorted((tmp_path / which / "Data" / "cache").glob("*/*/*.npy")) for which in ("one", "two")
+    ]
+    assert [path.parts[-3:] for path in kept[0]] == [path.parts[-3:] for path in kept[1]]
+    assert len({path.parts[-3] for path in kept[0]}) == 3
     assert all(path.read_bytes() == other.read_bytes() for path, other in zip(*kept, strict=True))

@@ -1,6 +1,7 @@
-"""Predictions on videos and arrays: the recogniser alone decides what is looked at, and frames keep
+"""Predictions on videos and arrays: the recogniser alone decides what is shown, and frames keep
 their numbers."""
 
+import dataclasses
 import json
 
 import cv2
@@ -11,19 +12,36 @@ from torch import nn
 
 from data.video import VideoError
 from models.temporal import FrameAverage, VideoClassifier
+from tests.stand_ins import AgainstMedian, MeanAndSpread
 from utils import predict
-from utils.data_setup import ClipTransform, Middle, Uniform, Window
 from utils.predict import Recogniser, predict_video, predict_video_with_frame_probs
+from utils.preprocessing import (
+    ClipTransform,
+    FixedStride,
+    GreyFrames,
+    Middle,
+    Preprocessing,
+    Uniform,
+)
 
 CLASSES = ("dark", "bright")
+SMALL = ClipTransform(size=(6, 8))
 
 
 class Brightness(nn.Module):
-    """Features (N, 2): how dark and how bright a picture is."""
+    """Features (N, 2): how dark and how bright an image is; counts images."""
 
-    def forward(self, pictures):
-        mean = pictures.flatten(0, -4).mean((1, 2, 3))
-        return torch.stack([1 - mean, mean], -1).unflatten(0, pictures.shape[:-3])
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        mean = images.flatten(0, -4).mean((1, 2, 3))
+        return torch.stack([1 - mean, mean], -1).unflatten(0, images.shape[:-3])
+
+    def __deepcopy__(self, memo):
+        return self  # so that the copy's images are counted here
 
 
 class Reader(FrameAverage):
@@ -36,35 +54,41 @@ class Reader(FrameAverage):
         return features.clamp_min(1e-9).log()
 
 
-class Movement(nn.Module):
+class Brightening(nn.Module):
     """Features (N, 2): whether the last channel is brighter than the first."""
 
-    def forward(self, pictures):
-        brighter = (pictures[:, 2] - pictures[:, 0]).mean((1, 2)).gt(0).float()
+    def forward(self, images):
+        brighter = (images[:, 2] - images[:, 0]).mean((1, 2)).gt(0).float()
         return torch.stack([1 - brighter, brighter], -1)
 
 
-def test_motion_as_colour_is_predicted_from_neighbouring_frames():
-    model = VideoClassifier(backbone=Movement(), head=Reader()).eval()
-    transform = ClipTransform(size=(6, 8), channels=3, gap=1)
-    seeing = Recogniser(model, Window(2, 2), transform, CLASSES, 3)
-    brightening = greys(*range(0, 200, 10))
-    assert predict_video(seeing, brightening).probs["bright"] == pytest.approx(1, abs=1e-4)
-    assert predict_video(seeing, brightening[::-1].copy()).probs["dark"] == pytest.approx(
-        1, abs=1e-4
-    )
+class ClipModel(nn.Module):
+    """A model of whole clips without an encoder: whether they end brighter than they began."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(100.0))
+        self.shapes = []
+
+    def forward(self, clips, mask):
+        self.shapes.append((tuple(clips.shape), mask.sum(1).tolist()))
+        last = mask.sum(1) - 1
+        grey = clips.mean((2, 3, 4))
+        change = self.scale * (grey[torch.arange(len(clips)), last] - grey[:, 0])
+        return torch.stack([-change, change], -1)
 
 
-def recogniser(sampler=Uniform(4), *, pool="none", span=None):  # noqa: B008
+def recogniser(sampler=Uniform(4), *, pool="none", frames=None, **changes):  # noqa: B008
     model = VideoClassifier(backbone=Brightness(), head=Reader()).eval()
-    return Recogniser(model, sampler, ClipTransform(size=(6, 8), pool=pool), CLASSES, span)
+    shown = Preprocessing(sampler, ClipTransform(size=(6, 8), pool=pool), **changes)
+    return Recogniser(model, shown, CLASSES, frames and frames / 25)
 
 
 def greys(*values):
     return np.stack([np.full((12, 16), value, dtype=np.uint8) for value in values])
 
 
-def test_the_answer_is_the_mean_over_the_frames_that_the_sampler_chose():
+def test_the_prediction_is_the_mean_over_the_frames_that_the_sampler_chose():
     prediction = predict_video(recogniser(), greys(0, 51, 102, 204))
     assert prediction.frames == [0, 1, 2, 3]
     assert prediction.probs == pytest.approx({"dark": 0.65, "bright": 0.35}, abs=1e-4)
@@ -99,43 +123,48 @@ def test_start_and_stop_choose_a_part_and_keep_the_files_numbers(numbered_video)
     )
 
 
-def test_a_long_video_is_read_in_parts_of_the_length_that_was_trained_on():
+def test_a_long_video_is_read_in_pieces_of_the_length_that_was_trained_on():
     video = greys(*[0] * 30, *[255] * 10)
-    prediction = predict_video_with_frame_probs(recogniser(span=10), video)
+    prediction = predict_video_with_frame_probs(recogniser(frames=10), video)
     assert len(prediction.frames) == 16 and prediction.frames == sorted(prediction.frames)
     assert prediction.probs["bright"] == pytest.approx(0.25, abs=1e-4)
     assert prediction.frame_probs.shape == (16, 2)
     assert prediction.frame_probs[:12, 1].max() < 1e-4 < 0.99 < prediction.frame_probs[12:, 1].min()
 
 
-def test_parts_of_unequal_length_are_padded_without_changing_the_answer():
+def test_pieces_of_unequal_length_are_padded_without_changing_the_prediction():
     video = greys(*(6 * n for n in range(7)))
-    together = predict_video_with_frame_probs(recogniser(Uniform(16), span=2), video)
-    spans = predict.parts(0, 7, 2)
+    together = predict_video_with_frame_probs(recogniser(Uniform(16), frames=2), video)
+    pieces = predict.pieces(0, 7, 2)
     alone = [
         predict_video(recogniser(Uniform(16)), video, start=a, stop=b).probs["bright"]
-        for a, b in spans
+        for a, b in pieces
     ]
-    assert len({b - a for a, b in spans}) == 2
+    assert len({b - a for a, b in pieces}) == 2
     assert together.probs["bright"] == pytest.approx(np.mean(alone), abs=1e-5)
     assert together.frames == list(range(7))
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "span", "expected"),
+    ("start", "stop", "length", "expected"),
     [
-        (0, 10, None, [(0, 10)]),
         (0, 14, 10, [(0, 14)]),
         (0, 16, 10, [(0, 8), (8, 16)]),
         (5, 35, 10, [(5, 15), (15, 25), (25, 35)]),
         (0, 3, 10, [(0, 3)]),
     ],
 )
-def test_parts(start, stop, span, expected):
-    assert predict.parts(start, stop, span) == expected
+def test_pieces(start, stop, length, expected):
+    assert predict.pieces(start, stop, length) == expected
 
 
-def test_a_pooled_picture_stands_for_each_of_its_frames():
+@pytest.mark.parametrize("sampler", [Uniform(4), FixedStride(4, 0.04)])
+def test_without_a_clip_length_a_video_is_one_piece(sampler):
+    frames = predict_video(recogniser(sampler), greys(*range(100))).frames
+    assert frames == sampler(100).tolist()
+
+
+def test_an_averaged_image_stands_for_each_of_its_frames():
     prediction = predict_video_with_frame_probs(recogniser(pool="mean"), greys(0, 51, 102, 204))
     assert prediction.frame_probs.shape == (4, 2)
     assert prediction.frame_probs[:, 1] == pytest.approx([0.35] * 4, abs=1e-4)
@@ -155,12 +184,14 @@ def test_colour_is_read_as_grey():
 
 
 def test_the_json_is_plain_and_has_exactly_its_keys(numbered_video):
-    told = json.loads(
+    described = json.loads(
         json.dumps(predict_video_with_frame_probs(recogniser(), numbered_video).to_json())
     )
-    assert list(told) == ["file", "label", "probs", "frames"]
-    assert list(told["probs"]) == list(CLASSES) and sum(told["probs"].values()) == pytest.approx(1)
-    assert all(isinstance(frame, int) for frame in told["frames"])
+    assert list(described) == ["file", "label", "probs", "frames"]
+    assert list(described["probs"]) == list(CLASSES) and sum(
+        described["probs"].values()
+    ) == pytest.approx(1)
+    assert all(isinstance(frame, int) for frame in described["frames"])
 
 
 @pytest.mark.parametrize(
@@ -207,66 +238,202 @@ def test_no_name_of_a_file_is_special(tmp_path):
         predict_video(recogniser(), path)
 
 
-def test_a_recogniser_is_made_of_what_the_checkpoint_says():
-    extra = {
-        "classes": ["a", "b"],
-        "sampler": {"name": "window", "frames": 8, "stride": 3},
-        "span": 40,
-        "transform": {"size": [6, 8], "pool": "none", "channels": 1},
-    }
-    model = VideoClassifier(backbone=Brightness(), head=Reader())
-    made = Recogniser.from_extra(model.train(), extra)
-    assert (
-        made.classes == ("a", "b")
-        and made.span == 40
-        and made.transform == ClipTransform(size=(6, 8))
-    )
-    assert made.sampler(100).tolist() == [39, 42, 45, 48, 51, 54, 57, 60]
-    assert not made.model.training
-    with pytest.raises(ValueError, match="sampler, transform"):
-        Recogniser.from_extra(model, {"classes": ["a", "b"]})
-
-
 def test_a_codec_that_opencv_reads_is_not_needed_for_arrays(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("a file was opened"))
     assert predict_video(recogniser(), greys(9)).label == "dark"
 
 
+# sliding clips and motion gating
+
+
 @pytest.mark.parametrize(
-    ("start", "stop", "span", "expected"),
+    ("start", "stop", "length", "expected"),
     [
-        (0, 10, None, [(0, 10)]),
         (3, 11, 8, [(3, 11)]),
         (0, 5, 8, [(0, 5)]),
         (0, 12, 8, [(0, 8), (2, 10), (4, 12)]),
         (0, 13, 8, [(0, 8), (2, 10), (4, 12)]),
+        (0, 3, 1, [(0, 1), (1, 2), (2, 3)]),
     ],
 )
-def test_windows_slide_by_a_quarter(start, stop, span, expected):
-    assert predict.windows(start, stop, span) == expected
+def test_clips_slide_by_a_quarter(start, stop, length, expected):
+    assert predict.sliding(start, stop, length) == expected
 
 
-def test_windows_move_in_whole_strides_so_that_they_share_frames():
-    starts = [a for a, _ in predict.windows(0, 61, 29, 4)]
-    assert starts == [0, 8, 16, 24, 32] and all(
-        b - a == 29 for a, b in predict.windows(0, 61, 29, 4)
-    )
+def test_clips_move_in_whole_strides_so_that_they_share_frames():
+    clips = predict.sliding(0, 61, 29, 4)
+    assert [a for a, _ in clips] == [0, 8, 16, 24, 32] and all(b - a == 29 for a, b in clips)
 
 
-def test_windows_without_movement_have_no_voice():
+def test_clips_without_motion_are_not_kept():
     still = np.full((4, 20, 20), 100, np.uint8)
     moving = still.copy()
     for step in range(4):
         moving[step, :, 4 * step : 4 * step + 4] = 200
     leaving = moving.copy()
     leaving[2:] = 100
-    assert predict.lively([still, moving, leaving, moving]) == [1, 3]
-    assert predict.lively([still]) == [0] and predict.lively([still[:1], moving]) == [0, 1]
+    assert predict.motion_gate([still, moving, leaving, moving]) == [1, 3]
+    assert predict.motion_gate([still]) == [0]
+    assert predict.motion_gate([still[:1], moving]) == [0, 1]
 
 
-def test_a_recogniser_of_windows_listens_where_something_moves():
-    video = np.full((40, 12, 16), 40, np.uint8)
-    for frame in range(20, 40):
+def passing(frames=40):
+    """An empty scene, and in its second half something that moves."""
+    video = np.full((frames, 12, 16), 40, np.uint8)
+    for frame in range(frames // 2, frames):
         video[frame, :, frame % 16] = 250
-    prediction = predict_video(recogniser(Window(4, 2), span=7), video)
-    assert prediction.frames == sorted(set(prediction.frames)) and min(prediction.frames) >= 18
+    return video
+
+
+def test_a_sliding_clip_is_kept_where_something_moves():
+    found = predict_video(recogniser(FixedStride(4, 0.08), frames=7), passing())
+    assert found.frames == sorted(set(found.frames)) and min(found.frames) >= 18
+    even = predict_video(recogniser(Uniform(4), frames=7), passing())  # pieces are all kept
+    assert min(even.frames) < 7
+
+
+@pytest.fixture
+def counted():
+    """A reader of grey frames, and the lists of frames that it has read."""
+    reads = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(GreyFrames):
+        def read(self, video, index_lists, found=None):
+            reads.extend(indices.tolist() for indices in index_lists)
+            return super().read(video, index_lists)
+
+    return Counted(), reads
+
+
+def test_overlapping_clips_read_and_encode_each_frame_once(counted):
+    reader, reads = counted
+    one = recogniser(FixedStride(4, 0.08), frames=7, reader=reader)
+    video = passing(24)
+    found = predict_video_with_frame_probs(one, video)
+    sampled = {a + step for a in range(0, 18, 2) for step in (0, 2, 4, 6)}
+    assert reads == [sorted(sampled)]
+    assert sum(one.model.backbone.seen) == len(found.frames) == len(set(found.frames)) < 12
+    means = video[found.frames].mean((1, 2)) / 255
+    assert found.frame_probs[:, 1] == pytest.approx(means, abs=1e-5)
+
+
+def test_stacks_read_their_neighbours_once(counted):
+    reader, reads = counted
+    shown = Preprocessing(FixedStride(2, 0.08), SMALL, frame_offset=0.04, reader=reader)
+    model = VideoClassifier(backbone=Brightening(), head=Reader()).eval()
+    found = predict_video(Recogniser(model, shown, CLASSES, 0.12), greys(*range(0, 90, 10)))
+    assert reads == [list(range(9))] and found.frames == [0, 2, 4, 6, 8] and found.label == "bright"
+
+
+# other frame rates, readers and models
+
+
+def test_stacked_greyscale_is_predicted_from_neighbouring_frames():
+    model = VideoClassifier(backbone=Brightening(), head=Reader()).eval()
+    shown = Preprocessing(FixedStride(2, 0.08), SMALL, frame_offset=0.04)
+    stacking = Recogniser(model, shown, CLASSES, 3 / 25)
+    up = greys(*range(0, 200, 10))
+    assert predict_video(stacking, up).probs["bright"] == pytest.approx(1, abs=1e-4)
+    assert predict_video(stacking, up[::-1].copy()).probs["dark"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(25, [14, 18, 22, 26]), (50, [8, 16, 24, 32])])
+def test_a_file_is_read_at_its_own_frame_rate(tmp_path, write_video, fps, frames):
+    path = write_video(tmp_path / "clip.avi", greys(*(5 * n for n in range(41))), fps=fps)
+    strided = recogniser(FixedStride(4, 0.16))
+    assert predict_video(strided, path).frames == frames
+    assert predict_video(strided, path, fps=50).frames == [8, 16, 24, 32]
+    assert predict_video(strided, greys(*range(41)), fps=fps).frames == frames
+    assert predict_video(strided, greys(*range(41))).frames == [14, 18, 22, 26]
+
+
+def test_pieces_and_sliding_clips_are_as_long_at_every_frame_rate():
+    slow, fast = passing(80)[::2].copy(), passing(80)
+    for sampler in (FixedStride(4, 0.08), Uniform(4)):
+        one = recogniser(sampler, frames=8)
+        usual, twice = predict_video(one, slow), predict_video(one, fast, fps=50)
+        assert len(twice.frames) == pytest.approx(len(usual.frames), abs=4)
+        assert twice.frames[0] / 50 == pytest.approx(usual.frames[0] / 25, abs=0.08)
+        assert twice.frames[-1] / 50 == pytest.approx(usual.frames[-1] / 25, abs=0.08)
+
+
+@pytest.mark.parametrize("fps", [0, -25, float("nan")])
+def test_an_impossible_frame_rate_is_refused(fps):
+    with pytest.raises(ValueError, match=f"fps is {fps}; it takes frames a second, above 0"):
+        predict_video(recogniser(), greys(1, 2), fps=fps)
+
+
+def test_a_model_of_whole_clips_needs_no_encoder():
+    model = ClipModel().eval()
+    one = Recogniser(model, Preprocessing(Uniform(4), SMALL), CLASSES, 10 / 25)
+    found = predict_video_with_frame_probs(one, greys(*range(0, 60, 2)))
+    assert found.label == "bright" and len(found.frames) == 12
+    assert model.shapes == [((3, 4, 1, 6, 8), [4, 4, 4])]
+    # one prediction for all frames of a clip
+    assert found.frame_probs.shape == (12, 2)
+    assert found.frame_probs[:, 1] == pytest.approx([found.probs["bright"]] * 12, abs=1e-3)
+    assert predict_video(one, greys(*range(60, 0, -2))).label == "dark"
+
+
+def test_a_model_of_whole_clips_takes_short_ones_padded():
+    model = ClipModel().eval()
+    one = Recogniser(model, Preprocessing(Uniform(16), SMALL), CLASSES, 2 / 25)
+    found = predict_video_with_frame_probs(one, greys(*range(7)))
+    assert model.shapes == [((4, 2, 1, 6, 8), [2, 2, 1, 2])]
+    assert found.frame_probs.shape == (7, 2)
+
+
+def test_a_head_alone_predicts_from_numbers(numbered_video):
+    """A head on joints, say: numbers (T, D) are its input as they are."""
+
+    class Numbers(Reader):
+        def frame_logits(self, features):
+            return super().frame_logits(torch.cat([1 - features[..., :1], features[..., :1]], -1))
+
+    @dataclasses.dataclass(frozen=True)
+    class Share(MeanAndSpread):
+        def read(self, video, index_lists, found=None):
+            return [part / 255 for part in super().read(video, index_lists)]
+
+    for sampler in (Uniform(4), FixedStride(4, 0.4)):
+        shown = Preprocessing(sampler, reader=Share())
+        one = Recogniser(Numbers().eval(), shown, CLASSES, None)
+        frames = sampler(40).tolist()
+        for video in (numbered_video, greys(*(5 * n for n in range(40)))):
+            found = predict_video_with_frame_probs(one, video)
+            assert found.frames == frames
+            expected = [5 * n / 255 for n in frames]
+            assert found.frame_probs[:, 1] == pytest.approx(expected, abs=0.02)
+            assert found.probs["bright"] == pytest.approx(np.mean(expected), abs=0.02)
+
+
+def test_numbers_are_not_gated_by_motion():
+    shown = Preprocessing(FixedStride(4, 0.08), reader=MeanAndSpread())
+    found = predict_video(Recogniser(Reader().eval(), shown, CLASSES, 7 / 25), passing())
+    assert found.frames[0] == 0
+
+
+def test_a_reader_looks_at_a_whole_video_once(numbered_video):
+    looked = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(AgainstMedian):
+        def look(self, video):
+            looked.append(video)
+            return super().look(video)
+
+    one = recogniser(Uniform(4), frames=10, reader=Counted())
+    for video in (numbered_video, greys(*(5 * n for n in range(40)))):
+        found = predict_video_with_frame_probs(one, video, start=10, stop=30)
+        against = [abs(5 * n - 97.5) / 255 for n in found.frames]
+        assert found.frame_probs[:, 1] == pytest.approx(against, abs=0.02)
+    assert len(looked) == 2 and looked[0] == numbered_video
+
+
+def test_a_long_clip_is_encoded_in_batches_of_the_encoder():
+    """The encoder is the one features are computed with, and made once."""
+    one = recogniser(Uniform(100))
+    first, again = (predict_video(one, greys(*range(100))) for _ in range(2))
+    assert first.probs == again.probs and sum(one.model.backbone.seen) == 200
+    assert one.encoder is one.encoder and max(one.model.backbone.seen) < 100

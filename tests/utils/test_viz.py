@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from utils import viz
 
@@ -82,11 +83,6 @@ def test_no_rows_is_an_error():
         viz.frame_grid({})
 
 
-def test_experiment_inputs_say_how_many_frames_the_model_sees(clip):
-    said = texts(viz.experiment_inputs({"ghost": clip[:1], "average": clip}, columns=3))
-    assert "ghost\n1 frame " in said and "average\n6 frames" in said
-
-
 def test_segment_timeline_marks_middle_frames_outside(rng):
     figure = viz.segment_timeline(
         {"running": (100, [(0, 20), (80, 100)]), "boxing": (100, [(0, 50), (50, 100)])}
@@ -139,18 +135,18 @@ def test_confusion_figure_refuses_another_number_of_classes():
         viz.confusion_figure(np.eye(2), CLASSES)
 
 
-@pytest.mark.parametrize("with_pictures", [False, True])
-def test_probability_timeline(rng, clip, with_pictures):
+@pytest.mark.parametrize("with_frames", [False, True])
+def test_probability_timeline(rng, clip, with_frames):
     probs = rng.dirichlet(np.ones(6), size=6)
     figure = viz.frame_probability_timeline(
         probs,
         CLASSES,
         frames=[0, 5, 10, 15, 20, 25],
-        thumbnails=clip if with_pictures else None,
-        title="told",
+        thumbnails=clip if with_frames else None,
+        title="jogging",
     )
     axis = figure.axes[-1]
-    assert len(figure.axes) == 1 + with_pictures
+    assert len(figure.axes) == 1 + with_frames
     seconds, jogging = axis.lines[3].get_data()
     assert np.allclose(seconds, np.arange(6) / 5) and np.allclose(jogging, probs[:, 3])
     assert len({(line.get_linestyle(), line.get_marker()) for line in axis.lines}) == 6
@@ -180,12 +176,10 @@ def test_the_principal_plane_keeps_distances_of_points_that_lie_in_one(rng):
     assert viz.principal_plane(np.ones((1, 5))).shape == (1, 2)
 
 
-def test_mistakes_gallery_says_what_was_read_as_what(clip):
-    figure = viz.mistakes_gallery(
-        [("person02_running_d1#3", "running", "jogging", 0.61, clip)], title="misread"
-    )
-    assert "person02_running_d1#3\nis running\nread as jogging (61%)" in texts(figure)
-    png(viz.mistakes_gallery([]))
+def test_a_row_of_a_mistake_says_what_was_classified_as_what(clip):
+    label = viz.mistake_label("person02_running_d1#3", "running", "jogging", 0.61)
+    figure = viz.frame_grid({label: clip}, title="misclassified")
+    assert "person02_running_d1#3\nis running\nclassified as jogging (61%)" in texts(figure)
 
 
 def test_accuracy_intervals_are_in_percent():
@@ -198,7 +192,7 @@ def test_accuracy_intervals_are_in_percent():
 def test_reliability_figure_leaves_out_empty_bins_and_shows_all_counts():
     nan = float("nan")
     curve = (np.array([nan, 0.4, 0.9]), np.array([nan, 0.5, 0.6]), np.array([0, 2, 8]))
-    figure = viz.reliability_figure({"ghost": curve, "gru": curve}, title="too sure")
+    figure = viz.reliability_figure({"ghost": curve, "gru": curve}, title="over-confident")
     above, below = figure.axes
     assert list(above.lines[1].get_xdata()) == [0.4, 0.9] and list(above.lines[1].get_ydata()) == [
         0.5,
@@ -209,10 +203,12 @@ def test_reliability_figure_leaves_out_empty_bins_and_shows_all_counts():
     stairs = below.patches[0].get_data()
     assert list(stairs.values) == [0, 2, 8] and np.allclose(stairs.edges, [0, 1 / 3, 2 / 3, 1])
     assert len({line.get_linestyle() for line in above.lines[1::2]}) == 2
+    assert above.get_xlim() == below.get_xlim() == (0, 1.02)
+    assert "predictions" in texts(figure) and "perfectly calibrated" in texts(figure)
     png(figure)
 
 
-def test_difference_figure_tells_verdicts_by_shape_and_in_points():
+def test_difference_figure_tells_better_from_worse_by_shape_in_percentage_points():
     rows = {
         "gru - ghost": (0.2, 0.1, 0.3),
         "tcn - gru": (-0.01, -0.03, 0.02),
@@ -225,7 +221,7 @@ def test_difference_figure_tells_verdicts_by_shape_and_in_points():
     assert np.allclose(lines[1].get_xdata(), [10, 30])
     assert all(
         text in texts(figure)
-        for text in ("+20.0", "\N{MINUS SIGN}1.0", "tcn - gru", "what order is worth")
+        for text in ("+20.0", "\N{MINUS SIGN}1.0", "tcn - gru", "worth", "(percentage points)")
     )
     png(figure)
 
@@ -255,8 +251,8 @@ def test_fold_figure_refuses_rows_that_do_not_fit(values):
         viz.fold_figure({"ghost": values}, ["one", "two"])
 
 
-def test_leak_figure_hatches_what_is_inflated():
-    figure = viz.leak_figure(
+def test_leakage_figure_hatches_what_is_inflated():
+    figure = viz.leakage_figure(
         {"ghost": (0.7, 0.6, 0.8, 0.9, 0.85, 0.95), "gru": (0.9, 0.8, 1.0, 1.0, 1.0, 1.0)}
     )
     bars = figure.axes[0].patches
@@ -275,7 +271,7 @@ def test_leak_figure_hatches_what_is_inflated():
     [
         viz.reliability_figure,
         viz.difference_figure,
-        viz.leak_figure,
+        viz.leakage_figure,
         lambda rows: viz.fold_figure(rows, ["one"]),
     ],
 )
@@ -284,5 +280,68 @@ def test_figures_of_evidence_need_a_row(draw):
         draw({})
 
 
-def test_a_figure_is_its_own_picture_in_a_notebook(clip):
+def test_a_figure_shows_itself_in_a_notebook(clip):
     assert viz.frame_grid({"a": clip})._repr_png_()[:4] == b"\x89PNG"
+
+
+HISTORY = [
+    {"epoch": 1, "train_loss": 2.0, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
+]
+BINS = (np.array([0.4, 0.9]), np.array([0.5, 0.6]), np.array([2, 8]))
+SINGLE = {
+    "confusion": lambda **how: viz.confusion_figure(np.eye(6), CLASSES, **how),
+    "timeline": lambda **how: viz.segment_timeline({"a": (10, [(0, 5)])}, **how),
+    "map": lambda **how: viz.embedding_map(np.ones((6, 2)), range(6), CLASSES, **how),
+    "probabilities": lambda **how: viz.frame_probability_timeline(np.eye(6), CLASSES, **how),
+    "accuracies": lambda **how: viz.accuracy_intervals({"a": (0.5, 0.4, 0.6)}, **how),
+    "differences": lambda **how: viz.difference_figure({"a": (0.5, 0.4, 0.6)}, **how),
+    "folds": lambda **how: viz.fold_figure({"a": (0.5, 0.4)}, ["one", "two"], **how),
+    "leakage": lambda **how: viz.leakage_figure({"a": (0.5, 0.4, 0.6, 0.7, 0.6, 0.8)}, **how),
+    "costs": lambda **how: viz.cost_curves({"a": [(1, 0.5, 0.4, 0.6)]}, chosen=("a", 0), **how),
+}
+DIVIDED = {
+    "grid": (
+        4,
+        lambda **how: viz.frame_grid({"a": np.ones((2, 4, 4)), "b": np.ones((1, 4, 4))}, **how),
+    ),
+    "curves": (2, lambda **how: viz.training_curves({"a": HISTORY}, **how)),
+    "reliability": (2, lambda **how: viz.reliability_figure({"a": BINS}, **how)),
+    "film": (
+        2,
+        lambda **how: viz.frame_probability_timeline(
+            np.eye(6), CLASSES, thumbnails=np.ones((6, 4, 4)), **how
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", SINGLE.values(), ids=SINGLE)
+def test_figures_stand_side_by_side(draw):
+    ours = Figure(layout="constrained")
+    left, right = ours.subplots(1, 2)
+    assert draw(axis=left, title="left") is ours and draw(axis=right, title="right") is ours
+    assert ours.axes == [left, right] and not ours.get_suptitle() and not ours.legends
+    assert [axis.get_title() for axis in ours.axes] == ["left", "right"]
+    assert left.get_xlabel() == right.get_xlabel() and left.get_ylabel() == right.get_ylabel()
+    png(ours)
+
+
+@pytest.mark.parametrize(("panels", "draw"), DIVIDED.values(), ids=DIVIDED)
+def test_figures_of_several_panels_divide_the_place_of_their_axis(panels, draw):
+    ours = Figure(layout="constrained")
+    left, right = ours.subplots(1, 2)
+    assert draw(axis=right, title="panels") is ours
+    assert len(ours.axes) == 2 + panels and right.get_title() == "panels"
+    ours.draw_without_rendering()
+    middle = left.get_position().x1
+    assert all(axis.get_position().x0 > middle for axis in ours.axes[2:])
+    assert len(draw().axes) == panels
+    png(ours)
+
+
+def test_a_confusion_matrix_leaves_the_axes_of_pyplot_alone():
+    figure, (left, right) = plt.subplots(1, 2)
+    viz.confusion_figure(np.eye(2), ("a", "b"), axis=left)
+    assert (left.get_xlabel(), right.get_xlabel()) == ("predicted", "")
+    assert plt.gcf() is figure
+    plt.close(figure)

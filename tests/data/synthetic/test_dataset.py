@@ -10,6 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data import kth
+from data.synthetic import dataset as synthetic
+from data.synthetic import motion, render
 from data.synthetic.body import (
     JOINT,
     SIDES,
@@ -20,8 +22,6 @@ from data.synthetic.body import (
     rotate_about_z,
     trunk,
 )
-from data.synthetic.dataset import dataset as synthetic
-from data.synthetic.dataset import motion, render
 from data.synthetic.motion import Habit
 
 # mean segment length in KTH's annotation file, in frames
@@ -255,7 +255,7 @@ def test_a_camera_sees_higher_points_higher_and_farther_ones_smaller():
     assert pixels[0] == pytest.approx([camera.column, camera.row])
 
 
-def test_zoom_keeps_the_centre_of_the_picture():
+def test_zoom_keeps_the_centre_of_the_image():
     camera = render.Camera(column=80, row=60)
     assert camera.project(np.zeros(3), 0.5)[0] == pytest.approx([80, 60])
 
@@ -272,9 +272,9 @@ def test_noise_free_frames_show_the_body_where_its_joints_are():
         light=render.Light(shadow=0.0),
     )
     renderer = render.Renderer(scene, shot.joints, shot.heading, np.random.default_rng(0))
-    picture = renderer.frame(0)
+    image = renderer.frame(0)
     x, y = scene.camera.project(shot.joints[0, JOINT["pelvis"]])[0].round().astype(int)
-    assert picture[y, x] < 250 and picture[2, 2] == 255
+    assert image[y, x] < 250 and image[2, 2] == 255
 
 
 # the data set on disk
@@ -304,21 +304,22 @@ def test_files_carry_kths_names_and_annotations(rendered):
     assert {kth.split_of(s.video.person) for s in segments} == {"validation", "test"}
 
 
-def test_a_crowd_is_of_other_persons_who_do_everything_once(tmp_path):
-    root = synthetic.render_crowd(tmp_path / "crowd", persons=2, progress=False, workers=1)
+def test_the_auxiliary_set_is_of_other_persons_who_do_everything_once(tmp_path):
+    root = synthetic.render_auxiliary(tmp_path / "auxiliary", persons=2, progress=False, workers=1)
     segments = kth.find_segments(root)
     assert {s.video.person for s in segments} == {101, 102} and len(segments) == 12
     assert {s.video.action for s in segments if s.video.person == 101} == set(kth.ACTIONS)
     assert {s.video.scenario for s in segments} == {1, 2, 3, 4}
-    assert synthetic.make_person(0, 101, synthetic.CROWD_SPREAD) != synthetic.make_person(0, 101)
+    assert synthetic.make_person(0, 101, synthetic.AUXILIARY_SPREAD) != synthetic.make_person(
+        0, 101
+    )
     before = {path: path.stat().st_mtime_ns for path in root.glob("*/*.avi")}
-    synthetic.render_crowd(
-        root, persons=3, progress=False, workers=1
-    )  # a larger crowd keeps the smaller one
+    # a larger set keeps the smaller one
+    synthetic.render_auxiliary(root, persons=3, progress=False, workers=1)
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert len(kth.find_segments(root)) == 18
-    with pytest.raises(ValueError, match="a crowd of 0 persons"):
-        synthetic.render_crowd(tmp_path / "none", persons=0)
+    with pytest.raises(ValueError, match="an auxiliary training set of 0 persons"):
+        synthetic.render_auxiliary(tmp_path / "none", persons=0)
 
 
 def test_videos_are_160_by_120_at_25_frames_a_second(rendered):
@@ -375,25 +376,37 @@ def test_another_seed_renders_anew(tmp_path):
     assert next(tmp_path.glob("running/*.avi")).read_bytes() != first
 
 
-def test_the_annotations_come_last_so_that_their_presence_means_a_whole_set(tmp_path, monkeypatch):
-    arguments = {
-        "persons": (1,),
-        "actions": ("running",),
-        "scenarios": (1,),
-        "progress": False,
-        "workers": 1,
-    }
-    synthetic.render_dataset(tmp_path, seed=0, **arguments)
-    monkeypatch.setattr(
-        synthetic, "write_video", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
-    with pytest.raises(KeyboardInterrupt):
-        synthetic.render_dataset(tmp_path, seed=1, **arguments)
+def test_the_annotations_come_last_so_that_their_presence_means_a_whole_set(tmp_path):
+    arguments = {"persons": (1,), "scenarios": (1,), "progress": False, "workers": 1}
+    synthetic.render_dataset(tmp_path, seed=0, actions=("running",), **arguments)
+    (tmp_path / "walking").write_text("a file where a folder is to be")
+    with pytest.raises(OSError):
+        synthetic.render_dataset(tmp_path, seed=1, actions=("running", "walking"), **arguments)
     assert not (tmp_path / "segments.csv").exists() and (tmp_path / "dataset.json").exists()
+    assert len(list(tmp_path.glob("running/*.avi"))) == 1
     with pytest.raises(
         ValueError, match=rf"unfinished.*`python har\.py data synth --root {tmp_path}`"
     ):
         kth.find_segments(tmp_path)
+
+
+def test_defaults_lie_in_the_folder_that_har_home_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("HAR_HOME", str(tmp_path))
+    arguments = {"persons": (1,), "actions": ("running",), "scenarios": (1,), "workers": 1}
+    root = synthetic.render_dataset(progress=False, **arguments)
+    assert root == tmp_path / "Data" / "KTH-Synth" and len(kth.find_segments(root)) == 2
+    other = synthetic.render_auxiliary(persons=1, workers=1, progress=False)
+    assert other == tmp_path / "Data" / "KTH-Synth-Auxiliary" and len(kth.find_segments(other)) == 6
+
+
+def test_a_video_that_breaks_off_leaves_nothing(tmp_path):
+    def frames():
+        yield np.zeros((120, 160), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthetic.write_video(tmp_path / "x.avi", frames())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_with_other_peoples_videos_is_left_alone(tmp_path):

@@ -1,0 +1,135 @@
+"""The data sets of an experiment: features where its model keeps them, else clips.
+
+Knows experiments, recipes, features and clips. Does not know how a model is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.kth import Segment
+from experiments.recipe import Recipe
+from experiments.table import Experiment
+from utils.data_setup import Augment, ClipSource, VideoDataset
+from utils.features import build_features, look_at
+from utils.preprocessing import FixedStride, Preprocessing
+
+
+def keeps_features(model: Any, recipe: Recipe) -> bool:
+    """Tell whether features are computed once and kept: the model has a frozen encoder."""
+    return hasattr(model, "encode") and not recipe.fine_tune
+
+
+def dataset_of(
+    experiment: Experiment,
+    recipe: Recipe,
+    segments: Sequence[Segment],
+    model: Any,
+    *,
+    train: bool = False,
+    flipped: bool = False,
+    cache_dir: str | Path | None = None,
+    progress: bool = False,
+) -> VideoDataset:
+    """Return segments as a data set for a model: features where it keeps them, else clips.
+
+    Args:
+        experiment: Says what is shown.
+        recipe: Says at what size, and whether densely.
+        segments: The segments; what cannot be read is left out of features, with a warning.
+        model: Whose encoder computes the features.
+        train: Clips are sampled at random and augmented, features drawn flipped or not.
+        flipped: Keep the features of horizontally flipped clips too.
+        cache_dir: Where features are kept; None keeps none.
+        progress: Show progress bars.
+    """
+    shown, seed = experiment.shown.resized(recipe.size), recipe.seed if train else None
+    kept, augment = keeps_features(model, recipe), None
+    if recipe.dense and (kept or not train):
+        segments = dense_clips(segments, shown)
+    if train and not kept:
+        augment = Augment(flip=0.5 if recipe.horizontal_flip else 0.0)
+        random = getattr(shown.sampler, "random", lambda: shown.sampler)
+        shown = dataclasses.replace(shown, sampler=random())
+    return shown_dataset(
+        model,
+        segments,
+        shown,
+        clips=not kept,
+        flipped=flipped,
+        augment=augment,
+        seed=seed,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+
+
+def shown_dataset(
+    model: Any,
+    segments: Sequence[Segment],
+    shown: Preprocessing,
+    *,
+    clips: bool = False,
+    flipped: bool = False,
+    augment: Augment | None = None,
+    seed: int | None = None,
+    cache_dir: str | Path | None = None,
+    progress: bool = False,
+) -> VideoDataset:
+    """Return segments as a model is shown them: its encoder's features, else clips.
+
+    A warning names what cannot be read and is left out of features.
+
+    Args:
+        model: Whose encoder computes the features; one without an encoder takes clips.
+        segments: The segments.
+        shown: What is shown of them.
+        clips: Take clips in any case.
+        flipped: Keep the features of horizontally flipped clips too.
+        augment: Random changes of clips.
+        seed: Of a data set to train on.
+        cache_dir: Where features, and what readers find, are kept; None keeps none.
+        progress: Show progress bars.
+    """
+    if clips or not hasattr(model, "encode"):
+        paths = [segment.video.path for segment in segments]
+        found = look_at(shown.reader, paths, cache_dir=cache_dir, progress=progress)
+        source = ClipSource(segments, shown, augment=augment, found=found)
+        return VideoDataset(segments, source, seed=seed)
+    features = build_features(
+        model.backbone,
+        segments,
+        shown,
+        cache_dir=cache_dir,
+        horizontal_flip=flipped,
+        progress=progress,
+        skip_errors=True,
+    )
+    whole, readable = VideoDataset(segments, features, seed=seed), features.readable()
+    return whole if len(readable) == len(segments) else whole.subset(readable, seed=seed)
+
+
+def dense_clips(segments: Sequence[Segment], shown: Preprocessing) -> list[Segment]:
+    """Cut segments into clips of a fixed stride's length, half of it apart and evenly spread.
+
+    Clips keep their segment's name, by which predictions are pooled; with another sampler a segment
+    is one clip.
+    """
+    if not isinstance(shown.sampler, FixedStride):
+        return list(segments)
+    pieces = []
+    for segment in segments:
+        length = shown.sampler.clip_length(segment.video.fps)
+        room = max(len(segment) - length, 0)
+        count = 1 + -(-room // max(length // 2, 1))
+        starts = segment.start + np.linspace(0, room, count).round().astype(int)
+        pieces += [
+            dataclasses.replace(segment, start=int(a), stop=min(int(a) + length, segment.stop))
+            for a in starts
+        ]
+    return pieces

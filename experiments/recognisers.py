@@ -1,0 +1,248 @@
+"""Trained recognisers: found, loaded, evaluated on any folder in KTH's layout, exported.
+
+Knows checkpoints by name and what a recogniser is made of. Does not know how it was trained.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from data.files import DEFAULT, place
+from data.kth import SPLITS, Segment, dataset_name, find_segments, is_real, select
+from evaluation.predictions import Predictions
+from experiments.datasets import dense_clips, shown_dataset
+from experiments.results import Result, about_run, record, record_reading
+from experiments.table import EXPERIMENTS, Experiment
+from tracking import runs
+from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
+from utils.data_setup import VideoDataset, create_dataloaders
+from utils.engine import evaluate, pick_device
+from utils.predict import Recogniser
+from utils.preprocessing import Preprocessing
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
+DEFAULT_RECOGNISER = "stacked_gru"
+
+
+def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
+    """Return the checkpoint that a run folder, a .pth file, an experiment's name or "bundled"
+    names.
+
+    An experiment's name means its newest finished run, else the bundled recogniser. Raises
+    FileNotFoundError saying what would help.
+    """
+    text, runs_dir = str(which), place(runs_dir, "runs")
+    if text == "bundled":
+        return _bundled(DEFAULT_RECOGNISER)
+    if text in EXPERIMENTS:
+        run = runs.newest_run(runs_dir, text)
+        if run is None and not _bundled_path(text).is_file():
+            raise FileNotFoundError(
+                f"no finished run of {text!r} under {runs_dir} and no bundled recogniser of that "
+                f"name: train it with `python har.py train {text}`"
+            )
+        return run.best if run else _bundled(text)
+    path = Path(which)
+    if path.is_dir():
+        run = runs.RunFolder(path)
+        if not run.best.is_file():
+            raise FileNotFoundError(
+                f"{path} holds no best.pth; it is no run folder, or its run was cut off before the "
+                "first epoch ended: run the same training again, it goes on"
+            )
+        return run.best
+    if path.is_file():
+        return path
+    raise FileNotFoundError(
+        f"{text!r} is neither a run folder nor a checkpoint file nor one of the experiments "
+        f"{', '.join(EXPERIMENTS)}"
+    )
+
+
+def _bundled_path(name: str) -> Path:
+    return WEIGHTS / f"recogniser_{name}.pth"
+
+
+def _bundled(name: str) -> Path:
+    path = _bundled_path(name)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no bundled recogniser at {path}: train one with `python har.py train {name}`"
+        )
+    return path
+
+
+def load_recogniser(
+    which: str | Path = "bundled",
+    *,
+    runs_dir: str | Path = DEFAULT,
+    experiment: Experiment | None = None,
+) -> Recogniser:
+    """Load a recogniser by anything that `resolve` understands.
+
+    Its checkpoint alone decides the preprocessing; what builds its model, and its reader's class,
+    are those of the table's row of its experiment, or of the experiment given.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It cannot be used for predicting; the message says why.
+    """
+    path = resolve(which, runs_dir)
+    checkpoint = load_checkpoint(path)
+    try:
+        extra = checkpoint["extra"]
+        row = _row_of(extra, experiment)
+        shown = Preprocessing.from_config(extra["shown"], type(row.shown.reader))
+        model = build_model(extra, row, shown, pretrained=checkpoint["backbone"] is None)
+        restore_weights(model, checkpoint)
+    except KeyError as error:
+        raise ValueError(f"{path} cannot be used for predicting: no {error} in it") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} cannot be used for predicting: {error}") from error
+    model = model.to(pick_device()).eval()
+    return Recogniser(model, shown, tuple(extra["classes"]), extra.get("clip_seconds"), extra)
+
+
+def _row_of(extra: Mapping[str, Any], experiment: Experiment | None) -> Experiment:
+    if experiment is None and extra["experiment"] not in EXPERIMENTS:
+        raise ValueError(
+            f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
+            f"({', '.join(EXPERIMENTS)}); give the experiment"
+        )
+    return experiment or EXPERIMENTS[extra["experiment"]]
+
+
+def build_model(
+    extra: Mapping[str, Any], row: Experiment, shown: Preprocessing, *, pretrained: bool = False
+) -> Any:
+    """Build the model that a checkpoint's extra describes; pretrained brings the encoder's weights.
+
+    Raises ValueError when those are not the weights that the head was trained on.
+    """
+    described = extra["backbone"]
+    model: Any = row.build(
+        num_classes=len(extra["classes"]),
+        channels=shown.channels,
+        weights=described["weights"] if pretrained else None,
+        **extra["model"],
+    )
+    if pretrained and model.backbone.fingerprint() != described["fingerprint"]:
+        raise ValueError(
+            f"its head was trained on other encoder weights ({described['fingerprint']}) than "
+            f"{described['weights']!r} has now ({model.backbone.fingerprint()}): train it anew"
+        )
+    return model
+
+
+def export_recogniser(
+    which: str | Path, *, runs_dir: str | Path = DEFAULT, out: str | Path | None = None
+) -> Path:
+    """Write a run's recogniser without its encoder, small enough to bundle: that is the bundled
+    one.
+
+    Returns the file, models/weights/recogniser_<experiment>.pth when `out` is None. Raises
+    ValueError when the run used other weights than the bundled ones.
+    """
+    source = resolve(which, runs_dir)
+    checkpoint = load_checkpoint(source)
+    extra = checkpoint["extra"]
+    if extra["backbone"]["weights"] != "bundled":
+        raise ValueError(
+            f"{source} was trained on weights {extra['backbone']['weights']!r}; only a recogniser "
+            "on the bundled weights can leave its encoder out"
+        )
+    head: nn.Module = load_recogniser(source).model.head.cpu().half()  # half the file
+    path = Path(out) if out is not None else _bundled_path(extra["experiment"])
+    state = TrainingState(epoch=checkpoint["epoch"], best=checkpoint["best"])
+    save_checkpoint(path, head, state, extra=extra)
+    return path
+
+
+# evaluating
+
+
+def evaluate_checkpoint(
+    which: str | Path | Recogniser,
+    root: str | Path = DEFAULT,
+    *,
+    split: str = "test",
+    data_name: str | None = None,
+    runs_dir: str | Path = DEFAULT,
+    results_dir: str | Path | None = None,
+    cache_dir: str | Path | None = DEFAULT,
+    dense: bool | None = None,
+    progress: bool = True,
+) -> Result:
+    """Evaluate a trained recogniser on a split of any folder in KTH's layout.
+
+    Args:
+        which: A recogniser, or anything that `resolve` understands.
+        root: Folder in KTH's layout; by default KTH-Synth.
+        split: "train", "validation", "test" or "all"; "all" takes files without a person too.
+        data_name: What to call the data; None takes what the folder says.
+        runs_dir: Where run folders are.
+        results_dir: Where rows of results go; None writes none.
+        cache_dir: Where features are kept; None keeps none.
+        dense: With a fixed stride, average the probabilities of clips all over a segment, half a
+            clip length apart, instead of evaluating the one in its middle; None does so when it was
+            trained that way.
+        progress: Show progress bars.
+
+    Raises:
+        ValueError: The split has no segments under root.
+    """
+    started, root = time.perf_counter(), place(root, "Data/KTH-Synth")
+    data_name = data_name or dataset_name(root)
+    recogniser = (
+        which if isinstance(which, Recogniser) else load_recogniser(which, runs_dir=runs_dir)
+    )
+    extra = recogniser.extra
+    segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
+    if not segments:
+        raise ValueError(f"no segments of split {split!r} under {root}; --split all takes all")
+    if split not in ("train", "validation"):  # whoever names those knows
+        _warn_of_training_persons(segments, extra, data_name)
+    dense = bool(extra.get("dense")) if dense is None else dense
+    clips = dense_clips(segments, recogniser.shown) if dense else segments
+    where = place(cache_dir, "cache")
+    dataset = shown_dataset(
+        recogniser.model, clips, recogniser.shown, cache_dir=where, progress=progress
+    )
+    predictions = predict_dataset(recogniser, dataset)
+    about = about_run(extra, seconds=time.perf_counter() - started)
+    result = Result(extra["experiment"], data_name, split, predictions, about)
+    if results_dir is not None:
+        record(result, results_dir)
+        if is_real(root):
+            record_reading(result, results_dir=results_dir)
+    return result
+
+
+def predict_dataset(recogniser: Recogniser, dataset: VideoDataset) -> Predictions:
+    """Return a recogniser's predictions for a data set made by `shown_dataset`."""
+    model = recogniser.model
+    network = model.head if hasattr(model, "encode") else model
+    loader = create_dataloaders({"evaluation": dataset}, batch_size=64)["evaluation"]
+    log_probs, _ = evaluate(network, loader)
+    return Predictions.of(log_probs, dataset.segments).pooled("segment")
+
+
+def _warn_of_training_persons(
+    segments: Sequence[Segment], extra: Mapping[str, Any], data_name: str
+) -> None:
+    """Persons of the training or validation split, of the recogniser's own data set, are no
+    test."""
+    seen = set(SPLITS["train"]) | set(SPLITS["validation"])
+    known = sorted({s.video.person for s in segments if s.video.person in seen})
+    if known and data_name == extra.get("data"):
+        warnings.warn(
+            f"persons {', '.join(map(str, known))} of {data_name} took part in this recogniser's "
+            "training or choice; the accuracy on them says nothing about other people",
+            stacklevel=3,
+        )

@@ -1,0 +1,102 @@
+"""What a benchmark or a study measured: its rows, and the file and the text that they become.
+
+Knows the machine that it runs on. Does not know what is measured or how; the tables of these files
+are made by `tracking.results`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import cv2
+import torch
+import torchvision
+
+from data.files import write_csv
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one task.
+
+    Args:
+        task: What is done, such as "16 frames a segment, long GOP"; rows of one task are compared
+            with one another.
+        method: Who does it.
+        value: The median over the repetitions, in `unit`.
+        unit: Such as "ms a frame"; smaller is better wherever the unit is a time.
+        ratio: How many times the value of ours this is; above 1 the method is slower than ours.
+            None: not compared.
+        low, high: The smallest and the largest repetition.
+        repeats: How many repetitions.
+        note: What a reader must know, such as how much of it was extrapolated.
+    """
+
+    task: str
+    method: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    repeats: int = 1
+    note: str = ""
+
+
+def machine() -> str:
+    """Describe the machine and the versions that a timing depends on, in one line."""
+    about = _processor()
+    flags = about.get("flags", "").split()
+    extensions = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    return ", ".join(
+        (
+            about.get("model name") or platform.processor() or platform.machine(),
+            f"{os.cpu_count()} cores",
+            " ".join(extensions) or platform.machine(),
+            torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
+            platform.system(),
+            f"Python {platform.python_version()}",
+            f"torch {torch.__version__}",
+            f"torchvision {torchvision.__version__}",
+            f"OpenCV {cv2.__version__}",
+        )
+    )
+
+
+def write_rows(path: str | os.PathLike, rows: Sequence[Row]) -> None:
+    """Write rows with the machine and the date, replacing those of the last run."""
+    where = {"machine": machine(), "date": date.today().isoformat()}
+    lines = [{**asdict(row), **where} for row in rows]
+    for line in lines:
+        floats = {name: value for name, value in line.items() if isinstance(value, float)}
+        line.update({name: f"{value:.4g}" for name, value in floats.items()})
+    write_csv(path, lines, [*Row.__dataclass_fields__, *where])
+
+
+def as_text(rows: Iterable[Row]) -> str:
+    """Lay rows out for a terminal, task by task, below the machine."""
+    lines, task = [machine()], None
+    for row in rows:
+        if row.task != task:
+            lines += ["", row.task]
+            task = row.task
+        ratio = "" if row.ratio is None else f"{row.ratio:9.2f} x"
+        spread = ""
+        if row.low is not None and row.repeats > 1:
+            spread = f"  [{row.low:.4g}, {row.high:.4g}] of {row.repeats}"
+        value = f"  {row.method:<42}{row.value:>10.4g} {row.unit:<10}{ratio:>11}"
+        lines.append(f"{value}{spread}  {row.note}".rstrip())
+    return "\n".join(lines)
+
+
+def _processor() -> dict[str, str]:
+    """Return Linux's description of the last core by name; nothing elsewhere."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    parts = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in parts}

@@ -1,0 +1,349 @@
+"""What a .pth of ours holds: the checkpoints of a training, and the weights of a backbone.
+
+Knows what is in these files, how they are written whole and read without running anything in them,
+which two of them a training's folder holds, and when two trainings are the same run. Does not know
+how a training goes, nor what the plain values of `extra` mean.
+"""
+
+import math
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data.files import written_whole
+from utils.parallel import all_reduce_sum, barrier, gather, is_main_process, rank, world_size
+
+CHECKPOINT_FORMAT, CHECKPOINT_VERSION = "har-checkpoint", 2
+BEST, LAST = "best.pth", "last.pth"
+# what a resumed run may have otherwise, by whatever name it lies under
+FREE = ("epochs", "patience", "device", "versions")
+DESCRIBED = ("epoch", "best", "history", "settings", "batches")
+
+
+@dataclass
+class Progress:
+    """How far an epoch has come in this process: batches done, sums over the items, and more.
+
+    `loss` sums the plain cross-entropy, not the smoothed one that is learnt from; `lr` is the last
+    step's, `seconds` those spent on the epoch.
+    """
+
+    batch: int = 0
+    loss: float = 0.0
+    correct: float = 0.0
+    count: float = 0.0
+    lr: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class TrainingState:
+    """What a checkpoint says of a training beside weights and `extra`; all that it goes on from.
+
+    Attributes:
+        epoch: The number of finished epochs.
+        best: Epoch, val_loss and val_accuracy of the best one; epoch 0 before the first.
+        history: A row for every finished epoch.
+        settings: How it is trained, plain values.
+        batches: What makes the order of the batches, plain values; None if unknown.
+        parts: What else has a state, such as optimizer, scheduler and scaler, by these names.
+        progress: Of the epoch that has begun.
+        processes: Random state and progress of every process, once written; empty for a model that
+            is done.
+        best_weights: Those of the best epoch, on the CPU; not written, best.pth holds them.
+        random: Random state for an epoch that is taken up amid, once its loader has started; not
+            written.
+    """
+
+    epoch: int = 0
+    best: Mapping[str, Any] = field(default_factory=lambda: {"epoch": 0, "val_loss": math.inf})
+    history: list[dict[str, Any]] = field(default_factory=list)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    batches: Mapping[str, Any] | None = None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    processes: list[dict[str, Any]] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    random: Mapping[str, Any] | None = None
+
+    def keep_best(self, best: Mapping[str, Any], model: nn.Module) -> None:
+        """Note that the model's weights of now are the best so far."""
+        weights = model.state_dict().items()
+        self.best = best
+        self.best_weights = {name: value.detach().cpu().clone() for name, value in weights}
+
+
+class Checkpoints:
+    """best.pth and last.pth of one training; every process makes one, and the first one writes.
+
+    Args:
+        folder: Where the two are; None for nowhere, then nothing is written.
+        model: Whose weights they hold.
+        state: What else they hold.
+        extra: Plain values that are stored with it.
+        every: Seconds after which last.pth is due amid an epoch; None for never.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        model: nn.Module,
+        state: TrainingState,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        every: float | None = None,
+    ):
+        self.folder, self.model, self.state, self.every = folder, model, state, every
+        self.extra = plain(extra or {}, "extra")
+        self.fresh = True  # nothing of this run is written yet
+        self.written = time.monotonic()  # when last.pth was, or when the training began
+
+    def due(self) -> bool:
+        """Tell whether last.pth is to be written amid the epoch: the first process's clock says."""
+        if self.folder is None or self.every is None:
+            return False
+        passed = is_main_process() and time.monotonic() - self.written >= self.every
+        return all_reduce_sum(passed)[0] > 0
+
+    def save(self, *names: str) -> None:
+        """Write checkpoints of what is now; all processes learn whether that worked."""
+        if self.folder is None:
+            return
+        own = {"rng": rng_state(), "progress": asdict(self.state.progress)}
+        self.state.processes = gather(own)
+        with barrier("writing a checkpoint"):
+            for name in names if is_main_process() else ():
+                self._clear(self.folder)
+                save_checkpoint(self.folder / name, self.model, self.state, extra=self.extra)
+        self.written = time.monotonic()
+
+    def _clear(self, folder: Path) -> None:
+        """Before the first checkpoint of a new run, remove an earlier one's: the two must never be
+        mixed."""
+        for name in (LAST, BEST) if self.fresh else ():  # last first: without it nothing is resumed
+            (folder / name).unlink(missing_ok=True)
+        self.fresh = False
+
+    def sweep(self) -> None:
+        """Remove what writers that were killed left half written."""
+        if self.folder is not None and is_main_process():
+            for partial in self.folder.glob(".*.part.pth"):
+                partial.unlink(missing_ok=True)
+
+    def resume(self) -> None:
+        """Take up the state of last.pth and the best weights of best.pth.
+
+        best.pth may be an epoch ahead, see `Trainer.run_epoch`; amid the first epoch there may be
+        none. Process r of w goes on with the sums of the processes r, r + w, ... of before.
+
+        Raises:
+            ValueError: A file cannot be read, see `load_checkpoint`, or is of another run.
+        """
+        assert self.folder is not None
+        state, path, best = self.state, self.folder / LAST, self.folder / BEST
+        last = load_checkpoint(path)
+        check_same_run(path, last, state, self.extra)
+        if last["best"]["epoch"] or best.is_file():
+            stored = load_checkpoint(best)
+            restore_weights(self.model, stored)
+            state.keep_best(stored["best"], self.model)
+        restore_weights(self.model, last)
+        for name, part in state.parts.items():
+            part.load_state_dict(last[name])
+        state.epoch, state.history = last["epoch"], last["history"]
+        before = last["processes"]
+        own = [one["progress"] for one in before[rank() :: world_size()]]
+        sums = {name: sum(one[name] for one in own) for name in ("loss", "correct", "count")}
+        state.progress = Progress(**before[0]["progress"] | sums)
+        if rank() < len(before):  # a new process keeps the numbers it started with
+            restore_rng(before[rank()]["rng"])
+            state.random = before[rank()]["rng"] if state.progress.batch else None
+        self.fresh = False
+
+
+def save_checkpoint(
+    path: str | os.PathLike,
+    model: nn.Module,
+    state: TrainingState,
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint whole: after a crash the old file or the new one is there.
+
+    A model with `.backbone` and `.head` is stored in these two parts ("backbone", "temporal"); any
+    other one whole under "temporal". `extra` holds plain values only: numbers, strings, lists,
+    dicts, None; paths become strings.
+
+    Raises:
+        TypeError: Something is not a plain value.
+        OSError: The file cannot be written; an earlier one at the same place is untouched.
+    """
+    backbone, head = _parts(model)
+    described = {name: getattr(state, name) for name in DESCRIBED} | {"extra": extra or {}}
+    payload = {
+        "format": CHECKPOINT_FORMAT,
+        "version": CHECKPOINT_VERSION,
+        "backbone": None if backbone is None else backbone.state_dict(),
+        "temporal": head.state_dict(),
+        **{name: plain(value, name) for name, value in described.items()},
+        **{name: part.state_dict() for name, part in state.parts.items()},
+        "processes": state.processes,
+    }
+    _write(payload, Path(path))
+
+
+def save_backbone(backbone: Any, path: str | os.PathLike, *, card: Mapping[str, Any]) -> None:
+    """Write an EfficientNetBackbone's weights whole; see its `payload` for `card`.
+
+    Raises:
+        ValueError: See `EfficientNetBackbone.payload`.
+        OSError: The file cannot be written; an earlier one at the same place is untouched.
+    """
+    _write(backbone.payload(card), Path(path))
+
+
+def _write(payload: Mapping[str, Any], path: Path) -> None:
+    try:
+        with written_whole(path) as partial:
+            torch.save(dict(payload), partial)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise OSError(
+            f"cannot write {path} ({error}): free space or choose another folder; an earlier file "
+            "there is untouched"
+        ) from error
+
+
+def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU without running anything in it; see `save_checkpoint`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, is no checkpoint of ours, or carries code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint at {path}; train one with `python har.py train`"
+        )
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of arbitrary bytes makes the unpickler raise anything
+        raise ValueError(
+            f"{path} is cut off or damaged, or carries objects or code beside weights, and was not "
+            "loaded; delete it and train anew, or use an older one"
+        ) from error
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
+        raise ValueError(
+            f"{path} is not a checkpoint of this project (no format {CHECKPOINT_FORMAT!r} in it); "
+            "expected one written by `python har.py train`"
+        )
+    if checkpoint.get("version") != CHECKPOINT_VERSION:
+        raise ValueError(
+            f"{path} has version {checkpoint.get('version')}, this code reads "
+            f"{CHECKPOINT_VERSION}: update the project, or train anew"
+        )
+    return checkpoint
+
+
+def restore_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Load a checkpoint's weights into a model of the same shape; a stored backbone is left out for
+    a bare head.
+
+    Raises:
+        ValueError: The model has other weights than the checkpoint.
+    """
+    backbone, head = _parts(model)
+    try:
+        head.load_state_dict(checkpoint["temporal"])
+        if backbone is not None and checkpoint["backbone"] is not None:
+            backbone.load_state_dict(checkpoint["backbone"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the checkpoint is of another model than this {type(head).__name__}: {error}"
+        ) from error
+
+
+def _parts(model: Any) -> tuple[nn.Module | None, nn.Module]:
+    whole = hasattr(model, "backbone") and hasattr(model, "head")
+    return (model.backbone, model.head) if whole else (None, model)
+
+
+def check_same_run(
+    path: Path, checkpoint: Mapping[str, Any], state: TrainingState, extra: Mapping[str, Any]
+) -> None:
+    """Refuse to go on with another run's checkpoint: the outcome would be neither's.
+
+    Settings, batches and `extra` count as a whole, but for the entries named in FREE.
+
+    Raises:
+        ValueError: Something differs, and what; or the checkpoint is of a model that is done.
+    """
+    if not checkpoint["processes"]:
+        raise ValueError(
+            f"{path} holds a model to predict with and nothing that a training could go on from: "
+            "start anew in another folder, as `python har.py train NAME --force` does"
+        )
+    now = {"settings": state.settings, "batches": state.batches, "extra": extra}
+    changed = [text for name in now for text in _differences(checkpoint[name], now[name], name)]
+    if changed:
+        raise ValueError(
+            f"{path} was trained with {', '.join(changed)}: resume with the same, or start anew in "
+            "another folder"
+        )
+
+
+def _differences(old: Any, new: Any, name: str) -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in {**old, **new}:
+            if key not in FREE:
+                yield from _differences(old.get(key), new.get(key), f"{name}.{key}")
+    elif old != new:
+        yield f"{name} {old!r} (now {new!r})"
+
+
+def plain(value: Any, where: str) -> Any:
+    """Reduce a value to what a file can hold without code; TypeError names the place of anything
+    else."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (os.PathLike, torch.device)):
+        return str(value)
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a checkpoint holds numbers, strings, lists and "
+        "dicts only"
+    )
+
+
+def rng_state() -> dict[str, Any]:
+    """Return the states of the random numbers of Python, torch (CPU and this GPU) and numpy."""
+    numpy_state: list[Any] = list(np.random.get_state())
+    numpy_state[1] = numpy_state[1].tolist()
+    return {
+        "python": random.getstate(),
+        "torch": torch.get_rng_state(),
+        "numpy": numpy_state,
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_rng(state: Mapping[str, Any]) -> None:
+    """Go on with the random numbers of `rng_state`."""
+    random.setstate(state["python"])
+    torch.set_rng_state(state["torch"])
+    np.random.set_state(tuple(state["numpy"]))
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
