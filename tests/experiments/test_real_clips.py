@@ -9,8 +9,8 @@ import pytest
 
 from data.kth import ACTIONS, find_segments
 from data.video import probe, read_frames
-from experiments.training import evaluate_checkpoint
-from utils.data_setup import Uniform
+from experiments.recognisers import evaluate_checkpoint
+from utils.preprocessing import Uniform
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS = Path(os.environ.get("HAR_REAL_CLIPS", ROOT.parent / "shared" / "kth_clips"))
@@ -34,7 +34,6 @@ def test_every_annotated_segment_can_be_read(segments):
 
 def test_people_who_were_never_seen_are_recognised_far_above_chance(segments):
     result = evaluate_checkpoint("bundled", CLIPS, split="all", cache_dir=None, progress=False)
-    assert result.segment["n"] == len(segments) and result.video["n"] == len(
-        {s.video for s in segments}
-    )
-    assert result.segment["interval"][0] > 2 / len(ACTIONS)
+    assert result.segment.n == len(segments)
+    assert result.video.n == len({segment.video for segment in segments})
+    assert result.segment.wilson[0] > 2 / len(ACTIONS)

@@ -1,7 +1,6 @@
 """Several processes as one: two real ones over gloo do what one does, to the bit or to the rounding
 of their sums."""
 
-import json
 import os
 import pickle
 import signal
@@ -18,18 +17,29 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from data.kth import Segment, find_segments
+from evaluation.predictions import Predictions
+from experiments import run_experiment
 from models.temporal import build_head
-from tests.stand_ins import HOW, Clips, GridBackbone, MeansBackbone, same, untimed
-from utils import engine, parallel
+from tests.stand_ins import (
+    HOW,
+    Clips,
+    MeansBackbone,
+    same,
+    same_predictions,
+    tiny,
+    train_quietly,
+    untimed,
+)
+from utils import parallel
+from utils.checkpoint import load_checkpoint
 from utils.data_setup import Batches, collate
-from utils.engine import evaluate, load_checkpoint, train_model
+from utils.engine import evaluate
 from utils.features import Features, build_features, look_at
 
 HOME = Path(__file__).parents[2]
 # gloo looks the machine's own name up, which takes many seconds where nobody answers; the loopback
 # needs no name
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
-QUIET = {"progress": False, "device": "cpu"}
 forks = pytest.mark.skipif(
     not hasattr(os, "fork") or torch.cuda.is_available(),
     reason="processes are forked, so that none has to import torch; a GPU's threads forbid it",
@@ -40,7 +50,7 @@ def in_processes(folder, work, count=2, *, within=60):
     """Call work(rank) in so many forked processes that know one another; return what came of it,
     errors included."""
     folder.mkdir(exist_ok=True)
-    # a thread of an earlier test that is about to end may hold a lock; a fork would hold it for ever
+    # a thread of an earlier test that is about to end may hold a lock, and a fork for ever after it
     time.sleep(0.05)
     meeting, children = f"file://{folder / f'meeting{time.monotonic_ns()}'}", []
     for rank in range(count):
@@ -160,26 +170,29 @@ def average(dropout=0.0):
 def train(how, *, n=37, batch_size=8, dropout=0.0):
     model = average(dropout)
     train_loader, val_loader = loaders(n, batch_size)
-    history = train_model(
-        model, train_loader, val_loader, **{"epochs": 3, "lr": 0.02, **QUIET, **how}
-    )
+    history = train_quietly(model, train_loader, val_loader, **{"epochs": 3, "lr": 0.02, **how})
     return model.state_dict(), untimed(history), evaluate(model, val_loader, device="cpu")
 
 
 def close(one, other):
     """Sums of the same single-precision numbers in another order: a millionth, grown over a few
     dozen steps."""
-    (weights, history, output), (others, other_history, other_output) = one, other
-    assert output.log_probs.shape == other_output.log_probs.shape
-    assert np.allclose(output.log_probs, other_output.log_probs, atol=1e-5)
-    assert output.labels.tolist() == other_output.labels.tolist()
+    (weights, history, evaluated), (others, other_history, other_evaluated) = one, other
+    (log_probs, labels), (other_log_probs, other_labels) = evaluated, other_evaluated
+    assert log_probs.shape == other_log_probs.shape
+    assert np.allclose(log_probs, other_log_probs, atol=1e-5)
+    assert labels.tolist() == other_labels.tolist()
     assert all(torch.allclose(weights[name], others[name], atol=1e-5) for name in weights)
     for row, same_row in zip(history, other_history, strict=True):
-        assert (
-            row["train_accuracy"] == same_row["train_accuracy"]
-            and row["val_accuracy"] == same_row["val_accuracy"]
-        )
+        assert row["train_accuracy"] == same_row["train_accuracy"]
+        assert row["val_accuracy"] == same_row["val_accuracy"]
         assert row == pytest.approx(same_row, abs=1e-5)
+
+
+def same_to_the_bit(one, other):
+    """Whether two trainings have the same history and weights."""
+    weights, others = one[0], other[0]
+    return one[1] == other[1] and all(torch.equal(weights[name], others[name]) for name in weights)
 
 
 @forks
@@ -191,10 +204,8 @@ def test_processes_train_what_one_trains(tmp_path, count, n):
     said = in_processes(tmp_path, lambda rank: train({}, n=n), count)
     for one in said:
         close(one, alone)
-        assert one[1] == said[0][1] and all(
-            torch.equal(one[0][name], said[0][0][name]) for name in one[0]
-        )
-        assert np.array_equal(one[2].log_probs, said[0][2].log_probs)
+        assert same_to_the_bit(one, said[0])
+        assert np.array_equal(one[2][0], said[0][2][0])
 
 
 @forks
@@ -205,14 +216,14 @@ def test_evaluation_drops_and_doubles_nothing(tmp_path, n, batch_size, count):
         return [evaluate(average(), loader, device="cpu") for loader in (val_loader, train_loader)]
 
     alone = work(0)
-    for outputs in in_processes(tmp_path, work, count):
-        for output, expected in zip(outputs, alone, strict=True):
-            assert (
-                np.allclose(output.log_probs, expected.log_probs, atol=1e-6)
-                and len(output.labels) == n
+    for found in in_processes(tmp_path, work, count):
+        for (log_probs, labels), (expected, expected_labels) in zip(found, alone, strict=True):
+            assert np.allclose(log_probs, expected, atol=1e-6) and len(labels) == n
+            assert labels.tolist() == expected_labels.tolist()
+            loss, expected_loss = (
+                -one[np.arange(n), labels].mean(dtype=float) for one in (log_probs, expected)
             )
-            assert output.labels.tolist() == expected.labels.tolist()
-            assert output.loss == pytest.approx(expected.loss, abs=1e-6)
+            assert loss == pytest.approx(expected_loss, abs=1e-6)
 
 
 @forks
@@ -223,18 +234,27 @@ def test_processes_stop_early_at_the_same_epoch(tmp_path):
     assert len(said[0][1]) == len(alone[1])
 
 
+def before_saving(monkeypatch, call):
+    """Have torch call call(checkpoint) before it writes one to a file."""
+    real = torch.save
+
+    def save(payload, target, **how):
+        if isinstance(target, Path):  # tensors that processes send one another are saved too
+            call(payload)
+        return real(payload, target, **how)
+
+    monkeypatch.setattr(torch, "save", save)
+
+
 @forks
 def test_only_the_first_process_writes_and_calls_back(tmp_path, monkeypatch):
+    """A checkpoint after each of three epochs' five steps, and after each epoch."""
+
     def work(rank):
-        saved, rows, real = [], [], engine.save_checkpoint
-        monkeypatch.setattr(
-            engine,
-            "save_checkpoint",
-            lambda path, **what: saved.append(path.name) or real(path, **what),
-        )
-        train(
-            {"checkpoint_dir": tmp_path / "run", "callbacks": [rows.append], "checkpoint_every": 0}
-        )
+        saved, rows = [], []
+        before_saving(monkeypatch, saved.append)
+        how = {"callbacks": [rows.append], "checkpoint_every": 0}
+        train({**how, "checkpoint_dir": tmp_path / "run"})
         return len(saved), len(rows)
 
     first, second = in_processes(tmp_path / "said", work)
@@ -243,48 +263,39 @@ def test_only_the_first_process_writes_and_calls_back(tmp_path, monkeypatch):
 
 
 @forks
-def test_processes_go_on_amid_an_epoch_to_the_bit(tmp_path):
+def test_processes_go_on_amid_an_epoch_to_the_bit(tmp_path, monkeypatch):
     """With dropout, of which each process draws its own: the random states of both are kept."""
     how = {"checkpoint_every": 0, "checkpoint_dir": tmp_path / "run"}
 
     def interrupted(rank):
-        real = engine.save_checkpoint
-
-        def stopping(path, **what):
-            real(path, **what)
-            if what["epoch"] == 1 and what["position"]["batch"] == 3:
+        def stop(checkpoint):
+            if checkpoint["epoch"] == 1 and checkpoint["processes"][0]["progress"]["batch"] == 4:
                 raise OSError("stopped")
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(engine, "save_checkpoint", stopping)
-            train(how, dropout=0.5)
+        before_saving(monkeypatch, stop)
+        train(how, dropout=0.5)
 
     whole = in_processes(tmp_path / "a", lambda rank: train({}, dropout=0.5))
-    said = in_processes(tmp_path / "b", interrupted)
-    assert said == [
-        "OSError: stopped",
-        "ChildProcessError: process 0 of 2 failed in writing a checkpoint: OSError: stopped",
-    ]
+    first, second = in_processes(tmp_path / "b", interrupted)
+    assert first.startswith("OSError: cannot write") and "last.pth (stopped)" in first
+    failed = "ChildProcessError: process 0 of 2 failed in writing a checkpoint: "
+    assert second == failed + first
     last = load_checkpoint(tmp_path / "run" / "last.pth")
-    assert last["position"]["batch"] == 3 and len(last["rng"]) == 2
-    assert not torch.equal(last["rng"][0]["torch"], last["rng"][1]["torch"])
+    one, other = last["processes"]
+    assert last["epoch"] == 1
+    assert one["progress"]["batch"] == other["progress"]["batch"] == 3
+    assert not torch.equal(one["rng"]["torch"], other["rng"]["torch"])
     parts = in_processes(tmp_path / "c", lambda rank: train({**how, "resume": True}, dropout=0.5))
-    for one, other in zip(parts, whole, strict=True):
-        assert one[1] == other[1] and all(
-            torch.equal(one[0][name], other[0][name]) for name in one[0]
-        )
+    for part, expected in zip(parts, whole, strict=True):
+        assert same_to_the_bit(part, expected)
 
 
 @forks
 def test_what_two_began_one_may_finish(tmp_path):
-    in_processes(
-        tmp_path / "a",
-        lambda rank: train(
-            {"epochs": 1, "schedule": "constant", "checkpoint_dir": tmp_path / "run"}
-        ),
-    )
     how = {"schedule": "constant"}
-    close(train({**how, "checkpoint_dir": tmp_path / "run", "resume": True}), train(how))
+    kept = {**how, "checkpoint_dir": tmp_path / "run"}
+    in_processes(tmp_path / "a", lambda rank: train({**kept, "epochs": 1}))
+    close(train({**kept, "resume": True}), train(how))
 
 
 @forks
@@ -292,10 +303,13 @@ def test_nan_in_one_process_stops_both(tmp_path):
     def work(rank):
         train_loader, val_loader = loaders()
         train_loader.dataset.base[rank::2] *= 1.0 if rank == 0 else float("nan")
-        train_model(average(), train_loader, val_loader, epochs=2, **QUIET)
+        train_quietly(average(), train_loader, val_loader, epochs=2)
 
-    for said in in_processes(tmp_path, work):
-        assert said.startswith("FloatingPointError: the loss is nan in epoch 1, batch")
+    said = in_processes(tmp_path, work)  # the second one's loss, and the gradient of both
+    for one, what in zip(said, ("gradient", "loss"), strict=True):
+        assert one.startswith(f"FloatingPointError: the {what} is nan in epoch 1, batch")
+    first, second = (one.partition(" in ")[2].partition(", lr")[0] for one in said)
+    assert first == second
 
 
 @forks
@@ -308,17 +322,12 @@ def test_a_clip_that_one_process_cannot_read_stops_both(tmp_path):
 
     def work(rank):
         batches = Batches(37, 8, train=True, seed=5, shard=(rank, 2))
-        train_model(
-            average(),
-            DataLoader(Broken(37), batch_sampler=batches, collate_fn=collate),
-            loaders()[1],
-            **QUIET,
-        )
+        broken = DataLoader(Broken(37), batch_sampler=batches, collate_fn=collate)
+        train_quietly(average(), broken, loaders()[1])
 
     said = in_processes(tmp_path, work)
-    assert "OSError: clip 20 is damaged" in said and any(
-        one.startswith("RuntimeError") for one in said
-    )
+    assert "OSError: clip 20 is damaged" in said
+    assert any(one.startswith("RuntimeError") for one in said)
 
 
 @forks
@@ -333,7 +342,7 @@ def test_trained_batchnorm_keeps_one_set_of_statistics(tmp_path):
 
     def work(rank):
         model = Normed()
-        history = train_model(model, *loaders(), epochs=2, **QUIET)
+        history = train_quietly(model, *loaders(), epochs=2)
         return untimed(history), model.norm.running_mean, model.norm.running_var
 
     one, other = in_processes(tmp_path, work)
@@ -487,36 +496,39 @@ def test_files_are_looked_at_by_one_process_each(segments, tmp_path):
 
 
 @forks
-def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monkeypatch):
+def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path):
     """What every process returns is what the first one wrote; the second time nothing is run."""
-    from experiments import training as experiments
-
-    monkeypatch.setattr(experiments, "EfficientNetBackbone", GridBackbone)
+    heads = []
 
     def work(rank):
+        watched = tiny("gru", hook=lambda head, inputs: heads.append(head))
         how = {
             "root": tiny_kth,
             "runs_dir": tmp_path / "runs",
             "results_dir": tmp_path / "results",
+            "cache_dir": tmp_path / "cache",
             "epochs": 2,
+            "progress": False,
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return [
-                experiments.run_experiment(
-                    "gru", cache_dir=tmp_path / "cache", progress=False, **how
-                )
-                for _ in range(2)
-            ]
+            results = [run_experiment(watched, **how) for _ in range(2)]
+        return results, len({id(head) for head in heads})
 
-    (one, again), (other, _) = in_processes(tmp_path, work)
-    assert one == again == other and one.segment["n"] == 12 and len(one.history) == 2
+    ((one, again), trained), ((other, _), also_trained) = in_processes(tmp_path, work)
+    for result in (again, other):
+        assert same_predictions(result.predictions, one.predictions)
+        assert result.to_json() == one.to_json() and result.run == one.run
+        assert (result.about, result.history) == (one.about, one.history)
+    assert trained == also_trained == 1
+    assert one.segment.n == 12 and len(one.history) == 2
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert sorted(path.name for path in (tmp_path / "runs").glob("*/*")) == [
         "best.pth",
         "config.json",
         "history.csv",
         "last.pth",
+        "predictions.npz",
         "report.html",
         "report.json",
         "result.json",
@@ -524,6 +536,7 @@ def test_an_experiment_is_run_together_and_written_once(tiny_kth, tmp_path, monk
 
 
 @forks
+@pytest.mark.slow
 def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
     """The same features from the same cache, the same items, and weights as near as other dropout
     leaves them."""
@@ -569,14 +582,12 @@ def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("average on KTH (test)") == 1, "only the first process speaks"
     one, two = (
-        json.loads(next(tmp_path.glob(f"{which}/runs/fast/*/result.json")).read_text())
+        Predictions.load(next(tmp_path.glob(f"{which}/runs/fast/*/predictions.npz")))
         for which in ("one", "two")
     )
-    assert [item["file"] for item in one["items"]] == [item["file"] for item in two["items"]]
-    for item, other in zip(one["items"], two["items"], strict=True):
-        assert list(item["probs"].values()) == pytest.approx(
-            list(other["probs"].values()), abs=0.05
-        )
+    for column in Predictions.COLUMNS:
+        assert one.items[column].tolist() == two.items[column].tolist()
+    np.testing.assert_allclose(one.probs, two.probs, atol=0.05, rtol=0)
     kept = [
         sorted((tmp_path / which / "Data" / "cache").glob("*/*/*.npy")) for which in ("one", "two")
     ]

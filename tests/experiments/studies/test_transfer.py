@@ -1,19 +1,18 @@
-"""The benchmarks of transfer: rows differ in one thing, readings are written down, strangers stay
-strangers."""
-
-import csv
-import warnings
+"""The studies of transfer: rows differ in one thing, readings are written down, nobody is both
+trained on and tested."""
 
 import numpy as np
 import pytest
 
-from benchmarks import suite
+from data.files import read_csv
 from data.kth import find_segments
 from data.synthetic.dataset import render_dataset
-from experiments.studies import fewshot, realism, transfer
-from experiments.training import EXPERIMENTS, READINGS
+from experiments.results import READINGS
+from experiments.studies import fewshot, realism, run_study, transfer
+from experiments.table import EXPERIMENTS
 
 SMALL = {"size": (32, 43), "epochs": 1}
+KNOWN = "ignore:persons .* took part"  # one tiny data set stands for all of them
 
 
 @pytest.fixture(scope="module")
@@ -24,66 +23,65 @@ def walkers(tmp_path_factory):
     )
 
 
-@pytest.fixture
-def quiet():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def test_the_rows_name_experiments_and_need_a_crowd_for_some():
-    alone, with_crowd = transfer.variants(None), transfer.variants("Crowd")
-    assert set(alone) < set(with_crowd)
-    assert all(variant.experiment in EXPERIMENTS for variant in with_crowd.values())
-    assert {v.recipe["extra_root"] for name, v in with_crowd.items() if name not in alone} == {
-        "Crowd"
-    }
-    described = [
-        (v.experiment, tuple(sorted(v.recipe.items())), v.every_window) for v in with_crowd.values()
-    ]
+def test_the_rows_name_experiments_and_some_need_an_auxiliary_set():
+    alone, more = transfer.variants(None), transfer.variants("Auxiliary")
+    assert set(alone) < set(more)
+    assert all(variant.experiment in EXPERIMENTS for variant in more.values())
+    roots = {v.recipe["auxiliary_root"] for name, v in more.items() if name not in alone}
+    assert roots == {"Auxiliary"}
+    described = [(v.experiment, tuple(sorted(v.recipe.items())), v.dense) for v in more.values()]
     assert len(set(described)) == len(described)
 
 
-def test_a_reading_of_real_clips_is_written_down_every_time(tiny_kth, tmp_path, monkeypatch, quiet):
-    monkeypatch.setattr(
-        transfer, "variants", lambda _: {"grey, GRU": transfer.Variant("gru", SMALL)}
-    )
+@pytest.mark.slow
+@pytest.mark.filterwarnings(KNOWN)
+def test_a_reading_of_real_clips_is_written_down_every_time(tiny_kth, tmp_path):
     settings = {
         "real": tiny_kth,
-        "crowd": None,
-        "strangers": None,
+        "auxiliary": None,
+        "unlike": None,
+        "only": ("grey, GRU",),
         "fast": True,
         "runs_dir": tmp_path / "runs",
         "cache_dir": tmp_path / "cache",
         "log": tmp_path / "results",
+        **SMALL,
     }
     rows = {(row.task, row.method): row for row in transfer.run(tiny_kth, seeds=(0, 1), **settings)}
     real = rows["real clips, segments", "grey, GRU"]
-    assert (
-        real.repeats == 2
-        and real.low <= real.value <= real.high
-        and "of 36; calibration error" in real.note
-    )
+    assert real.repeats == 2 and real.low <= real.value <= real.high
+    assert "of 36; calibration error" in real.note
     transfer.run(tiny_kth, seeds=(1,), **settings)
-    readings = list(csv.DictReader((tmp_path / "results" / READINGS).open()))
-    assert [row["seed"] for row in readings] == ["0", "1", "1"] and readings[0]["segments"] == "36"
-    assert sorted(100 * int(row["segments_right"]) / 36 for row in readings[:2]) == pytest.approx(
-        [real.low, real.high]
-    )
+    readings = read_csv(tmp_path / "results" / READINGS)
+    assert [row["seed"] for row in readings] == ["0", "1", "1"]
+    assert {row["recogniser"] for row in readings} == {"grey, GRU"}
+    assert readings[0]["segments"] == "36"
+    percent = sorted(100 * int(row["segments_right"]) / 36 for row in readings[:2])
+    assert percent == pytest.approx([real.low, real.high])
 
 
-def test_the_command_part_runs_without_real_clips(tiny_kth, tmp_path, monkeypatch, quiet):
+def test_it_runs_without_real_clips(tiny_kth, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        transfer, "variants", lambda _: {"grey, average": transfer.Variant("average_window", SMALL)}
-    )
-    rows = suite.run_part("transfer", tiny_kth, quick=True)
+    rows = transfer.run(tiny_kth, only=("grey, average",), **transfer.QUICK, **SMALL)
     assert [row.task for row in rows] == [
         f"validation persons, {what}" for what in ("segments", "videos", "loss")
     ]
+    assert not (tmp_path / "results").exists()
 
 
-def test_few_persons_teach_and_others_are_asked(tiny_kth, tmp_path):
+@pytest.mark.slow
+def test_the_quick_study_trains_every_row(tiny_kth, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = run_study("transfer", tiny_kth, quick=True)
+    assert [(row.task, row.method) for row in rows] == [
+        (f"validation persons, {what}", name)
+        for name in transfer.variants(None)
+        for what in ("segments", "videos", "loss")
+    ]
+    assert not (tmp_path / "results").exists()
+
+
+def test_few_persons_are_trained_on_and_the_others_are_tested(tiny_kth, tmp_path):
     rows = fewshot.run(tiny_kth, counts=(1, 2, 3), draws=2, epochs=1, cache_dir=None, log=tmp_path)
     assert [row.method for row in rows] == [
         "0 persons, bundled head",
@@ -92,13 +90,10 @@ def test_few_persons_teach_and_others_are_asked(tiny_kth, tmp_path):
         "2 of 3 persons, bundled head",
         "2 of 3 persons, fresh head",
     ]
-    assert (
-        rows[1].note.count("of 24") == 2 and rows[3].note.count("of 12") == 2
-    )  # 12 segments a person
+    # 12 segments a person
+    assert rows[1].note.count("of 24") == 2 and rows[3].note.count("of 12") == 2
     assert all(0 <= row.low <= row.value <= row.high <= 100 for row in rows)
-    (reading,) = csv.DictReader(
-        (tmp_path / READINGS).open()
-    )  # the only head that knew none of them
+    (reading,) = read_csv(tmp_path / READINGS)  # the only head that knew none of them
     assert reading["segments"] == "36" and f"{reading['segments_right']} of 36" == rows[0].note
 
 
@@ -110,40 +105,38 @@ def test_one_person_alone_is_not_enough(make_kth, tmp_path):
 def test_a_rendered_crossing_is_measured_as_it_was_made(walkers):
     walking = next(s for s in find_segments(walkers) if s.video.action == "walking")
     found = realism.measurements(walking)
-    assert 25 < found["height of the figure"] < 118 and 0.3 < found["pace"] < 1.1
-    assert found["pace"] == pytest.approx(found["speed"] * 25 / found["height of the figure"])
-    boxing = realism.measurements(
-        next(s for s in find_segments(walkers) if s.video.action == "boxing")
+    assert 25 < found["height of the figure"] < 118 and 0.3 < found["speed by body height"] < 1.1
+    assert found["speed by body height"] == pytest.approx(
+        found["speed"] * 25 / found["height of the figure"]
     )
-    assert set(boxing) == {"noise", "contrast", "sharpness", "moving share of the picture"}
+    boxing = next(s for s in find_segments(walkers) if s.video.action == "boxing")
+    assert set(realism.measurements(boxing)) == {
+        "noise",
+        "contrast",
+        "sharpness",
+        "moving share of the image",
+    }
 
 
-def test_noise_and_contrast_are_measured_in_grey_levels(walkers, monkeypatch):
+def test_noise_and_contrast_are_measured_in_grey_levels():
     rng = np.random.default_rng(0)
     ground = np.where(np.arange(64) < 32, 80, 120)  # its deviation is 20
-    frames = (ground + 2 * rng.standard_normal((20, 48, 64))).round().astype(np.uint8)
-    monkeypatch.setattr(realism, "read_frames", lambda *_: frames)
-    boxing = next(s for s in find_segments(walkers) if s.video.action == "boxing")
-    found = realism.measurements(boxing)
-    assert found["noise"] == pytest.approx(2, rel=0.05) and found["contrast"] == pytest.approx(
-        20, rel=0.02
-    )
-    assert found["moving share of the picture"] == 0
+    frames = (ground + 2 * rng.standard_normal((20, 48, 64))).round().astype(np.float32)
+    found = realism.appearance(frames)
+    assert found["noise"] == pytest.approx(2, rel=0.05)
+    assert found["contrast"] == pytest.approx(20, rel=0.02)
+    assert found["moving share of the image"] == 0
 
 
 def test_both_sets_are_laid_side_by_side(walkers):
     rows = realism.run(walkers, real=walkers, every=1)
     pairs = {row.task: [other.value for other in rows if other.task == row.task] for row in rows}
-    lengths = {
-        task: pairs.pop(task) for task in list(pairs) if task.endswith("annotated crossing in d1")
-    }
-    assert len(pairs) == 6 * 4 + 3 * 3 and all(
-        len(values) == 2 and values[0] == values[1] for values in pairs.values()
-    )
+    lengths = {task: pairs.pop(task) for task in list(pairs) if task.endswith(realism.CROSSING)}
+    assert len(pairs) == 6 * 4 + 3 * 3
+    assert all(len(values) == 2 and values[0] == values[1] for values in pairs.values())
+    # of KTH's own annotation file
     assert {task: real for task, (_, real) in lengths.items()} == {
-        "walking: annotated crossing in d1": pytest.approx(
-            95, abs=1
-        ),  # of KTH's own annotation file
+        "walking: annotated crossing in d1": pytest.approx(95, abs=1),
         "jogging: annotated crossing in d1": pytest.approx(57, abs=1),
         "running: annotated crossing in d1": pytest.approx(40, abs=1),
     }
