@@ -148,7 +148,7 @@ def results_table(rows: pd.DataFrame, order: Sequence[str] = ()) -> str:
     groups = dict(list(_checked(rows, COLUMNS).groupby(keys, sort=False)))
     places = {name: place for place, name in enumerate(order)}
     lines = []
-    for group in sorted(groups, key=lambda k: (k[1:], places.get(k[0], len(places)), k[0])):
+    for group in sorted(groups, key=lambda k: (k[1:4], places.get(k[0], len(places)), k)):
         runs, first = groups[group], groups[group].iloc[0]
         cells = {
             "experiment": ", ".join(filter(None, (first.experiment, first.recipe))),

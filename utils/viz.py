@@ -163,9 +163,9 @@ def training_curves(
             panel.plot(epochs, train, lw=0.9, alpha=0.75, **line)
             panel.plot(epochs, val, lw=2.0, label=name, **line)
         panel.xaxis.set(label_text="epoch", major_locator=MaxNLocator(integer=True))
-        said = f"{quantity} \nvalidation (thick), training (thin, with dropout)"
-        panel.set_ylabel(said, fontsize=9)
-    panels[1].legend(**SMALL)
+        panel.set_ylabel(quantity)
+    said = "thick: validation\nthin: training, with dropout"
+    panels[1].legend(title=said, title_fontsize=8, **SMALL)
     return _with_grid(*panels)
 
 

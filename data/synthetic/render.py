@@ -8,7 +8,7 @@ averaged down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -59,27 +59,36 @@ class Clothes:
         """What somebody wears; `heavy` adds a coat, a bag or a hat. Mostly dark against the ground,
         as in KTH."""
         dark = rng.beta(1.1, 2.6, size=3) if rng.random() < 0.8 else rng.beta(1.5, 1.5, size=3)
+        top, legs, shoes = 0.06 + dark * (0.85, 0.70, 0.85)
         coat = rng.uniform(0.25, 1.05) if heavy and rng.random() < 0.6 else 0.0
-        bag = str(rng.choice(["", "back", "hand"], p=[0.4, 0.4, 0.2])) if heavy else ""
+        bag = rng.choice(["", "back", "hand"], p=[0.4, 0.4, 0.2]) if heavy else ""
         return Clothes(
-            skin=float(rng.uniform(0.42, 0.80)),
-            hair=float(0.5 * rng.beta(1.1, 2.5)),
-            top=float(0.06 + 0.85 * dark[0]),
-            legs=float(0.06 + 0.70 * dark[1]),
-            shoes=float(0.06 + 0.85 * dark[2]),
-            sleeve=1.0 if heavy or rng.random() < 0.65 else float(rng.uniform(-0.5, 0.5)),
-            loose=float(rng.uniform(1.0, 1.25 + 0.1 * spread) + 0.12 * heavy),
-            coat=float(coat),
-            hair_size=float(rng.uniform(0.85, 1.2)),
-            hat=bool(heavy and rng.random() < 0.3),
+            skin=rng.uniform(0.42, 0.80),
+            hair=0.5 * rng.beta(1.1, 2.5),
+            top=top,
+            legs=legs,
+            shoes=shoes,
+            sleeve=1.0 if heavy or rng.random() < 0.65 else rng.uniform(-0.5, 0.5),
+            loose=rng.uniform(1.0, 1.25 + 0.1 * spread) + 0.12 * heavy,
+            coat=coat,
+            hair_size=rng.uniform(0.85, 1.2),
+            hat=heavy and rng.random() < 0.3,
             bag=bag,
-            bag_albedo=float(rng.uniform(0.08, 0.7)),
-            folds=float(rng.uniform(0.03, 0.10)),
+            bag_albedo=rng.uniform(0.08, 0.7),
+            folds=rng.uniform(0.03, 0.10),
         )
 
 
 def _at(joint: str, radius: float, *, to: str = "", share: float = 0.0, offset=(0.0, 0.0, 0.0)):
     return (JOINT[joint], JOINT[to or joint], share, offset, radius)
+
+
+# where a bag hangs: joint, offset forward and up, and radius of its upper and of its lower end
+_BAGS = {
+    "": (),
+    "back": (("neck", -0.16, -0.12, 0.10), ("pelvis", -0.17, 0.12, 0.10)),
+    "hand": (("right_hand", 0, -0.16, 0.10), ("right_hand", 0, -0.30, 0.12)),
+}
 
 
 def dress(build: Build, clothes: Clothes) -> list[Part]:
@@ -88,52 +97,23 @@ def dress(build: Build, clothes: Clothes) -> list[Part]:
     parts = [*_head(k, clothes), *_torso(g * k, k, loose, clothes)]
     for side, _ in SIDES:
         parts += _leg(side, g * k, loose, clothes) + _arm(side, g * k, loose, clothes)
-    if clothes.bag == "back":
-        parts.append(
-            Part(
-                (
-                    _at("neck", 0.10 * k, offset=(-0.16 * k, 0, -0.12 * k)),
-                    _at("pelvis", 0.10 * k, offset=(-0.17 * k, 0, 0.12 * k)),
-                ),
-                clothes.bag_albedo,
-            )
-        )
-    if clothes.bag == "hand":
-        parts.append(
-            Part(
-                (
-                    _at("right_hand", 0.10 * k, offset=(0, 0, -0.16 * k)),
-                    _at("right_hand", 0.12 * k, offset=(0, 0, -0.30 * k)),
-                ),
-                clothes.bag_albedo,
-            )
-        )
-    return parts
+    ends = [_at(at, r * k, offset=(x * k, 0, z * k)) for at, x, z, r in _BAGS[clothes.bag]]
+    return [*parts, Part(tuple(ends), clothes.bag_albedo)] if ends else parts
 
 
 def _head(k: float, clothes: Clothes) -> list[Part]:
-    hair = clothes.hair_size
+    """Neck, hair, face, and the crown of the head or a hat."""
+    big = k * clothes.hair_size
+
+    def at(radius: float, x: float = 0.0, z: float = 0.0, joint: str = "head"):
+        return _at(joint, radius, offset=(x * k, 0, z * k))
+
     return [
+        Part((at(0.055 * k, 0, -0.02, "neck"), at(0.055 * k)), clothes.skin * 0.85),
+        Part((at(0.088 * big, -0.015, 0.035), at(0.066 * k, -0.03, -0.02)), clothes.hair),
+        Part((at(0.078 * k, 0.026, 0.002), at(0.056 * k, 0.032, -0.062)), clothes.skin),
         Part(
-            (_at("neck", 0.055 * k, offset=(0.0, 0, -0.02 * k)), _at("head", 0.055 * k)),
-            clothes.skin * 0.85,
-        ),
-        Part(
-            (
-                _at("head", 0.088 * k * hair, offset=(-0.015 * k, 0, 0.035 * k)),
-                _at("head", 0.066 * k, offset=(-0.03 * k, 0, -0.02 * k)),
-            ),
-            clothes.hair,
-        ),
-        Part(
-            (
-                _at("head", 0.078 * k, offset=(0.026 * k, 0, 0.002 * k)),
-                _at("head", 0.056 * k, offset=(0.032 * k, 0, -0.062 * k)),
-            ),
-            clothes.skin,
-        ),
-        Part(
-            (_at("head", 0.098 * k * hair, offset=(-0.01 * k, 0, 0.055 * k)),),
+            (at(0.098 * big, -0.01, 0.055),),
             clothes.bag_albedo if clothes.hat else clothes.hair,
             -0.02,
         ),
@@ -141,6 +121,9 @@ def _head(k: float, clothes: Clothes) -> list[Part]:
 
 
 def _torso(g: float, k: float, loose: float, clothes: Clothes) -> list[Part]:
+    def hips_at(radius: float, **where) -> list:
+        return [_at(f"{side}_hip", radius * g * loose, **where) for side, _ in SIDES]
+
     chest = [
         _at(f"{side}_shoulder", 0.075 * g, to="neck", share=0.22, offset=(x * k, 0, -0.02 * k))
         for side, _ in SIDES
@@ -150,67 +133,45 @@ def _torso(g: float, k: float, loose: float, clothes: Clothes) -> list[Part]:
         _at("neck", 0.108 * g * loose, offset=(0.012 * k, sign * 0.055 * k, -0.16 * k))
         for _, sign in SIDES
     ]
-    waist = [
-        _at(f"{side}_hip", 0.098 * g * loose, offset=(0.005, 0, 0.12 * k)) for side, _ in SIDES
-    ]
-    hips = [
-        _at(f"{side}_hip", 0.098 * g * loose, offset=(-0.01 * k, 0, 0.01 * k)) for side, _ in SIDES
-    ]
-    parts = [
-        Part(tuple(hips + waist), clothes.top, 0.02),
-        Part(tuple(chest + ribs + waist), clothes.top, 0.02),
-    ]
+    waist = hips_at(0.098, offset=(0.005, 0, 0.12 * k))
+    hips = hips_at(0.098, offset=(-0.01 * k, 0, 0.01 * k))
+    layers = [(hips + waist, 0.02), (chest + ribs + waist, 0.02)]
     if clothes.coat:
         hem = [
             _at(f"{side}_hip", 0.115 * g * loose, to=f"{side}_knee", share=clothes.coat)
             for side, _ in SIDES
         ]
-        parts.append(Part(tuple(waist + hem), clothes.top, 0.12))
-    return parts
+        layers.append((waist + hem, 0.12))
+    return [Part(tuple(spheres), clothes.top, nearer) for spheres, nearer in layers]
 
 
 def _leg(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
-    def at(joint, radius, **kwargs):
-        return _at(f"{side}_{joint}", radius * g, **kwargs)
+    def at(joint: str, radius: float, **where):
+        return _at(f"{side}_{joint}", radius * g, **where)
 
+    calf = at("knee", 0.060 * loose, to=f"{side}_ankle", share=0.3)
+    knee, ankle = at("knee", 0.060 * loose), at("ankle", 0.042 * (2 * loose - 1))
     return [
-        Part((at("hip", 0.088 * loose), at("knee", 0.060 * loose)), clothes.legs),
-        Part(
-            (
-                at("knee", 0.060 * loose),
-                at("knee", 0.060 * loose, to=f"{side}_ankle", share=0.3),
-                at("ankle", 0.042 * (2 * loose - 1)),
-            ),
-            clothes.legs,
-        ),
+        Part((at("hip", 0.088 * loose), knee), clothes.legs),
+        Part((knee, calf, ankle), clothes.legs),
         Part((at("heel", 0.036), at("toe", 0.028), at("ankle", 0.036)), clothes.shoes, -0.02),
     ]
 
 
 def _arm(side: str, g: float, loose: float, clothes: Clothes) -> list[Part]:
-    def at(joint, radius, **kwargs):
-        return _at(f"{side}_{joint}", radius * g, **kwargs)
+    def at(joint: str, radius: float, **where):
+        return _at(f"{side}_{joint}", radius * g, **where)
 
-    cuff = float(np.clip(clothes.sleeve, 0, 1))
+    sleeve, elbow = min(clothes.sleeve, 1), at("elbow", 0.044 * loose)
+    upper = clothes.top if sleeve > -0.4 else clothes.skin
     parts = [
         Part((at("elbow", 0.036), at("wrist", 0.028)), clothes.skin),
         Part((at("wrist", 0.033), at("hand", 0.040)), clothes.skin),
-        Part(
-            (at("shoulder", 0.058 * loose), at("elbow", 0.044 * loose)),
-            clothes.top if clothes.sleeve > -0.4 else clothes.skin,
-        ),
+        Part((at("shoulder", 0.058 * loose), elbow), upper),
     ]
-    if cuff > 0:
-        parts.append(
-            Part(
-                (
-                    at("elbow", 0.044 * loose),
-                    at("elbow", 0.037 * loose, to=f"{side}_wrist", share=cuff),
-                ),
-                clothes.top,
-                0.005,
-            )
-        )
+    if sleeve > 0:
+        cuff = at("elbow", 0.037 * loose, to=f"{side}_wrist", share=sleeve)
+        parts.append(Part((elbow, cuff), clothes.top, 0.005))
     return parts
 
 
@@ -270,30 +231,25 @@ class Scene:
     gain: float = 0.006
     quality: int = 85
     exposure: float = 210.0  # grey level of a white surface that faces the light
-    zoom: np.ndarray | None = field(default=None)  # (F,) or None
+    zoom: np.ndarray | None = None  # (F,) or None
 
 
 def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
     """A lawn or a square seen from above: grain stretched sideways, a slow gradient, sometimes a
     strip at the top."""
     rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
-    grain = (
-        cloud(rng, (rng.uniform(0.3, 0.9), rng.uniform(0.5, 2.5)))
-        * rng.uniform(2.0, 9.0)
-        * (0.5 + 0.9 * rows)
-    )
+    grain = cloud(rng, (rng.uniform(0.3, 0.9), rng.uniform(0.5, 2.5)))
+    grain = grain * rng.uniform(2.0, 9.0) * (0.5 + 0.9 * rows)
     patches = cloud(rng, (rng.uniform(1, 4), rng.uniform(8, 40))) * rng.uniform(0.8, 3.5)
     level = rng.normal(131, 9 * spread) + rng.normal(0, 10 * spread) * (rows - 0.5)
-    band = rng.uniform(0, 12) * np.exp(
-        -(((rows - rng.uniform(0.3, 0.7)) / rng.uniform(0.05, 0.2)) ** 2)
-    )
+    height = rng.uniform(0, 12)
+    band = height * np.exp(-(((rows - rng.uniform(0.3, 0.7)) / rng.uniform(0.05, 0.2)) ** 2))
     image = level + grain + patches + band
     if rng.random() < 0.25:
-        edge = int(rng.integers(2, 14))
-        image[:edge] += rng.normal(25, 25)
+        image[: rng.integers(2, 14)] += rng.normal(25, 25)
     if rng.random() < 0.25 * spread:  # a path or a line on the lawn
-        y = int(rng.integers(0, HEIGHT - 10))
-        image[y : y + int(rng.integers(1, 6))] += rng.normal(0, 14)
+        y = rng.integers(0, HEIGHT - 10)
+        image[y : y + rng.integers(1, 6)] += rng.normal(0, 14)
     return image.astype(np.float32)
 
 
@@ -304,9 +260,8 @@ def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 
     rows = np.arange(HEIGHT, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :]
     spot = np.exp(-(((columns - rng.uniform(-0.7, 0.7)) / rng.uniform(0.7, 1.8)) ** 2))
-    paint = rng.normal(165, 18 * spread) * (0.55 + 0.45 * spot) + (
-        rows / HEIGHT - 0.5
-    ) * rng.normal(0, 25)
+    paint = rng.normal(165, 18 * spread) * (0.55 + 0.45 * spot)
+    paint = paint + (rows / HEIGHT - 0.5) * rng.normal(0, 25)
     floor = rng.normal(85, 22 * spread) * (0.7 + 0.3 * spot)
     below = np.clip((rows - edge) + 0.5, 0, 1)
     image = paint * (1 - below) + floor * below
@@ -318,9 +273,8 @@ def cloud(
     rng: np.random.Generator, sigma: tuple[float, float], shape: tuple[int, int] = (HEIGHT, WIDTH)
 ) -> np.ndarray:
     """Gaussian noise of unit variance, blurred by sigma (rows, columns) pixels."""
-    noise = cv2.GaussianBlur(
-        rng.standard_normal(shape, dtype=np.float32), (0, 0), sigmaX=sigma[1], sigmaY=sigma[0]
-    )
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
     return noise / max(float(noise.std()), 1e-6)
 
 
@@ -334,20 +288,19 @@ class Renderer:
         self.scene = scene
         frames = len(joints)
         self.zoom = np.ones(frames) if scene.zoom is None else scene.zoom
-        self.points, self.radii, self.owner = self._spheres(
-            joints, heading
-        )  # (F, S, 3), (S,), part of each sphere
+        # (F, S, 3), (S,), part of each sphere
+        self.points, self.radii, owner = self._spheres(joints, heading)
         self.pixels, self.scale, depth = scene.camera.project(self.points, self.zoom[:, None])
         nearer = np.array([part.nearer for part in scene.parts])
-        starts = np.flatnonzero(np.diff(self.owner, prepend=-1))
-        counts = np.diff(np.append(starts, len(self.owner)))
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        counts = np.diff(np.append(starts, len(owner)))
         self.slices = [slice(a, a + n) for a, n in zip(starts, counts, strict=True)]
         self.depth = np.add.reduceat(depth, starts, axis=1) / counts - nearer  # (F, P)
         self.shade = scene.exposure * np.array([part.albedo for part in scene.parts])
         towards = np.array(scene.light.towards)
         up = towards[1] * np.sin(scene.camera.pitch) + towards[2] * np.cos(scene.camera.pitch)
         self.lit = np.array([towards[0], -up])  # light in the image plane, rows grow downwards
-        grain: np.ndarray = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
+        grain = rng.standard_normal((HEIGHT + 40, WIDTH + 40), dtype=np.float32)
         self.bank = (0.6 * grain + 0.8 * cloud(rng, (0.7, 0.7), grain.shape)) * scene.noise
         self.rolls = rng.integers(0, 40, size=(frames, 2))
         self.gains = 1 + scene.gain * rng.standard_normal(frames)
@@ -356,16 +309,11 @@ class Renderer:
     def _spheres(
         self, joints: np.ndarray, heading: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = [(s, index) for index, part in enumerate(self.scene.parts) for s in part.spheres]
-        first, second, share, offset, radius = (
-            np.array(column) for column in zip(*(s for s, _ in rows), strict=True)
-        )
-        points = (
-            joints[:, first] * (1 - share[:, None])
-            + joints[:, second] * share[:, None]
-            + rotate_about_z(offset[None], heading[:, None])
-        )
-        return points, radius, np.array([index for _, index in rows])
+        rows = [(*s, index) for index, part in enumerate(self.scene.parts) for s in part.spheres]
+        first, second, share, offset, radius, owner = map(np.array, zip(*rows, strict=True))
+        share = share[:, None]
+        between = joints[:, first] * (1 - share) + joints[:, second] * share
+        return between + rotate_about_z(offset[None], heading[:, None]), radius, owner
 
     def _cast(self) -> np.ndarray:
         """Pixels (F, S, 2) of the spheres' shadows on the ground or on the wall."""
@@ -409,13 +357,8 @@ class Renderer:
             return self.scene.background.copy()
         z = self.zoom[f]
         matrix = np.array([[z, 0, (1 - z) * WIDTH / 2], [0, z, (1 - z) * HEIGHT / 2]])
-        return cv2.warpAffine(
-            self.scene.background,
-            matrix,
-            (WIDTH, HEIGHT),
-            flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT,
-        )
+        size, border = (WIDTH, HEIGHT), cv2.BORDER_REFLECT
+        return cv2.warpAffine(self.scene.background, matrix, size, borderMode=border)
 
     def _visible(self, f: int) -> bool:
         x, r = self.pixels[f, :, 0], self.radii * self.scale[f]
@@ -432,9 +375,8 @@ class Renderer:
     def _figure(self, image: np.ndarray, f: int) -> None:
         pixels, radii = self.pixels[f], self.radii * self.scale[f]
         low = np.floor((pixels - radii[:, None]).min(axis=0) - 3).astype(int).clip(0)
-        high = np.minimum(
-            np.ceil((pixels + radii[:, None]).max(axis=0) + 3).astype(int), (WIDTH, HEIGHT)
-        )
+        high = np.ceil((pixels + radii[:, None]).max(axis=0) + 3).astype(int)
+        high = np.minimum(high, (WIDTH, HEIGHT))
         if (high <= low).any():
             return
         box = image[low[1] : high[1], low[0] : high[0]]
@@ -442,21 +384,16 @@ class Renderer:
         behind = canvas.copy()
         places, sizes, hardness = (pixels - low) * _SCALE, radii * _SCALE, self.scene.light.hardness
         # from the dark rim to the bright spot, each smaller than the last and nearer to the light
+        looks = ((0, 1, 1 - hardness), (0.22, 0.74, 1), (0.42, 0.42, 1 + 0.4 * hardness))
         layers = [
             (_outlines(places + shift * sizes[:, None] * self.lit, sizes * grown), brightness)
-            for shift, grown, brightness in (
-                (0, 1, 1 - hardness),
-                (0.22, 0.74, 1),
-                (0.42, 0.42, 1 + 0.4 * hardness),
-            )
+            for shift, grown, brightness in looks
         ]
         for part in np.argsort(-self.depth[f], kind="stable"):
             for outlines, brightness in layers:
                 _fill(canvas, outlines[self.slices[part]], float(self.shade[part]) * brightness)
         top = np.round(places[0]).astype(int) % 16  # folds move with the body
-        folds = self.scene.folds[
-            top[1] : top[1] + canvas.shape[0], top[0] : top[0] + canvas.shape[1]
-        ]
+        folds = self.scene.folds[top[1] :, top[0] :][: canvas.shape[0], : canvas.shape[1]]
         # where the drawing changed the image there is a body: no second mask has to be drawn
         canvas = np.where(canvas != behind, canvas * folds, behind)
         box[:] = cv2.resize(canvas, (box.shape[1], box.shape[0]), interpolation=cv2.INTER_AREA)

@@ -108,7 +108,9 @@ def test_training_curves_draw_both_sides_of_each_run():
     assert [len(axis.lines) for axis in figure.axes] == [4, 4]
     assert list(figure.axes[0].lines[1].get_ydata()) == [2.0, 1.0]
     assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
-    assert all("training (thin, with dropout)" in axis.get_ylabel() for axis in figure.axes)
+    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "accuracy"]
+    legend = figure.axes[1].get_legend().get_title().get_text()
+    assert "thin: training, with dropout" in legend
     png(figure)
 
 
