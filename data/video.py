@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,5 +158,27 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
                     "decoded; the file is cut off (fetch it again) or its segment is too long"
                 )
         return frames
+    finally:
+        capture.release()
+
+
+def stream(path: str | os.PathLike, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield every so many-th frame of a video up to its end: number and image (H, W, 3) BGR.
+
+    Only one image is held at a time. Raises VideoError when the file is no video.
+    """
+    capture = open_video(path)
+    try:
+        if not capture.isOpened():
+            raise VideoError(f"{path} cannot be read as a video")
+        number, due = 0, 0.0
+        while capture.grab():
+            if number >= round(due):
+                there, image = capture.retrieve()
+                if not there:
+                    return
+                yield number, image
+                due += every
+            number += 1
     finally:
         capture.release()
