@@ -190,13 +190,14 @@ def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, np.ndarray] |
     found = reader.look(path)
     if found is not None:
         content = io.BytesIO()
-        np.savez(content, **cast(Any, found))
+        np.savez_compressed(content, **cast(Any, found))
         kept.write(name, ".npz", content.getvalue())
     return found
 
 
 def _looks(reader: Reader, cache_dir: str | Path | None) -> _Kept:
-    return _Kept(cache_dir, f"look-{_key(repr(reader))}")  # a frozen dataclass says its settings
+    looker = getattr(reader, "finder", reader)  # readers with the same finder share its looks
+    return _Kept(cache_dir, f"look-{_key(repr(looker))}")  # a frozen dataclass says its settings
 
 
 def _key(described: Any) -> str:

@@ -29,6 +29,7 @@ LANDMARKS, MASK = 33, 96  # points of a body; rows and columns of a kept mask
 DETECTOR, CROP = 224, 256  # pixels of the networks' inputs
 OVERLAP = 0.3  # boxes that overlap more are the same person's
 SQUARE = 2.5  # side of the square, in distances from the hips to the edge of the body's circle
+DOUBT = 0.2  # of persons detected about as surely, the largest is followed
 CUT = 40.0  # mean difference of two small grey images, of 255, that only a cut makes
 SMALLEST = 4.0  # pixels: no square is smaller
 # landmarks by name that others ask for; all 33 are numbered as in the paper's figure 3
@@ -152,7 +153,7 @@ class _Search:
         self._notice_cut(image)
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
         if self.steps % max(1, round(self.finder.rate)) == 0 and self.square is not None:
-            self.others = max(0, len(self._detect(image)) - 1)
+            self.others = max(0, len(self._detect(image)[0]) - 1)
         self.steps += 1
         found = self._follow(image) if self.square is not None else None
         found = found or self._start(image)
@@ -166,16 +167,18 @@ class _Search:
         self.small = small
 
     def _start(self, image: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        squares = self._detect(image)
+        squares, scores = self._detect(image)
         self.others = max(0, len(squares) - 1)
         if not len(squares):
             self.square = None
             return None
-        self.square, self.filter = squares[np.argmax(squares[:, 2])], _OneEuro(self.finder.rate)
+        # a tree may be larger than anybody, but is no person as surely
+        sides = np.where(scores >= scores.max() - DOUBT, squares[:, 2], 0)
+        self.square, self.filter = squares[np.argmax(sides)], _OneEuro(self.finder.rate)
         return self._follow(image)
 
-    def _detect(self, image: np.ndarray) -> np.ndarray:
-        """Return a square (P, 4) for every person in an image."""
+    def _detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a square (P, 4) for every person in an image, and his probability (P,)."""
         height, width = image.shape[:2]
         side = max(height, width)
         whole, _ = crop(image, np.array([width / 2, height / 2, side, 0]), DETECTOR, edge=False)
@@ -186,8 +189,9 @@ class _Search:
         boxes[:, :2] += ANCHORS[there]
         boxes[:, 4:] += np.tile(ANCHORS[there], 4)
         corner = np.array([(width - side) / 2, (height - side) / 2])
-        points = _merged(boxes, scores) * side + np.tile(corner, 2)
-        return np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4)
+        points, sure = _merged(boxes, scores)
+        points = points * side + np.tile(corner, 2)
+        return np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4), sure
 
     def _follow(self, image: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """Find the landmarks in the square, and the next square; None when nobody is in it."""
@@ -279,9 +283,10 @@ def _anchors() -> np.ndarray:
 ANCHORS = _anchors()
 
 
-def _merged(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Merge boxes (N, 12) of one person each: their first two points (P, 4), weighted by score."""
-    people, left = [], np.argsort(-scores)
+def _merged(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Merge boxes (N, 12) of one person each: their first two points (P, 4), weighted by score, and
+    each person's best score (P,)."""
+    people, sure, left = [], [], np.argsort(-scores)
     low, high = boxes[:, :2] - boxes[:, 2:4] / 2, boxes[:, :2] + boxes[:, 2:4] / 2
     area = (high - low).prod(1)
     while len(left):
@@ -291,8 +296,9 @@ def _merged(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         same = shared / (area[left] + area[best] - shared) > OVERLAP
         same[0] = True
         people.append(np.average(boxes[left[same], 4:8], axis=0, weights=scores[left[same]]))
+        sure.append(scores[best])
         left = left[~same]
-    return np.array(people).reshape(-1, 4)
+    return np.array(people).reshape(-1, 4), np.array(sure)
 
 
 def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:

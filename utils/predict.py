@@ -235,7 +235,7 @@ def _clips(recogniser: Recogniser, start: int, stop: int, fps: float) -> list[np
 def _read(shown: Preprocessing, footage: _Footage, frames: np.ndarray) -> _ByFrame:
     """Read frames once, however many clips share them."""
     reader = shown.reader
-    (arrays,) = reader.read(footage.video, [frames], reader.look(footage.video))
+    (arrays,) = reader.read(footage.video, [frames], reader.look(footage.video, footage.fps))
     return _ByFrame(frames, arrays)
 
 

@@ -251,13 +251,16 @@ Footage = Path | np.ndarray  # a file, or its frames (T, H, W) in grey
 class Reader(Protocol):
     """Turns frame numbers of a video into arrays: what a model is shown of a moment.
 
-    A reader is a frozen dataclass of plain settings, so that a configuration can name it.
+    A reader is a frozen dataclass of plain settings, so that a configuration can name it. What
+    looks at whole videos for several readers is their field `finder`, which then looks once for all
+    of them.
     """
 
-    def look(self, video: Footage) -> Mapping[str, np.ndarray] | None:
+    def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray] | None:
         """Look at a whole video first, for a track or a background; None where that is needless.
 
-        What it finds in a file is kept like features, see `utils.features.look_at`.
+        What it finds in a file is kept like features, see `utils.features.look_at`. fps is the
+        video's rate; None takes the file's own, and 25 for frames.
         """
 
     def read(
@@ -273,7 +276,7 @@ class Reader(Protocol):
 class GreyFrames:
     """The frames as they are, in grey."""
 
-    def look(self, video: Footage) -> None:
+    def look(self, video: Footage, fps: float | None = None) -> None:
         """Need nothing."""
 
     def read(
@@ -412,6 +415,7 @@ class Preprocessing:
 
 def _built(what: str, kinds: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     settings = dict(config[what])
+    settings.pop("finder", None)  # told for keys; what is there now is taken
     name = settings.pop("name")
     if name not in kinds:
         raise ValueError(f"no {what} {name!r} here; there is {', '.join(kinds)}")
