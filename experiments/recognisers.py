@@ -132,7 +132,11 @@ def build_model(
         weights=described["weights"] if pretrained else None,
         **extra["model"],
     )
-    if pretrained and model.backbone.fingerprint() != described["fingerprint"]:
+    if (
+        pretrained
+        and hasattr(model, "encode")
+        and model.backbone.fingerprint() != described["fingerprint"]
+    ):
         raise ValueError(
             f"its head was trained on other encoder weights ({described['fingerprint']}) than "
             f"{described['weights']!r} has now ({model.backbone.fingerprint()}): train it anew"

@@ -74,7 +74,7 @@ def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndar
         speed.clip(-MOST[1], MOST[1]) / SPEEDS,
         neck_speed.clip(-MOST[2], MOST[2])[..., None, :] / SPEEDS,
     )
-    flat = [part.reshape(*part.shape[:-2], -1) for part in parts]
+    flat = [part.reshape(*part.shape[:-2], part.shape[-2] * part.shape[-1]) for part in parts]
     return np.concatenate([*flat, mask], -1).astype(np.float32)
 
 
