@@ -419,9 +419,9 @@ def test_a_reader_looks_at_a_whole_video_once(numbered_video):
 
     @dataclasses.dataclass(frozen=True)
     class Counted(AgainstMedian):
-        def look(self, video):
+        def look(self, video, fps=None):
             looked.append(video)
-            return super().look(video)
+            return super().look(video, fps)
 
     one = recogniser(Uniform(4), frames=10, reader=Counted())
     for video in (numbered_video, greys(*(5 * n for n in range(40)))):
