@@ -11,13 +11,15 @@ import functools
 import math
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
+Item = TypeVar("Item")
 USUAL_FPS = 25.0  # taken where a container does not say its frame rate, or says nonsense
 # what the first box of an MP4 file may be
 MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
@@ -162,23 +164,29 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
         capture.release()
 
 
+def spaced(items: Iterable[Item], every: float = 1.0) -> Iterator[tuple[int, Item]]:
+    """Yield number and item of every so many-th of some items: 0, round(every), ..."""
+    due = 0
+    for number, item in enumerate(items):
+        if number >= round(due * every):
+            yield number, item
+            due += 1
+
+
 def stream(path: str | os.PathLike, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
     """Yield every so many-th frame of a video up to its end: number and image (H, W, 3) BGR.
 
-    Only one image is held at a time. Raises VideoError when the file is no video.
+    Only one image is held at a time. Raises VideoError when no frame of the file can be read.
     """
-    capture = open_video(path)
+    capture, seen = open_video(path), False
     try:
-        if not capture.isOpened():
-            raise VideoError(f"{path} cannot be read as a video")
-        number, due = 0, 0.0
-        while capture.grab():
-            if number >= round(due):
-                there, image = capture.retrieve()
-                if not there:
-                    return
-                yield number, image
-                due += every
-            number += 1
+        for number, _ in spaced(iter(capture.grab, False), every):
+            there, image = capture.retrieve()
+            if not there:
+                break
+            yield number, image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+            seen = True
     finally:
         capture.release()
+    if not seen:
+        raise VideoError(f"{path} cannot be read as a video; replace or remove it")

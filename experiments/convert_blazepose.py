@@ -4,19 +4,22 @@
     pip install tflite ai-edge-litert
     python -m experiments.convert_blazepose mediapipe-0.10.21-*.whl
 
-Newer wheels no longer hold the networks. Knows TensorFlow Lite's operations, of which the two use
-nine, and writes them as the steps that `utils.blazepose.Network` runs. Does not know what the
+A folder into which the wheel was unpacked will do too. Newer wheels no longer hold the networks.
+The packages `tflite` (reads the file) and `ai-edge-litert` (lays out sparse weights) are needed
+here alone, so no extra brings them. Knows TensorFlow Lite's operations, of which the two networks
+use nine, and writes them as the steps that `utils.blazepose.Network` runs. Does not know what the
 networks are for. The weights are kept in half precision, in which they were published, so nothing
-is lost.
+is lost; the same wheel gives the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,31 +43,46 @@ CARD = {
     "paper": "Bazarevsky et al., BlazePose: On-device Real-time Body Pose tracking, 2020, "
     "arXiv:2006.10204",
     "licence": "Apache-2.0",
-    "trained_on": "by its makers on photographs of real people; no frame of ours was used",
+    "wheel": "mediapipe 0.10.21, from the Python Package Index",
+    "trained_on": "the paper names 60,000 images of one or few people in common poses and 25,000 "
+    "of people exercising, annotated by hand; the published networks are later ones of the same "
+    "kind, of which the wheel says nothing. No frame of ours was used",
     "precision": "float16, as published",
 }
 ACTIVATIONS = {0: None, 1: "relu", 3: "relu6"}
 
 
-def convert(wheel: str | Path, out: str | Path = WEIGHTS) -> dict[str, Any]:
-    """Write both networks of a wheel into one file and return its card.
+def convert(source: str | Path, out: str | Path = WEIGHTS) -> dict[str, Any]:
+    """Write both networks of a wheel, or of a folder it was unpacked into, and return their card.
 
     Raises:
-        ValueError: The wheel does not hold the networks, or an operation is not known.
+        ValueError: The source does not hold the networks, an operation is not known, or a weight
+            does not fit into half precision.
+        ModuleNotFoundError: tflite or ai-edge-litert is missing.
     """
     networks, hashes = {}, {}
-    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for name, (file, outputs) in SOURCES.items():
-            inside = f"mediapipe/modules/{file}"
-            if inside not in archive.namelist():
-                raise ValueError(f"{wheel} holds no {inside}; take the wheel mediapipe 0.10.21")
-            path = Path(archive.extract(inside, folder))
+            path = _unpacked(Path(source), f"mediapipe/modules/{file}", folder)
             hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
             networks[name] = _Graph(path).described(outputs)
-    card = {**CARD, "wheel": Path(wheel).name, "sha256": hashes}
+    card = {**CARD, "sha256": hashes}
+    content = io.BytesIO()  # in a file, torch would write that file's name too
+    torch.save({**networks, "card": card}, content)
     with written_whole(out) as partial:
-        torch.save({**networks, "card": card}, partial)
+        partial.write_bytes(content.getvalue())
     return card
+
+
+def _unpacked(source: Path, file: str, folder: str) -> Path:
+    if source.is_dir():
+        if (source / file).is_file():
+            return source / file
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            if file in archive.namelist():
+                return Path(archive.extract(file, folder))
+    raise ValueError(f"{source} holds no {file}; take the wheel mediapipe 0.10.21")
 
 
 class _Graph:
@@ -91,11 +109,13 @@ class _Graph:
         self.interpreter.set_tensor(given["index"], np.zeros(given["shape"], np.float32))
         self.interpreter.invoke()
 
-    def described(self, outputs: dict[str, int]) -> dict[str, Any]:
+    def described(self, outputs: Mapping[str, int]) -> dict[str, Any]:
         """Return the steps that the wanted outputs need, their weights and names."""
         wanted = {name: int(self.graph.Outputs(place)) for name, place in outputs.items()}
         first = int(self.graph.Inputs(0))
-        needed, steps, weights = set(wanted.values()), [], {}
+        needed = set(wanted.values())
+        steps: list[dict[str, Any]] = []
+        weights: dict[str, np.ndarray] = {}
         for step, arrays in reversed(list(self._steps())):
             if step["output"] in needed:
                 needed |= set(step["inputs"])
@@ -193,8 +213,8 @@ class _Graph:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wheel")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("source", metavar="WHEEL_OR_DIR")
     parser.add_argument("--out", default=WEIGHTS)
     arguments = parser.parse_args()
-    print(convert(arguments.wheel, arguments.out))
+    print(convert(arguments.source, arguments.out))

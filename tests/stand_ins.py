@@ -156,7 +156,7 @@ class PersonFrames:
     """A reader whose frames show the number of the person in the file's name: nine patches, a white
     and a black one for reference and a bit in each other."""
 
-    def look(self, video):
+    def look(self, video, fps=None):
         return None
 
     def read(self, video, index_lists, found=None):
@@ -256,7 +256,7 @@ class AgainstMedian:
 
     gain: int = 1
 
-    def look(self, video):
+    def look(self, video, fps=None):
         if not isinstance(video, np.ndarray):
             video = read_frames(video, range(probe(video).frames))
         return {"median": np.median(video, axis=0)}
@@ -270,7 +270,7 @@ class AgainstMedian:
 class MeanAndSpread:
     """A reader that gives numbers (T, 2): the mean and the spread of each frame's greys."""
 
-    def look(self, video):
+    def look(self, video, fps=None):
         return None
 
     def read(self, video, index_lists, found=None):

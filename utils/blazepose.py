@@ -3,6 +3,10 @@
 Knows networks as lists of steps over images (N, C, H, W), and which file holds them. Does not know
 what their numbers mean: see `utils.person`. Source and licence stand in the file's card and in
 models/weights/README.md; experiments/convert_blazepose.py makes the file.
+
+Both ways of running stay in the calling thread, as files are searched side by side; torch takes
+as many threads as it has been given. Milliseconds a call, one thread of a shared AMD EPYC with
+avx2: onnxruntime 15 for the detector and 20 for the landmarks, torch 25 and 36.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights" / "blazepose.pth"
+FINGERPRINT = "c269f3637b4cd1d9"  # of that file, for keys of what was computed with it
+BACKENDS = ("torch", "onnxruntime")
+ONNX_OPERATIONS, ONNX_FORMAT = 13, 8  # old enough for every onnxruntime that pyproject.toml takes
 Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
@@ -27,10 +34,16 @@ Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 def load_networks(path: str | Path = WEIGHTS, backend: str | None = None) -> tuple[Runner, Runner]:
     """Return detector and landmark network, each from images (N, 3, H, W) float32 to named arrays.
 
+    The detector takes RGB from -1 to 1, of 224 x 224 pixels, and gives boxes (N, 2254, 12) and
+    scores (N, 2254, 1); the landmark network takes RGB from 0 to 1, of 256 x 256, and gives
+    landmarks (N, 195), flag (N, 1), heatmap (N, 64, 64, 39) and mask (N, 256, 256, 1). They are
+    loaded once a process.
+
     Args:
         path: The file of both.
         backend: "torch", or "onnxruntime", which is about twice as fast on a CPU and needs the
-            packages onnxruntime and onnx; None takes it where they are installed.
+            packages onnxruntime and onnx (`pip install -e ".[fast]"`); None takes it where they
+            are installed.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -44,16 +57,16 @@ def load_networks(path: str | Path = WEIGHTS, backend: str | None = None) -> tup
     if backend is None:
         there = map(importlib.util.find_spec, ("onnxruntime", "onnx"))
         backend = "onnxruntime" if all(there) else "torch"
-    kinds: dict[str, Any] = {"torch": Network, "onnxruntime": _onnx_runner}
-    if backend not in kinds:
-        raise ValueError(f"backend is {backend!r}; it takes {' or '.join(kinds)}")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is {backend!r}; it takes {' or '.join(BACKENDS)}")
+    kind = Network if backend == "torch" else _onnx_runner
     described = torch.load(path, map_location="cpu", weights_only=True)
-    return kinds[backend](described["detector"]), kinds[backend](described["landmarks"])
+    return kind(described["detector"]), kind(described["landmarks"])
 
 
 @lru_cache
 def fingerprint(path: str | Path = WEIGHTS) -> str:
-    """Name the content of the file, for keys of what was computed with it."""
+    """Name the content of a file of weights by the first 16 digits of its SHA-256."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
@@ -111,9 +124,10 @@ class Network:
 
 
 def _activated(x: Tensor, kind: str | None) -> Tensor:
+    """Apply what follows a convolution or a sum, in its place: nobody else holds that tensor."""
     if kind is None:
         return x
-    return x.relu() if kind == "relu" else x.clamp(0, 6)
+    return x.relu_() if kind == "relu" else x.clamp_(0, 6)
 
 
 def _last(x: Tensor) -> Tensor:
@@ -122,95 +136,96 @@ def _last(x: Tensor) -> Tensor:
 
 
 def _onnx_runner(described: Mapping[str, Any]) -> Runner:
-    """Build the same network for onnxruntime; one thread, for files are searched side by side."""
+    """Run the same network by onnxruntime, in one thread, as files are searched side by side."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     model = _onnx_model(described).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = list(described["outputs"])
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(described["outputs"], session.run(None, {"input": images}), strict=True))
+        return dict(zip(names, session.run(names, {"input": images}), strict=True))
 
     return run
 
 
 def _onnx_model(described: Mapping[str, Any]) -> Any:
+    """Write a network as an ONNX model, whose tensors are called by the steps' numbers."""
     from onnx import TensorProto, helper, numpy_helper
 
-    names = {described["input"]: "input"}
-    nodes = [node for step in described["steps"] for node in _onnx_nodes(step, names)]
-    for name, at in described["outputs"].items():
-        image = described["steps"][[s["output"] for s in described["steps"]].index(at)]
-        last = {} if image["kind"] in ("rows", "join", "sigmoid") else {"perm": [0, 2, 3, 1]}
-        kind = "Transpose" if last else "Identity"
-        nodes.append(helper.make_node(kind, [names[at]], [name], **last))
-    arrays = {name: value.float().numpy() for name, value in described["weights"].items()}
-    arrays |= {"zero": np.float32(0), "six": np.float32(6), "flat": np.array([0, -1])}
+    nodes, constants = [], {n: value.float().numpy() for n, value in described["weights"].items()}
     for step in described["steps"]:
-        if step["kind"] == "resize":
-            arrays[f"{step['output']}.scale"] = np.float32([1, 1, step["scale"], step["scale"]])
-        if step["kind"] == "rows" and step["columns"]:
-            arrays[f"{step['output']}.shape"] = np.array([0, -1, step["columns"]])
-    tensors = [numpy_helper.from_array(np.asarray(a), name) for name, a in arrays.items()]
-    size = described["size"]
-    given = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 3, size, size])
-    results = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in described["outputs"]
-    ]
-    graph = helper.make_graph(nodes, "blazepose", [given], results, tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
+        nodes += _onnx_nodes(step, constants)
+    kinds = {step["output"]: step["kind"] for step in described["steps"]}
+    for name, at in described["outputs"].items():
+        images = kinds[at] == "convolution"  # which come out channels last, see `_last`
+        how = {"perm": [0, 2, 3, 1]} if images else {}
+        nodes.append(
+            helper.make_node("Transpose" if images else "Identity", [str(at)], [name], **how)
+        )
+    given, size = str(described["input"]), described["size"]
+    nodes.insert(0, helper.make_node("Identity", ["input"], [given]))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "blazepose",
+        [value("input", TensorProto.FLOAT, ["n", 3, size, size])],
+        [value(name, TensorProto.FLOAT, None) for name in described["outputs"]],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", ONNX_OPERATIONS)])
+    model.ir_version = ONNX_FORMAT
     return model
 
 
-def _onnx_nodes(step: Mapping[str, Any], names: dict[int, str]) -> list[Any]:
-    """Return the ONNX nodes of a step, and give its output a name."""
+def _onnx_nodes(step: Mapping[str, Any], constants: dict[str, np.ndarray]) -> list[Any]:
+    """Return the ONNX nodes of a step; numbers that they need are put among the constants."""
     from onnx.helper import make_node
 
-    inputs, out = [names[place] for place in step["inputs"]], f"t{step['output']}"
-    at, kind = str(step["output"]), step["kind"]
-    names[step["output"]] = out
+    inputs, at, kind = [str(place) for place in step["inputs"]], str(step["output"]), step["kind"]
+    after = step.get("activation")
+    operation, more, how = _onnx_operation(step)
+    for name, array in more.items():
+        constants.setdefault(name, array)
+    nodes = []
+    if kind == "rows":
+        nodes.append(make_node("Transpose", inputs, [f"{at}.last"], perm=[0, 2, 3, 1]))
+        inputs = [f"{at}.last"]
+    if kind == "convolution":
+        inputs += [f"{at}.weight", f"{at}.bias"]
+    if kind == "resize":
+        inputs.append("")  # the place of a setting that is not used
+    out = f"{at}.before" if after else at
+    nodes.append(make_node(operation, [*inputs, *more], [out], **how))
+    if after == "relu":
+        nodes.append(make_node("Relu", [out], [at]))
+    elif after:
+        constants |= {"zero": np.array(0, np.float32), "six": np.array(6, np.float32)}
+        nodes.append(make_node("Clip", [out, "zero", "six"], [at]))
+    return nodes
+
+
+def _onnx_operation(step: Mapping[str, Any]) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]:
+    """Return what ONNX calls a step, its further inputs by name, and its settings."""
+    at, kind, size = step["output"], step["kind"], step.get("size")
     if kind == "convolution":
         top, bottom, left, right = step["pad"]
         how = {"pads": [top, left, bottom, right], "strides": [step["stride"]] * 2}
-        inputs += [f"{at}.weight", f"{at}.bias"]
-        nodes = [make_node("Conv", inputs, [out], group=step["groups"], **how)]
-    elif kind == "pool":
-        nodes = [
-            make_node(
-                "MaxPool",
-                inputs,
-                [out],
-                kernel_shape=[step["size"]] * 2,
-                strides=[step["size"]] * 2,
-            )
-        ]
-    elif kind == "resize":
+        return "Conv", {}, {**how, "group": step["groups"]}
+    if kind == "pool":
+        return "MaxPool", {}, {"kernel_shape": [size] * 2, "strides": [size] * 2}
+    if kind == "resize":
+        scale = np.array([1, 1, step["scale"], step["scale"]], np.float32)
         centres = "align_corners" if step["corners"] else "half_pixel"
-        nodes = [
-            make_node(
-                "Resize",
-                [inputs[0], "", f"{at}.scale"],
-                [out],
-                mode="linear",
-                coordinate_transformation_mode=centres,
-            )
-        ]
-    elif kind == "unfold":
-        nodes = [make_node("DepthToSpace", inputs, [out], blocksize=step["size"], mode="DCR")]
-    elif kind == "rows":
-        shape = f"{at}.shape" if step["columns"] else "flat"
-        nodes = [
-            make_node("Transpose", inputs, [f"{out}.last"], perm=[0, 2, 3, 1]),
-            make_node("Reshape", [f"{out}.last", shape], [out]),
-        ]
-    else:
-        plain = {"add": "Add", "sigmoid": "Sigmoid", "join": "Concat"}[kind]
-        nodes = [make_node(plain, inputs, [out], **({"axis": 1} if kind == "join" else {}))]
-    if after := step.get("activation"):
-        names[step["output"]] = f"{out}.on"
-        clip = ["zero", "six"] if after == "relu6" else []
-        nodes.append(make_node("Clip" if clip else "Relu", [out, *clip], [f"{out}.on"]))
-    return nodes
+        settings = {"mode": "linear", "coordinate_transformation_mode": centres}
+        return "Resize", {f"{at}.scale": scale}, settings
+    if kind == "unfold":
+        return "DepthToSpace", {}, {"blocksize": size, "mode": "DCR"}
+    if kind == "rows":
+        shape = [0, -1, step["columns"]] if step["columns"] else [0, -1]
+        return "Reshape", {f"{at}.shape": np.array(shape, np.int64)}, {}
+    if kind == "join":
+        return "Concat", {}, {"axis": 1}
+    return {"add": "Add", "sigmoid": "Sigmoid"}[kind], {}, {}

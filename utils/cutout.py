@@ -1,8 +1,8 @@
-"""A reader that shows the person alone: everything but him is flat grey.
+"""A reader that shows the person alone: everything else is one flat grey.
 
 Knows frames and a person's track. Does not know how he is found (`utils.person`), nor actions or
-models. Clutter behind people is what a classifier trained before plain grounds stumbles over; with
-the ground gone, one that never saw clutter needs no other training.
+models. What stands behind people is what a classifier stumbles over that was trained before plain
+grounds; with the ground gone it needs no other training.
 """
 
 from __future__ import annotations
@@ -10,23 +10,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-from utils.person import PersonFinder, PersonTrack
+from utils.person import MASK, STANDING, PersonFinder, PersonTrack, crop_matrix
 from utils.preprocessing import Footage, GreyFrames
+
+TALL = 0.7  # stature of a normalised person, in heights of the image: arms raised still fit
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """Grey frames in which all but the person is flat grey; where nobody is, all of it.
+    """Grey frames in which all but the person is flat grey; where nobody is, the whole frame is.
 
     Args:
-        ground: Grey level of what is not the person; by default the mean of KTH-Synth's lawns.
         finder: Finds him.
+        grey: Level of the ground, 0 to 255; by default the mean of KTH-Synth's lawns.
+        grow: How far the person's mask is widened, in sides of the square around him, which is
+            about 1.25 times his stature.
+        normalise: Bring him to one place and one stature, `TALL` of the image's height: each
+            frame is moved so that his hips are in the middle, and all frames of a clip are
+            enlarged alike, so that nothing pulses.
     """
 
-    ground: int = 131
     finder: PersonFinder = field(default_factory=PersonFinder)
+    grey: int = 131
+    grow: float = 0.0
+    normalise: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.grey <= 255 or self.grow < 0:
+            raise ValueError(
+                f"grey is {self.grey} and grow {self.grow}; they take 0 to 255, and 0 or more"
+            )
 
     def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray]:
         """Find the person in a whole video; see `PersonFinder.look`."""
@@ -38,16 +54,43 @@ class Cutout:
         index_lists: Sequence[np.ndarray],
         found: Mapping[str, np.ndarray] | None = None,
     ) -> list[np.ndarray]:
-        """Read lists of frames in one pass, (len(list), H, W) uint8 each, the person cut out."""
-        track = PersonTrack.of(self.look(video) if found is None else found)
-        read = GreyFrames().read(video, index_lists)
-        return [
-            np.stack(
-                [self._cut(*pair, track) for pair in zip(frames, track.rows(indices), strict=True)]
-            )
-            for frames, indices in zip(read, index_lists, strict=True)
-        ]
+        """Read lists of frames in one pass, (len(list), H, W) uint8 each, the person cut out.
 
-    def _cut(self, frame: np.ndarray, row: int, track: PersonTrack) -> np.ndarray:
-        mask = track.mask_of(row)
-        return np.round(frame * mask + self.ground * (1 - mask)).astype(np.uint8)
+        Raises VideoError when the file cannot give the frames.
+        """
+        track = PersonTrack.of(self.look(video) if found is None else found)
+        clips = GreyFrames().read(video, index_lists)
+        rows = [track.at(np.asarray(indices)) for indices in index_lists]
+        return [self._clip(track, *clip) for clip in zip(clips, rows, strict=True)]
+
+    def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Cut the person out of frames (T, H, W), given the track's row of each (T,)."""
+        cut, there = np.full_like(frames, self.grey), track.presence[rows]
+        if not there.any():
+            return cut
+        height, width = frames.shape[1:]
+        side = float(np.median(track.square[rows[there], 2]))
+        for place in np.flatnonzero(there):
+            square = track.square[rows[place]]
+            moved = np.eye(3)  # from numbers of the frame's pixels to those of the result's
+            if self.normalise:
+                scale = TALL * height * STANDING / side
+                moved[:2] = scale * np.eye(2, 3)
+                moved[:2, 2] = np.array([width, height]) / 2 - scale * square[:2]
+                moved[:2, 2] += (scale - 1) / 2  # pixels' centres lie at .5
+            cut[place] = self._cut(frames[place], track.mask[rows[place]], square, moved)
+        return cut
+
+    def _cut(
+        self, frame: np.ndarray, mask: np.ndarray, square: np.ndarray, moved: np.ndarray
+    ) -> np.ndarray:
+        (height, width), reach = frame.shape, round(self.grow * MASK)
+        if reach:
+            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+            mask = cv2.dilate(mask, disc)
+        to_result = (moved @ np.vstack([crop_matrix(square, MASK), [0, 0, 1]]))[:2]
+        share = cv2.warpAffine(mask.astype(np.float32) / 255, to_result, (width, height))
+        if self.normalise:
+            edge = cv2.BORDER_REPLICATE
+            frame = cv2.warpAffine(frame, moved[:2], (width, height), borderMode=edge)
+        return np.round(frame * share + self.grey * (1 - share)).astype(np.uint8)

@@ -43,7 +43,7 @@ from data.kth import Segment
 from data.video import VideoError
 from utils.encoder import CPU_MOST, Encoder, side_by_side
 from utils.parallel import barrier, gather, is_main_process, rank, world_size
-from utils.preprocessing import Preprocessing, Reader
+from utils.preprocessing import Preprocessing, Reader, looker
 
 SHARD = 32  # segments, and what more the last round of batches holds: 1.3 MB of 16 frames each
 FORMAT = 3  # of the shards; another one is another key
@@ -187,7 +187,7 @@ def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, np.ndarray] |
     if there := kept.find(name):
         with np.load(io.BytesIO(there[1])) as arrays:
             return dict(arrays)
-    found = reader.look(path)
+    found = looker(reader).look(path)
     if found is not None:
         content = io.BytesIO()
         np.savez_compressed(content, **cast(Any, found))
@@ -196,8 +196,8 @@ def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, np.ndarray] |
 
 
 def _looks(reader: Reader, cache_dir: str | Path | None) -> _Kept:
-    looker = getattr(reader, "finder", reader)  # readers with the same finder share its looks
-    return _Kept(cache_dir, f"look-{_key(repr(looker))}")  # a frozen dataclass says its settings
+    settings = repr(looker(reader))  # a frozen dataclass says them, and equal ones share a look
+    return _Kept(cache_dir, f"look-{_key(settings)}")
 
 
 def _key(described: Any) -> str:

@@ -1,42 +1,45 @@
 """The person in a video: found, followed, with 33 landmarks and a mask.
 
-Knows frames and what the two networks' numbers mean: a detector finds a person in the whole image,
-which gives a rotated square around him; a landmark network finds 33 points and the person's mask in
-that square; and the points give the square of the next frame, so that the detector is asked again
+Knows frames and what the two networks' numbers mean: a detector finds people in the whole image,
+which gives a rotated square around each; a landmark network finds 33 points and the person's mask
+in a square; and the points give the square of the next frame, so that the detector is asked again
 only when the person is lost, after a cut, and once a second to see who else is there. Does not know
-actions, models or segments.
+actions, models or segments, nor how the networks are run (`utils.blazepose`).
 
 Method and constants: Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020
 (arXiv:2006.10204), and MediaPipe's published graph of it; the filter is Casiez, Roussel and Vogel,
 "1 Euro Filter", CHI 2012. The finder was trained by its makers on photographs of real people.
+
+Places are in pixels whose centres lie at .5, so that 0 is the image's edge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from data.video import USUAL_FPS, probe, stream
-from utils.blazepose import fingerprint, load_networks
+from data.video import USUAL_FPS, probe, spaced, stream
+from utils.blazepose import FINGERPRINT, fingerprint, load_networks
 
 LANDMARKS, MASK = 33, 96  # points of a body; rows and columns of a kept mask
 DETECTOR, CROP = 224, 256  # pixels of the networks' inputs
 OVERLAP = 0.3  # boxes that overlap more are the same person's
 SQUARE = 2.5  # side of the square, in distances from the hips to the edge of the body's circle
+STANDING = 1.25  # sides of the square, in statures of somebody upright: the circle's radius is half
 DOUBT = 0.2  # of persons detected about as surely, the largest is followed
-CUT = 40.0  # mean difference of two small grey images, of 255, that only a cut makes
+TRIES = 3  # detected persons whose landmarks are looked for before there is nobody
+LARGER = 1.25  # times: by how much another must be larger to be followed instead
+SAME = 0.25  # sides of the square: whose hips are no further away is the person who is followed
 SMALLEST = 4.0  # pixels: no square is smaller
-# landmarks by name that others ask for; all 33 are numbered as in the paper's figure 3
-NOSE, EARS, SHOULDERS, HIPS, ANKLES = 0, (7, 8), (11, 12), (23, 24), (27, 28)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PersonTrack:
     """Where a person is, at the N frames of a video that were looked at.
 
@@ -45,7 +48,8 @@ class PersonTrack:
         fps: Frames a second of the video.
         size: Height and width of a frame in pixels.
         square: Centre x and y, side in pixels and angle in radians (N, 4); nan where nobody is.
-        landmarks: x, y, z in pixels and visibility, 0 to 1 (N, 33, 4); nan where nobody is.
+        landmarks: x, y, z in pixels and visibility, 0 to 1 (N, 33, 4); nan where nobody is. They
+            are numbered as in the paper's figure 3; z is the depth from the hips.
         mask: The person's share of each place in the square, 0 to 255 (N, MASK, MASK).
         scene: How many cuts came before (N,).
         others: How many other persons the detector saw when it last looked (N,).
@@ -66,8 +70,8 @@ class PersonTrack:
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> PersonTrack:
-        """Build the track that `arrays` described."""
-        parts = {part.name: arrays[part.name] for part in fields(cls)}
+        """Build the track that `arrays` described; KeyError when something is missing."""
+        parts: dict[str, Any] = {part.name: arrays[part.name] for part in fields(cls)}
         height, width = map(int, parts["size"])
         return cls(**{**parts, "fps": float(parts["fps"]), "size": (height, width)})
 
@@ -82,14 +86,17 @@ class PersonTrack:
         points = self.landmarks[..., :2]
         return np.concatenate([points.min(1), points.max(1)], 1)
 
-    def rows(self, frames: np.ndarray) -> np.ndarray:
-        """Return the place of the looked-at frame nearest to each of these frames (...)."""
+    def at(self, frames: np.ndarray | int) -> np.ndarray:
+        """Return the row of the looked-at frame nearest to each of these frames (...)."""
         middles = (self.frames[1:] + self.frames[:-1]) / 2
         return np.searchsorted(middles, frames)
 
-    def mask_of(self, row: int) -> np.ndarray:
-        """Return the mask of a row in the frame's own pixels (H, W), 0 to 1; 0 where nobody is."""
-        height, width = self.size
+    def mask_at(self, frame: int) -> np.ndarray:
+        """Return the mask nearest to a frame in the frame's own pixels (H, W), float32, 0 to 1.
+
+        It is 0 where nobody is.
+        """
+        row, (height, width) = int(self.at(frame)), self.size
         if not self.presence[row]:
             return np.zeros((height, width), np.float32)
         mask = self.mask[row].astype(np.float32) / 255
@@ -101,124 +108,185 @@ class PersonFinder:
     """Finds the largest person and follows him.
 
     Args:
-        rate: Frames a second that are looked at.
+        rate: Frames a second that are looked at; all of them where there are no more.
         detected: Least probability of a person in the whole image.
         followed: Least probability that the square still holds one.
+        cut: Mean difference of two small grey images, of 255, from which on it is a cut.
         weights: Fingerprint of the networks, so that what they found is kept under their name.
     """
 
     rate: float = 12.5
     detected: float = 0.5
     followed: float = 0.5
-    weights: str = field(default_factory=fingerprint)
+    cut: float = 30.0
+    weights: str = FINGERPRINT
+
+    def __post_init__(self):
+        if not self.rate > 0:
+            raise ValueError(f"rate is {self.rate}; it takes frames a second, above 0")
 
     def look(self, video: Path | np.ndarray, fps: float | None = None) -> dict[str, np.ndarray]:
         """Look at a whole video, a file or its frames, and return its track as arrays.
 
-        Raises VideoError when the file is no video.
+        fps is the video's rate; None takes the file's own, and 25 for frames. A file is read once,
+        in colour and frame by frame. Raises VideoError when it is no video, else as `find`.
         """
         if isinstance(video, np.ndarray):
-            rate = fps or USUAL_FPS
-            numbers = np.arange(0, len(video), max(1.0, rate / self.rate)).round().astype(int)
-            return self.find(((n, video[n]) for n in numbers), rate).arrays()
-        rate = fps or probe(video).fps
-        return self.find(stream(video, max(1.0, rate / self.rate)), rate).arrays()
+            return self.find(video, fps or USUAL_FPS).arrays()
+        rate = probe(video).fps if fps is None else fps
+        return self._search(stream(video, self._step(rate)), rate).arrays()
 
-    def find(self, frames: Iterable[tuple[int, np.ndarray]], fps: float) -> PersonTrack:
-        """Follow a person through (number, image), images (H, W) grey or (H, W, 3) BGR uint8."""
-        search, rows, numbers, size = _Search(self), [], [], (0, 0)
+    def find(self, frames: Iterable[np.ndarray], fps: float) -> PersonTrack:
+        """Follow a person through the frames of a video, (H, W) grey or (H, W, 3) BGR uint8.
+
+        Raises:
+            ValueError: A frame is no such image, fps is not above 0, or the networks at hand are
+                others than `weights` says.
+        """
+        return self._search(spaced(frames, self._step(fps)), fps)
+
+    def _step(self, fps: float) -> float:
+        """Return how many frames lie between two that are looked at."""
+        if not fps > 0:
+            raise ValueError(f"fps is {fps}; it takes frames a second, above 0")
+        return max(1.0, fps / self.rate)
+
+    def _search(self, frames: Iterator[tuple[int, np.ndarray]], fps: float) -> PersonTrack:
+        search = _Search(self, fps / self._step(fps))
+        if self.weights != (here := fingerprint()):
+            raise ValueError(f"the person finder has weights {here} here, not {self.weights}")
+        numbers, found, size = [], [], (0, 0)
         for number, image in frames:
             numbers.append(number)
+            found.append(search.step(image))
             size = image.shape[:2]
-            rows.append(search.step(image))
-        square, landmarks, mask, scene, others = map(np.array, zip(*rows, strict=True))
-        return PersonTrack(np.array(numbers), fps, size, square, landmarks, mask, scene, others)
+        n = len(found)
+        track = PersonTrack(
+            frames=np.array(numbers, np.int64),
+            fps=fps,
+            size=size,
+            square=np.full((n, 4), np.nan, np.float32),
+            landmarks=np.full((n, LANDMARKS, 4), np.nan, np.float32),
+            mask=np.zeros((n, MASK, MASK), np.uint8),
+            scene=np.array([scene for _, scene, _ in found], np.int32),
+            others=np.array([others for _, _, others in found], np.int32),
+        )
+        for row, (person, _, _) in enumerate(found):
+            if person is not None:
+                track.square[row], track.landmarks[row], track.mask[row] = person
+        return track
 
 
-NOBODY = np.full(4, np.nan, np.float32), np.full((LANDMARKS, 4), np.nan, np.float32)
+class _Person(NamedTuple):
+    """Somebody in an image: square (4,), landmarks (33, 4) and mask (MASK, MASK)."""
+
+    square: np.ndarray
+    landmarks: np.ndarray
+    mask: np.ndarray
 
 
 class _Search:
-    """A person who is followed from image to image."""
+    """A person who is followed from image to image, `rate` of them a second."""
 
-    def __init__(self, finder: PersonFinder):
-        self.finder = finder
+    def __init__(self, finder: PersonFinder, rate: float):
+        self.finder, self.rate = finder, rate
         self.detector, self.landmarker = load_networks()
-        self.square: np.ndarray | None = None
-        self.scene = self.others = self.steps = 0
         self.small: np.ndarray | None = None
+        self.square: np.ndarray | None = None  # where to look in the next image
+        self.scene = self.others = self.since = 0  # since: images since the detector looked
 
-    def step(self, image: np.ndarray) -> tuple[Any, ...]:
-        """Look at the next image: square, landmarks, mask, scene, others."""
+    def step(self, image: np.ndarray) -> tuple[_Person | None, int, int]:
+        """Look at the next image: the person, how many cuts came before, how many others."""
+        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or 0 in image.shape:
+            raise ValueError(
+                f"a frame of {image.dtype} and shape {image.shape}; give (H, W) or (H, W, 3) uint8"
+            )
         self._notice_cut(image)
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
-        if self.steps % max(1, round(self.finder.rate)) == 0 and self.square is not None:
-            self.others = max(0, len(self._detect(image)[0]) - 1)
-        self.steps += 1
-        found = self._follow(image) if self.square is not None else None
-        found = found or self._start(image)
-        square, landmarks, mask = found or (*NOBODY, np.zeros((MASK, MASK), np.uint8))
-        return square, landmarks, mask, self.scene, self.others
+        person, self.since = None, self.since + 1
+        if self.square is not None and self.since >= self.rate:
+            person = self._look_around(image)
+        if person is None and self.square is not None:
+            person = self._follow(image)
+        if person is None:
+            person = self._start(image)
+        return person, self.scene, self.others
 
     def _notice_cut(self, image: np.ndarray) -> None:
         small = cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self.small is not None and np.abs(small - self.small).mean() > CUT:
+        if self.small is not None and np.abs(small - self.small).mean() > self.finder.cut:
             self.square, self.scene = None, self.scene + 1
         self.small = small
 
-    def _start(self, image: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        squares, scores = self._detect(image)
-        self.others = max(0, len(squares) - 1)
-        if not len(squares):
-            self.square = None
-            return None
-        # a tree may be larger than anybody, but is no person as surely
-        sides = np.where(scores >= scores.max() - DOUBT, squares[:, 2], 0)
-        self.square, self.filter = squares[np.argmax(sides)], _OneEuro(self.finder.rate)
+    def _start(self, image: np.ndarray) -> _Person | None:
+        """Find somebody anew: the first of the detected who has a body."""
+        squares = self._detect(image)
+        for square in squares[:TRIES]:
+            if person := self._begin(image, square):
+                self.others = len(squares) - 1
+                return person
+        self.others = 0
+        return None
+
+    def _begin(self, image: np.ndarray, square: np.ndarray) -> _Person | None:
+        self.square, self.filter = square, _OneEuro(self.rate)
         return self._follow(image)
 
-    def _detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a square (P, 4) for every person in an image, and his probability (P,)."""
+    def _look_around(self, image: np.ndarray) -> _Person | None:
+        """Count the others, and turn to one who is clearly larger than the person followed."""
+        assert self.square is not None
+        squares, before = self._detect(image), (self.square, self.filter)
+        away = np.hypot(*(squares[:, :2] - self.square[:2]).T) > SAME * self.square[2]
+        self.others = int(away.sum())
+        if self.others and away[0] and squares[0, 2] > LARGER * self.square[2]:
+            if person := self._begin(image, squares[0]):
+                self.others = len(squares) - 1
+                return person
+            self.square, self.filter = before
+        return None
+
+    def _detect(self, image: np.ndarray) -> np.ndarray:
+        """Return a square (P, 4) for every person in an image, the one to be followed first.
+
+        He is the largest of those detected about as surely as the surest: a tree may be larger than
+        anybody, but is no person as surely.
+        """
+        self.since = 0
         height, width = image.shape[:2]
         side = max(height, width)
         whole, _ = crop(image, np.array([width / 2, height / 2, side, 0]), DETECTOR, edge=False)
         out = self.detector(_batch(whole, 127.5, -1))
         scores = sigmoid(out["scores"].ravel())
         there = np.flatnonzero(scores >= self.finder.detected)
-        scores, boxes = scores[there], out["boxes"][0][there] / DETECTOR
+        boxes = out["boxes"][0][there] / DETECTOR
         boxes[:, :2] += ANCHORS[there]
         boxes[:, 4:] += np.tile(ANCHORS[there], 4)
-        corner = np.array([(width - side) / 2, (height - side) / 2])
-        points, sure = _merged(boxes, scores)
-        points = points * side + np.tile(corner, 2)
-        return np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4), sure
+        points, scores = _merged(boxes, scores[there])
+        points = points * side + np.tile([(width - side) / 2, (height - side) / 2], 2)
+        squares = np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4)
+        unsure = scores < scores.max(initial=0) - DOUBT
+        return squares[np.lexsort((-squares[:, 2], unsure))]
 
-    def _follow(self, image: np.ndarray) -> tuple[np.ndarray, ...] | None:
-        """Find the landmarks in the square, and the next square; None when nobody is in it."""
-        square = self.square
+    def _follow(self, image: np.ndarray) -> _Person | None:
+        """Find the person in the square, and the next square; forget it when nobody is in it."""
+        square, self.square = self.square, None
+        assert square is not None
+        if not (np.isfinite(square).all() and square[2] >= SMALLEST):
+            return None
         cut, matrix = crop(image, square, CROP, edge=True)
         out = self.landmarker(_batch(cut, 255.0, 0))
         if out["flag"].item() < self.finder.followed:
-            self.square = None
             return None
         points = out["landmarks"].reshape(-1, 5).astype(np.float64)
-        points[:, :2] = _refined(points[:, :2], sigmoid(out["heatmap"][0]))
-        place = (points[:, :2] - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
-        landmarks = np.concatenate(
-            [place, points[:, 2:3] * square[2] / CROP, sigmoid(points[:, 3:4])], 1
-        )
-        self.square = square_around(*self.filter(place[33:35], square[2]))
-        if not np.isfinite(self.square).all() or self.square[2] < SMALLEST:
-            self.square = None
-            return None
-        mask = cv2.resize(
-            sigmoid(out["mask"].reshape(CROP, CROP)), (MASK, MASK), interpolation=cv2.INTER_AREA
-        )
-        return (
-            square.astype(np.float32),
-            landmarks[:LANDMARKS].astype(np.float32),
-            (mask * 255).round().astype(np.uint8),
-        )
+        places = _refined(points[:, :2], sigmoid(out["heatmap"][0]))
+        places = (places - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
+        depth = points[:, 2:3] * square[2] / CROP
+        landmarks = np.concatenate([places, depth, sigmoid(points[:, 3:4])], 1)[:LANDMARKS]
+        # behind the body's points come two that say where it is: hips, and edge of its circle
+        self.square = square_around(*self.filter(places[LANDMARKS : LANDMARKS + 2], square[2]))
+        mask = sigmoid(out["mask"].reshape(CROP, CROP))
+        mask = cv2.resize(mask, (MASK, MASK), interpolation=cv2.INTER_AREA)
+        return _Person(square, landmarks, (mask * 255).round().astype(np.uint8))
 
 
 def square_around(centre: np.ndarray, top: np.ndarray) -> np.ndarray:
@@ -230,7 +298,8 @@ def square_around(centre: np.ndarray, top: np.ndarray) -> np.ndarray:
 def crop_matrix(square: np.ndarray, pixels: int) -> np.ndarray:
     """Return the matrix (2, 3) from places in a square's crop to places in the image.
 
-    Pixels' centres lie at .5, so the crop's first pixel shows half a pixel of the square's edge.
+    It maps numbers of pixels, as OpenCV counts them: the first pixel of the crop is 0 and lies half
+    a pixel inside the square's edge.
     """
     x, y, side, angle = map(float, square)
     cos, sin = np.cos(angle) * side / pixels, np.sin(angle) * side / pixels
@@ -302,29 +371,23 @@ def _merged(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Move points (L, 2) of the crop to the centre of the heat (64, 64, L) in the 7 x 7 cells
-    around them, where it is hot at all."""
-    cell, reach = CROP // heat.shape[0], 3
-    at = (points / cell).astype(int)
-    inside = ((at >= 0) & (at < heat.shape[0])).all(1)
+    """Move points (L, 2) of the crop to the centre of the heat (64, 64, L) around them.
+
+    That is taken of 7 x 7 cells; a point with no cell of a half or more in them, or outside the
+    crop, stays.
+    """
+    cells, reach = len(heat), 3
+    size, steps = CROP / cells, np.arange(-reach, reach + 1)
+    at = np.floor(points / size).astype(int)
+    inside = ((at >= 0) & (at < cells)).all(1)
+    columns, rows = at.clip(0, cells - 1).T[:, :, None] + steps  # (L, 7) each
     padded = np.pad(heat, ((reach, reach), (reach, reach), (0, 0)))
-    steps = np.arange(2 * reach + 1)
-    rows, columns = at.clip(0, heat.shape[0] - 1).T[::-1]
-    around = padded[
-        rows[:, None, None] + steps[:, None],
-        columns[:, None, None] + steps,
-        np.arange(len(points))[:, None, None],
-    ]  # (L, 7, 7)
+    body = np.arange(len(points))[:, None, None]
+    around = padded[rows[:, :, None] + reach, columns[:, None, :] + reach, body]  # (L, 7, 7)
     total = around.sum((1, 2)).clip(1e-9)
-    centre = np.stack(
-        [
-            columns - reach + (around.sum(1) @ steps) / total,
-            rows - reach + (around.sum(2) @ steps) / total,
-        ],
-        1,
-    )
+    x, y = (around.sum(1) * columns).sum(1) / total, (around.sum(2) * rows).sum(1) / total
     hot = inside & (around.max((1, 2)) >= 0.5)
-    return np.where(hot[:, None], centre * cell, points)
+    return np.where(hot[:, None], np.stack([x, y], 1) * size, points)
 
 
 class _OneEuro:
@@ -332,19 +395,19 @@ class _OneEuro:
 
     def __init__(self, rate: float, cutoff: float = 0.01, beta: float = 10.0):
         self.rate, self.cutoff, self.beta = rate, cutoff, beta
-        self.smooth: np.ndarray | None = None
+        self.last = self.smooth = self.speed = np.zeros(0)
 
     def __call__(self, points: np.ndarray, scale: float) -> np.ndarray:
         """Return the points (2, 2), smoothed; speeds are counted in `scale` pixels a second."""
-        if self.smooth is None:
+        if not self.smooth.size:
             self.smooth, self.speed = points, np.zeros_like(points)
-        else:
-            speed = (points - self.last) / scale * self.rate
-            self.speed = self.speed + self._share(1.0) * (speed - self.speed)
-            share = self._share(self.cutoff + self.beta * np.abs(self.speed))
-            self.smooth = self.smooth + share * (points - self.smooth)
+        speed = (points - self.last) / scale * self.rate if self.last.size else self.speed
         self.last = points
+        self.speed = self.speed + self._share(np.array(1.0)) * (speed - self.speed)
+        share = self._share(self.cutoff + self.beta * np.abs(self.speed))
+        self.smooth = self.smooth + share * (points - self.smooth)
         return self.smooth
 
-    def _share(self, cutoff: Any) -> Any:
+    def _share(self, cutoff: np.ndarray) -> np.ndarray:
+        """Return how much of the newest value is taken at a cutoff in hertz."""
         return 1 / (1 + self.rate / (2 * np.pi * cutoff))

@@ -22,7 +22,7 @@ from data.kth import FPS
 from data.video import probe
 from utils.data_setup import collate
 from utils.encoder import Encoder
-from utils.preprocessing import FixedStride, Preprocessing
+from utils.preprocessing import FixedStride, Preprocessing, looker
 
 # Motion gating: a clip is kept when in each of its steps the most changed pixels change at least
 # this much of what they change in the clip of most motion. Between a walker's passes the field is
@@ -235,7 +235,8 @@ def _clips(recogniser: Recogniser, start: int, stop: int, fps: float) -> list[np
 def _read(shown: Preprocessing, footage: _Footage, frames: np.ndarray) -> _ByFrame:
     """Read frames once, however many clips share them."""
     reader = shown.reader
-    (arrays,) = reader.read(footage.video, [frames], reader.look(footage.video, footage.fps))
+    found = looker(reader).look(footage.video, footage.fps)
+    (arrays,) = reader.read(footage.video, [frames], found)
     return _ByFrame(frames, arrays)
 
 

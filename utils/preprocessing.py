@@ -251,16 +251,16 @@ Footage = Path | np.ndarray  # a file, or its frames (T, H, W) in grey
 class Reader(Protocol):
     """Turns frame numbers of a video into arrays: what a model is shown of a moment.
 
-    A reader is a frozen dataclass of plain settings, so that a configuration can name it. What
-    looks at whole videos for several readers is their field `finder`, which then looks once for all
-    of them.
+    A reader is a frozen dataclass of plain settings, and of dataclasses of such, so that a
+    configuration can name it. Readers that share a look keep who looks in their field `finder`: a
+    video is then searched once for all with an equal one, see `looker`.
     """
 
     def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray] | None:
         """Look at a whole video first, for a track or a background; None where that is needless.
 
-        What it finds in a file is kept like features, see `utils.features.look_at`. fps is the
-        video's rate; None takes the file's own, and 25 for frames.
+        fps is the video's frame rate; None takes the file's own, and 25 for an array. What is found
+        in a file is kept like features, see `utils.features.look_at`.
         """
 
     def read(
@@ -289,6 +289,11 @@ class GreyFrames:
         if isinstance(video, np.ndarray):
             return [video[indices] for indices in index_lists]
         return read_segments(video, index_lists)
+
+
+def looker(reader: Reader) -> Any:
+    """Return who looks at whole videos for a reader: its finder, if it has one, or itself."""
+    return getattr(reader, "finder", reader)
 
 
 @dataclass(frozen=True)
@@ -343,17 +348,19 @@ class Preprocessing:
         `found` is what the reader's look at the file gave; it looks now when that is missing.
         Raises VideoError when the file cannot give the frames.
         """
-        wanted = self.frames(segment.start, segment.stop, segment.video.fps, rng)
-        return self.clips(segment.video.path, [wanted], found)[0]
+        video = segment.video
+        wanted = self.frames(segment.start, segment.stop, video.fps, rng)
+        return self.clips(video.path, [wanted], found, video.fps)[0]
 
     def clips(
         self,
         path: Path,
         index_lists: Sequence[np.ndarray],
         found: Mapping[str, np.ndarray] | None = None,
+        fps: float | None = None,
     ) -> list[Tensor]:
-        """Read several clips of one file in a single pass; see `clip`."""
-        found = self.reader.look(path) if found is None else found
+        """Read several clips of one file in a single pass; see `clip` and, for fps, `Reader`."""
+        found = looker(self.reader).look(path, fps) if found is None else found
         arrays = self.reader.read(path, [indices.ravel() for indices in index_lists], found)
         return [
             self.transformed(array.reshape(*indices.shape, *array.shape[1:]))
@@ -415,8 +422,19 @@ class Preprocessing:
 
 def _built(what: str, kinds: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     settings = dict(config[what])
-    settings.pop("finder", None)  # told for keys; what is there now is taken
     name = settings.pop("name")
     if name not in kinds:
         raise ValueError(f"no {what} {name!r} here; there is {', '.join(kinds)}")
-    return kinds[name](**settings)
+    return _of_settings(kinds[name], settings)
+
+
+def _of_settings(kind: Any, settings: Mapping[str, Any]) -> Any:
+    """Build a dataclass from its `asdict`: a part that is a dataclass too has a default, which
+    tells its class."""
+    inside = {name for name, value in settings.items() if isinstance(value, Mapping)}
+    parts = {
+        part.name: _of_settings(part.default_factory, settings[part.name])
+        for part in dataclasses.fields(kind)
+        if part.name in inside
+    }
+    return kind(**{**settings, **parts})

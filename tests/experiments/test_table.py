@@ -77,7 +77,7 @@ class MedianDistance:
     bands: int = 6
     searched: ClassVar[list] = []  # the files that were looked at, over all readers
 
-    def look(self, video):
+    def look(self, video, fps=None):
         self.searched.append(video)
         frames = video if isinstance(video, np.ndarray) else read_frames(video, all_of(video))
         return {"median": np.median(frames, axis=0).astype(np.float32)}

@@ -130,7 +130,7 @@ def test_a_file_is_shown_at_its_own_frame_rate(tmp_path, write_video):
 def test_a_clip_source_gives_readers_what_was_found_before(numbered_video):
     @dataclasses.dataclass(frozen=True)
     class Blind(AgainstMedian):
-        def look(self, video):
+        def look(self, video, fps=None):
             raise AssertionError("it was looked at already")
 
     segments = [segment_of(numbered_video, 0, 40)]

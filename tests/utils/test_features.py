@@ -635,7 +635,7 @@ class Brightness:
     def __post_init__(self):
         object.__setattr__(self, "looked", [])  # no setting
 
-    def look(self, path):
+    def look(self, path, fps=None):
         self.looked.append(path)
         return {"first": self._read(path, [0])[0], "number": np.array(5)}
 
@@ -703,7 +703,7 @@ def test_a_reader_that_need_not_look_costs_nothing(segments, tmp_path):
 
 def test_a_look_that_fails_is_a_file_that_fails(damaged, tmp_path):
     class Blind(Brightness):
-        def look(self, path):
+        def look(self, path, fps=None):
             if "running" in path.name:
                 raise VideoError(f"{path}: nobody is there")
             return super().look(path)

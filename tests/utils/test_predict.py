@@ -428,7 +428,7 @@ def test_a_reader_looks_at_a_whole_video_once(numbered_video):
     class Counted(AgainstMedian):
         def look(self, video, fps=None):
             looked.append((video, fps))
-            return super().look(video)
+            return super().look(video, fps)
 
     one = recogniser(Uniform(4), frames=10, reader=Counted())
     array = greys(*(5 * n for n in range(40)))
