@@ -23,12 +23,11 @@ from experiments.training import checkpoint_extra, new_model
 from utils.checkpoint import TrainingState, save_checkpoint
 from utils.data_setup import Batches, collate
 from utils.engine import Settings, evaluate, train_model
-from utils.pose import SHOULDERS, joint_features
+from utils.pose import EMPTIEST, SHOULDERS, joint_features
+from utils.predict import SOMETHING_ELSE
 
 STREAM = 11  # first word of the random streams; those of the rendered sets begin with others
-SOMETHING_ELSE = "something else"
 OTHERS = 0.3  # share of the performances that are none of the six
-EMPTIEST = 0.2  # least share of a window's steps that show a body
 REFUSED = 0.02  # share of the six actions' rendered windows that may be refused
 TRIES = 4  # at a window that shows enough
 BATCH = 128

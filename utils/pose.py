@@ -39,6 +39,7 @@ NUMBERS = 5 * len(JOINTS) + 2  # place, speed and mask of each joint, and the ne
 VISIBLE = 0.3  # least visibility of a landmark that counts as seen
 MOST = np.array([5.0, 8.0, 12.0])  # torso lengths (a second) beyond which places and speeds are cut
 SPEEDS = 3.0  # torso lengths a second that count as 1
+EMPTIEST = 0.2  # least share of a clip's steps that show a body
 SMALLEST = 2.0  # pixels: no torso is shorter
 
 
@@ -118,6 +119,11 @@ class Pose:
     def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray]:
         """Find the person in a whole video; see `PersonFinder.look`."""
         return self.finder.look(video, fps)
+
+    def shows(self, numbers: np.ndarray) -> bool:
+        """Tell whether numbers (T, 77) show a body in enough of their steps to be classified."""
+        body = numbers[:, -len(JOINTS) :][:, SHOULDERS].all(1)
+        return bool(body.mean() >= EMPTIEST)
 
     def read(
         self,
