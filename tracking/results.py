@@ -7,7 +7,6 @@ predicting does without.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,9 @@ from data.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Cells = Mapping[str, Any]  # column -> cell
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -47,7 +49,7 @@ MARKER = re.compile(
 # rows
 
 
-def results_path(data_name: str, results_dir: str | os.PathLike, *, kind: str = "") -> Path:
+def results_path(data_name: str, results_dir: str | Path, *, kind: str = "") -> Path:
     """Return the file that holds the results on a data set: "KTH clips" -> results/kth-clips.csv.
 
     Args:
@@ -68,7 +70,7 @@ def results_path(data_name: str, results_dir: str | os.PathLike, *, kind: str = 
     return Path(results_dir) / f"{kind}{'-' * bool(kind)}{slug}.csv"
 
 
-def read_results(csv_path: str | os.PathLike) -> pd.DataFrame:
+def read_results(csv_path: str | Path) -> pd.DataFrame:
     """Read a results file as text, an empty table when it is not there yet."""
     import pandas as pd
 
@@ -77,7 +79,7 @@ def read_results(csv_path: str | os.PathLike) -> pd.DataFrame:
     return pd.read_csv(csv_path, dtype=str, keep_default_na=False)
 
 
-def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+def append_result(csv_path: str | Path, row: Cells) -> None:
     """Write one row of results; the row with the same key (what was measured, on what, which seed)
     is replaced.
 
@@ -86,7 +88,7 @@ def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
     _append(csv_path, row, COLUMNS, key=KEY, order=ORDER)
 
 
-def append_pair(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+def append_pair(csv_path: str | Path, row: Cells) -> None:
     """Write a comparison of two methods; the row of the same methods, data, split and level is
     replaced.
 
@@ -95,7 +97,7 @@ def append_pair(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
     _append(csv_path, row, PAIR_COLUMNS, key=PAIR_KEY)
 
 
-def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
+def append_reading(csv_path: str | Path, row: Cells) -> None:
     """Add a line, never to be replaced, to the list of all evaluations on real clips.
 
     Raises ValueError naming the columns when some are missing or unknown.
@@ -104,8 +106,8 @@ def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
 
 
 def _append(
-    path: str | os.PathLike,
-    row: Mapping[str, Any],
+    path: str | Path,
+    row: Cells,
     columns: Sequence[str],
     *,
     key: Sequence[str] = (),
@@ -266,7 +268,7 @@ def _mean_interval(rows: pd.DataFrame, *sides: str) -> str:
     return ", ".join(f"{(100 * rows[side].astype(float)).mean():.1f}" for side in sides)
 
 
-def _markdown(lines: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> str:
+def _markdown(lines: Sequence[Cells], right: Sequence[str] = ()) -> str:
     """Lay out lines, column -> cell, as a Markdown table; columns of numbers to the right."""
     head = " | ".join(lines[0]).removeprefix(" ")
     rule = "|".join("---:" if name in right else "---" for name in lines[0])
@@ -277,7 +279,7 @@ def _markdown(lines: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
 # tables of a README
 
 
-def render_tables(text: str, results_dir: str | os.PathLike, order: Sequence[str] = ()) -> str:
+def render_tables(text: str, results_dir: str | Path, order: Sequence[str] = ()) -> str:
     """Return a README's text with the table between each pair of results markers made anew from
     results_dir/NAME.csv.
 
@@ -301,9 +303,7 @@ def render_tables(text: str, results_dir: str | os.PathLike, order: Sequence[str
     return MARKER.sub(_table, text)
 
 
-def write_tables(
-    readme: str | os.PathLike, results_dir: str | os.PathLike, order: Sequence[str] = ()
-) -> bool:
+def write_tables(readme: str | Path, results_dir: str | Path, order: Sequence[str] = ()) -> bool:
     """Make the tables of a README anew; tell whether anything changed."""
     old = Path(readme).read_text(encoding="utf-8")
     new = render_tables(old, results_dir, order)
@@ -313,7 +313,7 @@ def write_tables(
 
 
 def check_tables(
-    readme: str | os.PathLike, results_dir: str | os.PathLike, order: Sequence[str] = ()
+    readme: str | Path, results_dir: str | Path, order: Sequence[str] = ()
 ) -> list[str]:
     """Return the names of the tables in a README that no longer say what results_dir says."""
     text = Path(readme).read_text(encoding="utf-8")
