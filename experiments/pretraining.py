@@ -170,7 +170,7 @@ def degrade(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
         coded = [cv2.imencode(".jpg", image, quality)[1] for image in images]
-        images = np.stack([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in coded])
+        images = np.array([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in coded])
     return images
 
 

@@ -3,11 +3,9 @@
 Knows checkpoints by name and what a recogniser is made of. Does not know how it was trained.
 """
 
-from __future__ import annotations
-
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from experiments.datasets import dense_clips, shown_dataset
 from experiments.results import Result, about_run, record, record_reading
 from experiments.table import EXPERIMENTS, Experiment
 from tracking import runs
+from tracking.runs import Config
 from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device
@@ -39,7 +38,13 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
     """
     text, runs_dir = str(which), place(runs_dir, "runs")
     if text == "bundled":
-        return _bundled(DEFAULT_RECOGNISER)
+        path = _bundled_path(DEFAULT_RECOGNISER)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no bundled recogniser at {path}: train one with `python har.py train "
+                f"{DEFAULT_RECOGNISER}`"
+            )
+        return path
     if text in EXPERIMENTS:
         run = runs.newest_run(runs_dir, text)
         if run is None and not _bundled_path(text).is_file():
@@ -47,7 +52,7 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
                 f"no finished run of {text!r} under {runs_dir} and no bundled recogniser of that "
                 f"name: train it with `python har.py train {text}`"
             )
-        return run.best if run else _bundled(text)
+        return run.best if run else _bundled_path(text)
     path = Path(which)
     if path.is_dir():
         run = runs.RunFolder(path)
@@ -69,15 +74,6 @@ def _bundled_path(name: str) -> Path:
     return WEIGHTS / f"recogniser_{name}.pth"
 
 
-def _bundled(name: str) -> Path:
-    path = _bundled_path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no bundled recogniser at {path}: train one with `python har.py train {name}`"
-        )
-    return path
-
-
 def load_recogniser(
     which: str | Path = "bundled",
     *,
@@ -97,9 +93,13 @@ def load_recogniser(
     checkpoint = load_checkpoint(path)
     try:
         extra = checkpoint["extra"]
-        row = _row_of(extra, experiment)
+        if not (row := experiment or EXPERIMENTS.get(extra["experiment"])):
+            raise ValueError(
+                f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
+                f"({', '.join(EXPERIMENTS)}); give the experiment"
+            )
         shown = Preprocessing.from_config(extra["shown"], type(row.shown.reader))
-        model = build_model(extra, row, shown, pretrained=checkpoint["backbone"] is None)
+        model = _built(extra, row, shown, pretrained=checkpoint["backbone"] is None)
         restore_weights(model, checkpoint)
     except KeyError as error:
         raise ValueError(f"{path} cannot be used for predicting: no {error} in it") from error
@@ -109,18 +109,7 @@ def load_recogniser(
     return Recogniser(model, shown, tuple(extra["classes"]), extra.get("clip_seconds"), extra)
 
 
-def _row_of(extra: Mapping[str, Any], experiment: Experiment | None) -> Experiment:
-    if experiment is None and extra["experiment"] not in EXPERIMENTS:
-        raise ValueError(
-            f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
-            f"({', '.join(EXPERIMENTS)}); give the experiment"
-        )
-    return experiment or EXPERIMENTS[extra["experiment"]]
-
-
-def build_model(
-    extra: Mapping[str, Any], row: Experiment, shown: Preprocessing, *, pretrained: bool = False
-) -> Any:
+def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:
     """Build the model that a checkpoint's extra describes; pretrained brings the encoder's weights.
 
     Raises ValueError when those are not the weights that the head was trained on.
@@ -158,7 +147,7 @@ def export_recogniser(
             "on the bundled weights can leave its encoder out"
         )
     head: nn.Module = load_recogniser(source).model.head.cpu().half()  # half the file
-    path = Path(out) if out is not None else _bundled_path(extra["experiment"])
+    path = Path(out or _bundled_path(extra["experiment"]))
     state = TrainingState(epoch=checkpoint["epoch"], best=checkpoint["best"])
     save_checkpoint(path, head, state, extra=extra)
     return path
@@ -208,11 +197,14 @@ def evaluate_checkpoint(
         raise ValueError(f"no segments of split {split!r} under {root}; --split all takes all")
     if split not in ("train", "validation"):  # whoever names those knows
         _warn_of_training_persons(segments, extra, data_name)
-    dense = bool(extra.get("dense")) if dense is None else dense
-    clips = dense_clips(segments, recogniser.shown) if dense else segments
-    where = place(cache_dir, "cache")
+    if extra.get("dense") if dense is None else dense:
+        segments = dense_clips(segments, recogniser.shown)
     dataset = shown_dataset(
-        recogniser.model, clips, recogniser.shown, cache_dir=where, progress=progress
+        recogniser.model,
+        segments,
+        recogniser.shown,
+        cache_dir=place(cache_dir, "cache"),
+        progress=progress,
     )
     predictions = predict_dataset(recogniser, dataset)
     about = about_run(extra, seconds=time.perf_counter() - started)
@@ -233,12 +225,10 @@ def predict_dataset(recogniser: Recogniser, dataset: VideoDataset) -> Prediction
     return Predictions.of(log_probs, dataset.segments).pooled("segment")
 
 
-def _warn_of_training_persons(
-    segments: Sequence[Segment], extra: Mapping[str, Any], data_name: str
-) -> None:
+def _warn_of_training_persons(segments: Sequence[Segment], extra: Config, data_name: str) -> None:
     """Persons of the training or validation split, of the recogniser's own data set, are no
     test."""
-    seen = set(SPLITS["train"]) | set(SPLITS["validation"])
+    seen = {*SPLITS["train"], *SPLITS["validation"]}
     known = sorted({s.video.person for s in segments if s.video.person in seen})
     if known and data_name == extra.get("data"):
         warnings.warn(
