@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,11 +26,11 @@ from data.folds import Fold, k_folds, leaky, leave_one_out, official, repeated, 
 from data.kth import SPLITS, Segment, dataset_name, find_segments, select
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
-from experiments.datasets import dataset_of, keeps_features
+from experiments.datasets import keeps_features
 from experiments.recipe import Recipe
 from experiments.results import KINDS, LEVELS, CrossValidation, about_run
 from experiments.table import Experiment, find_experiment
-from experiments.training import Fitted, checkpoint_extra, fit, new_model, run_config
+from experiments.training import Fitted, Job, fit, new_model
 from tracking import runs
 from tracking.page import Section, write_report
 from utils import features
@@ -124,7 +125,7 @@ def cross_validate(
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; at least one is needed")
-    job = _Job.prepare(name, Recipe(**recipe), root, data_name, cache_dir, progress)
+    job = _prepared(name, Recipe(**recipe), root, data_name, cache_dir, progress)
     # complains before anything is trained
     parts = {fold: split_segments(job.segments, fold) for fold in scheme.folds}
     run = job.folder(place(runs_dir, "runs") / "crossval", scheme)
@@ -172,18 +173,14 @@ def subject_leakage(
         progress: Show a progress bar.
         **recipe: Fields of `Recipe` but seed.
     """
-    job = _Job.prepare(name, Recipe(**recipe), root, None, cache_dir, progress)
+    job = _prepared(name, Recipe(**recipe), root, None, cache_dir, progress)
     correct = n = 0
     bar = tqdm(
         range(splits), desc="subject leakage", unit="training", disable=not progress, leave=False
     )
     for number in bar:
         split = leaky(job.segments, seed=seed * splits + number)
-        parts = {
-            "train": split.leaky_train,
-            "validation": split.leaky_validation,
-            "test": split.leaky_test,
-        }
+        parts = {name: getattr(split, f"leaky_{name}") for name in SPLITS}
         found = job.fit(parts, seed, disjoint=False).predictions.score()
         correct, n = correct + round(found.correct), n + found.n
     return LeakedAccuracy(job.experiment.name, job.data_name, Score(correct, n))
@@ -208,77 +205,56 @@ class LeakedAccuracy:
         )
 
 
-@dataclass
-class _Job:
-    """An experiment and a recipe on a data set, its features computed once, when first needed."""
+def _prepared(
+    name: str | Experiment,
+    recipe: Recipe,
+    root: str | Path,
+    data_name: str | None,
+    cache_dir: str | Path | None,
+    progress: bool,
+) -> _Job:
+    """Find the segments that name a person."""
+    if recipe.auxiliary_root is not None:
+        raise ValueError(
+            "cross-validation takes no auxiliary_root: its folds deal out one data set's persons"
+        )
+    recipe.settings()  # refuses what makes no sense before anything is computed
+    experiment, root = find_experiment(name), place(root, "Data/KTH-Synth")
+    found = find_segments(root, whole_files=experiment.whole_file)
+    segments = [s for s in found if s.video.person is not None]
+    splits = {"all": _of_few_files(segments) if recipe.fast else segments}
+    data_name = data_name or dataset_name(root)
+    return _Job(experiment, recipe, data_name, splits, place(cache_dir, "cache"), progress)
 
-    experiment: Experiment
-    recipe: Recipe
-    data_name: str
-    segments: list[Segment]
-    model: Any
-    cache_dir: Path | None
-    progress: bool
 
-    @classmethod
-    def prepare(
-        cls,
-        name: str | Experiment,
-        recipe: Recipe,
-        root: str | Path,
-        data_name: str | None,
-        cache_dir: str | Path | None,
-        progress: bool,
-    ) -> _Job:
-        """Find the segments that name a person, and a model whose encoder all folds share."""
-        if recipe.auxiliary_root is not None:
-            raise ValueError(
-                "cross-validation takes no auxiliary_root: its folds deal out one data set's "
-                "persons"
-            )
-        recipe.settings()  # refuses what makes no sense before anything is computed
-        experiment, folder = find_experiment(name), place(root, "Data/KTH-Synth")
-        found = find_segments(folder, whole_files=experiment.whole_file)
-        segments = [s for s in found if s.video.person is not None]
-        segments = _of_few_files(segments) if recipe.fast else segments
-        model = new_model(experiment, dataclasses.replace(recipe, seed=0))
-        data_name = data_name or dataset_name(folder)
-        cache = place(cache_dir, "cache")
-        return cls(experiment, recipe, data_name, segments, model, cache, progress)
+class _Job(Job):
+    """All folds of an experiment: on kept features they share the encoder, and the features, which
+    are computed when they are first needed."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Those that name a person."""
+        return self.splits["all"]
 
     @cached_property
     def data(self) -> VideoDataset:
         """The features of all folds, by official split where there is one: as a run keeps them."""
         official_ones = all(s.video.person in PERSONS for s in self.segments)
         groups = [select(self.segments, split) for split in SPLITS] if official_ones else []
-        parts = [self._dataset(group, self.recipe) for group in groups or [self.segments] if group]
+        parts = [
+            self.dataset(group, self.recipe, flipped=self.recipe.horizontal_flip)
+            for group in groups or [self.segments]
+            if group
+        ]
         source = features.concatenate([cast(features.Features, part.source) for part in parts])
         return VideoDataset([segment for part in parts for segment in part.segments], source)
 
-    def _dataset(
-        self, segments: Sequence[Segment], recipe: Recipe, *, train: bool = False
-    ) -> VideoDataset:
-        return dataset_of(
-            self.experiment,
-            recipe,
-            segments,
-            self.model,
-            train=train,
-            flipped=recipe.horizontal_flip,
-            cache_dir=self.cache_dir,
-            progress=self.progress,
-        )
-
     def folder(self, runs_dir: Path, scheme: Scheme) -> runs.RunFolder:
         """Return the run folder of this configuration, an older one if there is one."""
-        splits = {"all": self.segments}
         folds = [[f.name, *map(list, (f.train, f.validation, f.test))] for f in scheme.folds]
-        config = run_config(self.experiment, self.recipe, self.data_name, splits, self.model)
-        config |= {"scheme": scheme.name, "folds": folds}
-        name = self.experiment.name
-        return runs.matching_run(runs_dir, name, config) or runs.RunFolder.create(
-            runs_dir, name, config
-        )
+        config = {**self.config(), "scheme": scheme.name, "folds": folds}
+        wanted = runs_dir, self.experiment.name, config
+        return runs.matching_run(*wanted) or runs.RunFolder.create(*wanted)
 
     def tested(
         self, folder: Path, fold: Fold, parts: Mapping[str, Sequence[Segment]], seed: int
@@ -295,8 +271,7 @@ class _Job:
         names = np.full(len(fitted.predictions), fold.name)
         items = {**fitted.predictions.items, "fold": names}
         predictions = dataclasses.replace(fitted.predictions, items=items)
-        took = {**_seconds(folder), path.stem: fitted.seconds}
-        write_json(folder / "seconds.json", took)
+        write_json(folder / "seconds.json", _seconds(folder) | {path.stem: fitted.seconds})
         predictions.save(path)
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -305,33 +280,27 @@ class _Job:
     def fit(self, parts: Mapping[str, Sequence[Segment]], seed: int, **settings: Any) -> Fitted:
         """Fit a model of the fold's own; on kept features it shares the encoder."""
         recipe = dataclasses.replace(self.recipe, seed=seed)
-        if not keeps_features(self.model, recipe):
-            model = new_model(self.experiment, recipe)
-            datasets = {
-                name: self._dataset(part, recipe, train=name == "train")
-                for name, part in parts.items()
-            }
-            return fit(self.experiment, recipe, datasets, model=model, **settings)
-        model = new_model(self.experiment, recipe, backbone=self.model.backbone)
-        places: dict[tuple[Path, int], list[int]] = {}
-        for number, piece in enumerate(self.data.segments):
-            places.setdefault((piece.video.path, piece.index), []).append(number)
+        kept = keeps_features(self.model, recipe)
+        shared = {"backbone": self.model.backbone} if kept else {}
+        model = new_model(self.experiment, recipe, **shared)
+        dataset = self._of_kept if kept else self.dataset
         datasets = {
-            name: self.data.subset(
-                [n for s in part for n in places.get((s.video.path, s.index), [])],
-                seed=seed if name == "train" else None,
-            )
-            for name, part in parts.items()
+            name: dataset(part, recipe, train=name == "train") for name, part in parts.items()
         }
         return fit(self.experiment, recipe, datasets, model=model, **settings)
 
+    def _of_kept(self, segments: Sequence[Segment], recipe: Recipe, *, train: bool) -> VideoDataset:
+        places = defaultdict(list)
+        for number, piece in enumerate(self.data.segments):
+            places[piece.video.path, piece.index].append(number)
+        chosen = [n for s in segments for n in places[s.video.path, s.index]]
+        return self.data.subset(chosen, seed=recipe.seed if train else None)
+
     def about(self, seed: int, folder: Path) -> dict[str, Any]:
         """Return the columns of a row of results that are not the numbers themselves."""
-        recipe = dataclasses.replace(self.recipe, seed=seed)
-        extra = checkpoint_extra(self.experiment, recipe, self.data_name, self.segments, self.model)
         took = _seconds(folder)
         seconds = sum(took[name] for name in took if name.endswith(f"-seed{seed}"))
-        return about_run(extra, seconds=seconds)
+        return about_run({**self.extra(self.segments), "seed": seed}, seconds=seconds)
 
 
 def _seconds(folder: Path) -> dict[str, float]:

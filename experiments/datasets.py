@@ -3,8 +3,6 @@
 Knows experiments, recipes, features and clips. Does not know how a model is trained.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +31,7 @@ def dataset_of(
     *,
     train: bool = False,
     flipped: bool = False,
-    cache_dir: str | Path | None = None,
-    progress: bool = False,
+    **where: Any,
 ) -> VideoDataset:
     """Return segments as a data set for a model: features where it keeps them, else clips.
 
@@ -45,8 +42,7 @@ def dataset_of(
         model: Whose encoder computes the features.
         train: Clips are sampled at random and augmented, features drawn flipped or not.
         flipped: Keep the features of horizontally flipped clips too.
-        cache_dir: Where features are kept; None keeps none.
-        progress: Show progress bars.
+        **where: cache_dir and progress of `shown_dataset`.
     """
     shown, seed = experiment.shown.resized(recipe.size), recipe.seed if train else None
     kept, augment = keeps_features(model, recipe), None
@@ -64,8 +60,7 @@ def dataset_of(
         flipped=flipped,
         augment=augment,
         seed=seed,
-        cache_dir=cache_dir,
-        progress=progress,
+        **where,
     )
 
 

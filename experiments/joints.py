@@ -19,7 +19,7 @@ from data.kth import ACTIONS
 from data.synthetic.joints import OTHER, Performances, draw_performances, draw_windows, gathered
 from experiments.recipe import Recipe
 from experiments.table import EXPERIMENTS
-from experiments.training import checkpoint_extra, new_model
+from experiments.training import Job, new_model
 from utils.checkpoint import TrainingState, save_checkpoint
 from utils.data_setup import Batches, collate
 from utils.engine import Settings, evaluate, train_model
@@ -128,8 +128,9 @@ def train_joints(
         best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")},
         history=[dict(row) for row in history],
     )
-    extra = checkpoint_extra(experiment, recipe, "rendered joints", [], model)
-    extra |= {"classes": classes, "rendered": found, "real_footage": "none"}
+    job = Job(experiment, recipe, "rendered joints", {}, None, progress)
+    job.model = model
+    extra = job.extra([]) | {"classes": classes, "rendered": found, "real_footage": "none"}
     save_checkpoint(out, model, state, extra=extra)
     return found
 

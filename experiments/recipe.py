@@ -66,12 +66,11 @@ class Recipe:
 
     def in_words(self) -> str:
         """Say in which settings it differs from the default, those with their own columns apart."""
-        default, told = Recipe(), ("weights", "size", "auxiliary_root", "seed", "fast", "fine_tune")
+        told = ("weights", "size", "auxiliary_root", "seed", "fast", "fine_tune")
         words = []
         for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            if setting.name not in told and value != getattr(default, setting.name):
-                name = setting.name.replace("_", " ")
+            value, name = getattr(self, setting.name), setting.name.replace("_", " ")
+            if setting.name not in told and value != setting.default:
                 words.append(name if value is True else f"{name} {value}")
         return ", ".join(words)
 

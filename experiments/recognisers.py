@@ -3,12 +3,10 @@
 Knows checkpoints by name and what a recogniser is made of. Does not know how it was trained.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from experiments.datasets import dense_clips, shown_dataset
 from experiments.results import Result, about_run, record, record_reading
 from experiments.table import EXPERIMENTS, Experiment
 from tracking import runs
+from tracking.runs import Config
 from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
 from utils.cutout import Cutout
 from utils.data_setup import VideoDataset, create_dataloaders
@@ -53,7 +52,7 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
                 f"no finished run of {text!r} under {runs_dir} and no bundled recogniser of that "
                 f"name: train it with `python har.py train {text}`"
             )
-        return run.best if run else _bundled(text)
+        return run.best if run else _bundled_path(text)
     path = Path(which)
     if path.is_dir():
         run = runs.RunFolder(path)
@@ -73,15 +72,6 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
 
 def _bundled_path(name: str) -> Path:
     return WEIGHTS / f"recogniser_{name}.pth"
-
-
-def _bundled(name: str) -> Path:
-    path = _bundled_path(name)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no bundled recogniser at {path}: train one with `python har.py train {name}`"
-        )
-    return path
 
 
 def load_recogniser(
@@ -105,9 +95,13 @@ def load_recogniser(
     checkpoint = load_checkpoint(path)
     try:
         extra = checkpoint["extra"]
-        row = _row_of(extra, experiment)
+        if not (row := experiment or EXPERIMENTS.get(extra["experiment"])):
+            raise ValueError(
+                f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
+                f"({', '.join(EXPERIMENTS)}); give the experiment"
+            )
         shown = Preprocessing.from_config(extra["shown"], type(row.shown.reader))
-        model = build_model(extra, row, shown, pretrained=checkpoint["backbone"] is None)
+        model = _built(extra, row, shown, pretrained=checkpoint["backbone"] is None)
         restore_weights(model, checkpoint)
     except KeyError as error:
         raise ValueError(f"{path} cannot be used for predicting: no {error} in it") from error
@@ -144,18 +138,7 @@ def load_fusion(path: Path) -> Fusion:
     return Fusion(tuple(members), tuple(last["classes"]), told.get("threshold"), extra)
 
 
-def _row_of(extra: Mapping[str, Any], experiment: Experiment | None) -> Experiment:
-    if experiment is None and extra["experiment"] not in EXPERIMENTS:
-        raise ValueError(
-            f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
-            f"({', '.join(EXPERIMENTS)}); give the experiment"
-        )
-    return experiment or EXPERIMENTS[extra["experiment"]]
-
-
-def build_model(
-    extra: Mapping[str, Any], row: Experiment, shown: Preprocessing, *, pretrained: bool = False
-) -> Any:
+def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:
     """Build the model that a checkpoint's extra describes; pretrained brings the encoder's weights.
 
     Raises ValueError when those are not the weights that the head was trained on.
@@ -197,7 +180,7 @@ def export_recogniser(
             "on the bundled weights can leave its encoder out"
         )
     head: nn.Module = load_recogniser(source).model.head.cpu().half()  # half the file
-    path = Path(out) if out is not None else _bundled_path(extra["experiment"])
+    path = Path(out or _bundled_path(extra["experiment"]))
     state = TrainingState(epoch=checkpoint["epoch"], best=checkpoint["best"])
     save_checkpoint(path, head, state, extra=extra)
     return path
@@ -297,12 +280,10 @@ def predict_dataset(recogniser: Recogniser, dataset: VideoDataset) -> Prediction
     return Predictions.of(log_probs, dataset.segments).pooled("segment")
 
 
-def _warn_of_training_persons(
-    segments: Sequence[Segment], extra: Mapping[str, Any], data_name: str
-) -> None:
+def _warn_of_training_persons(segments: Sequence[Segment], extra: Config, data_name: str) -> None:
     """Persons of the training or validation split, of the recogniser's own data set, are no
     test."""
-    seen = set(SPLITS["train"]) | set(SPLITS["validation"])
+    seen = {*SPLITS["train"], *SPLITS["validation"]}
     known = sorted({s.video.person for s in segments if s.video.person in seen})
     if known and data_name == extra.get("data"):
         warnings.warn(

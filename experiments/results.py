@@ -20,6 +20,7 @@ from data.files import home
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
 from tracking import results
+from tracking.results import Cells
 from tracking.runs import RunFolder, code_commit
 
 READINGS = "real_clips.csv"
@@ -45,7 +46,7 @@ class Result:
     data: str
     split: str
     predictions: Predictions
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Cells = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     run: str = ""
     refused: int = 0
@@ -75,28 +76,18 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as it is exchanged, in plain values; items are segments."""
-        scores = {}
-        for level in LEVELS:
-            score = getattr(self, level)
-            counts = {"correct": score.correct, "n": score.n, "accuracy": score.accuracy}
-            scores[level] = {**counts, "interval": list(score.wilson)}
-        classes = list(self.predictions.classes)
-        found = self.predictions.by("action")
+        predictions, nothing = self.predictions, {"correct": 0, "n": 0}
         return {
             "experiment": self.experiment,
             "data": self.data,
             "split": self.split,
             "refused": self.refused,
-            **scores,
-            "per_class": {
-                name: {"correct": found[name].correct, "n": found[name].n}
-                if name in found
-                else {"correct": 0, "n": 0}
-                for name in classes
-            },
-            "confusion": self.predictions.confusion().tolist(),
-            "classes": classes,
-            "items": _items(self.predictions),
+            **{level: _plain(getattr(self, level)) for level in LEVELS},
+            "per_class": dict.fromkeys(predictions.classes, nothing)
+            | _counts(predictions.by("action")),
+            "confusion": predictions.confusion().tolist(),
+            "classes": list(predictions.classes),
+            "items": _items(predictions),
         }
 
     def __str__(self) -> str:
@@ -108,9 +99,9 @@ class Result:
     def keep(self, run: RunFolder) -> None:
         """Write the result into its run's folder; result.json comes last and marks it finished."""
         self.predictions.save(run.predictions_path)
-        exchanged = self.to_json()
-        del exchanged["items"]  # they are in the predictions, unrounded
-        run.finish({**exchanged, "about": dict(self.about)})
+        kept = self.to_json() | {"about": dict(self.about)}
+        del kept["items"]  # they are in the predictions, unrounded
+        run.finish(kept)
 
     @classmethod
     def of_run(cls, run: RunFolder) -> Result:
@@ -123,16 +114,41 @@ class Result:
 
 def _items(predictions: Predictions) -> list[dict[str, Any]]:
     """The segments one by one, probabilities rounded to six digits for whoever reads them."""
-    classes = predictions.classes
-    items = []
-    for name, label, row in zip(
-        predictions.items["segment"], predictions.labels, predictions.probs, strict=True
+    classes, items = predictions.classes, []
+    for name, label, guess, probs in zip(
+        predictions.items["segment"],
+        predictions.labels,
+        predictions.predicted,
+        predictions.probs.astype(float),
+        strict=True,
     ):
         file, number = str(name).rsplit("#", 1)
-        probs = {action: round(float(p), 6) for action, p in zip(classes, row, strict=True)}
-        item = {"file": file, "segment": int(number), "label": classes[label]}
-        items.append({**item, "predicted": classes[int(row.argmax())], "probs": probs})
+        items.append(
+            {
+                "file": file,
+                "segment": int(number),
+                "label": classes[label],
+                "predicted": classes[guess],
+                "probs": {
+                    action: round(p, 6) for action, p in zip(classes, probs.tolist(), strict=True)
+                },
+            }
+        )
     return items
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    """Return a score as it is exchanged."""
+    return {
+        "correct": score.correct,
+        "n": score.n,
+        "accuracy": score.accuracy,
+        "interval": list(score.wilson),
+    }
+
+
+def _counts(table: Mapping[str, Score]) -> dict[str, dict[str, float]]:
+    return {name: {"correct": score.correct, "n": score.n} for name, score in table.items()}
 
 
 @dataclass(frozen=True)
@@ -152,7 +168,7 @@ class CrossValidation:
     scheme: str
     seeds: tuple[int, ...]
     predictions: tuple[Predictions, ...]
-    about: tuple[Mapping[str, Any], ...]
+    about: tuple[Cells, ...]
     run: str = ""
 
     def at(self, level: str) -> tuple[Predictions, ...]:
@@ -183,12 +199,15 @@ class CrossValidation:
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows for results/*.csv: for each seed one at each level, folds pooled."""
         told = {"experiment": self.experiment, "data": self.data, "split": self.scheme}
-        levels = {level: self.scores(level) for level in LEVELS}
-        return [
-            {**told, "level": level, **_row(levels[level][place]), **self.about[place], "seed": s}
-            for place, s in enumerate(self.seeds)
+        rows = [
+            told
+            | {"level": level}
+            | score.to_row()
+            | {"correct": round(score.correct), **about, "seed": seed}
             for level in LEVELS
+            for seed, about, score in zip(self.seeds, self.about, self.scores(level), strict=True)
         ]
+        return sorted(rows, key=lambda row: row["seed"])
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the probabilities in plain values."""
@@ -203,14 +222,11 @@ class CrossValidation:
         }
 
     def _level(self, level: str) -> dict[str, Any]:
-        score, tables = self.score(level), {kind: self.by(kind, level) for kind in KINDS}
-        return {
+        score = self.score(level)
+        return _plain(score) | {
             "correct": [round(found.correct) for found in self.scores(level)],
-            "n": score.n,
-            "accuracy": score.accuracy,
-            "interval": list(score.wilson),
             "person_interval": score.persons and list(score.persons),
-            "by": {kind: _counts(table) for kind, table in tables.items()},
+            "by": {kind: _counts(self.by(kind, level)) for kind in KINDS},
         }
 
     def __str__(self) -> str:
@@ -219,8 +235,9 @@ class CrossValidation:
         for level in LEVELS:
             score = self.score(level)
             counts = " ".join(str(round(found.correct)) for found in self.scores(level))
-            text = str(score).partition("/")[2].partition(" ")
-            texts.append(f"{level}s {counts} of {text[0]} {text[2]}")
+            _, _, text = str(score).partition("/")
+            n, _, accuracy = text.partition(" ")
+            texts.append(f"{level}s {counts} of {n} {accuracy}")
         seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"
         return f"{self.experiment} on {self.data} ({self.scheme}, {seeds}): {', '.join(texts)}"
 
@@ -230,14 +247,6 @@ def _score(right: np.ndarray, items: Predictions, level: str) -> Score:
     n = len(np.unique(items.items[level]))
     persons = evidence.person_interval_or_none(right, items.items["person"].tolist())
     return Score(float(right.mean()) * n, n, persons)
-
-
-def _row(score: Score) -> dict[str, Any]:
-    return {**score.to_row(), "correct": round(score.correct)}
-
-
-def _counts(table: Mapping[str, Score]) -> dict[str, dict[str, float]]:
-    return {name: {"correct": score.correct, "n": score.n} for name, score in table.items()}
 
 
 def compare(a: CrossValidation, b: CrossValidation, *, level: str = "video") -> evidence.Comparison:
@@ -252,8 +261,7 @@ def compare(a: CrossValidation, b: CrossValidation, *, level: str = "video") -> 
         raise ValueError(
             f"{a.experiment} ({a.scheme}) and {b.experiment} ({b.scheme}) were not tested on the "
             f"same {level}s ({len(names[0])} and {len(names[1])}): take one data set and one "
-            "scheme "
-            "for both"
+            "scheme for both"
         )
     return evidence.compare(
         a.right(level),
@@ -277,33 +285,27 @@ def pair_row(
     pair: evidence.Comparison, found: CrossValidation, *, level: str = "video"
 ) -> dict[str, Any]:
     """Return a comparison as a row for results/*.csv; `found` is one of the two compared."""
+    a, b = pair.names
     low, high = pair.interval
+    said = ("items", "persons", "difference", "only_a", "only_b", "p", "verdict")
     return {
-        "a": pair.names[0],
-        "b": pair.names[1],
+        "a": a,
+        "b": b,
         "data": found.data,
         "split": found.scheme,
         "level": level,
         "seeds": len(found.seeds),
-        "items": pair.items,
-        "persons": pair.persons,
-        "difference": pair.difference,
         "low": low,
         "high": high,
-        "only_a": pair.only_a,
-        "only_b": pair.only_b,
-        "p": pair.p,
-        "verdict": pair.verdict,
-        "commit": found.about[0]["commit"],
-        "date": found.about[0]["date"],
+        **{name: getattr(pair, name) for name in said},
+        **{name: found.about[0][name] for name in ("commit", "date")},
     }
 
 
-def about_run(extra: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+def about_run(extra: Cells, *, seconds: float) -> dict[str, Any]:
     """Return the columns of a row of results that a checkpoint's extra tells."""
-    trained_on = filter(None, (extra["data"], extra.get("auxiliary_data")))
     return {
-        "trained_on": " + ".join(trained_on),
+        "trained_on": " + ".join(filter(None, (extra["data"], extra.get("auxiliary_data")))),
         "seed": extra["seed"],
         "parameters": extra["parameters"],
         "frames": extra["frames"],
@@ -317,27 +319,27 @@ def about_run(extra: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
     }
 
 
-def record(result: Result, results_dir: str | Path | None = None) -> None:
+def record(result: Result, results_dir: str | Path) -> None:
     """Write a result's rows into results_dir, replacing those of the same measurement."""
-    folder = home("results") if results_dir is None else results_dir
+    path = results.results_path(result.data, results_dir)
     for row in result.rows():
-        results.append_result(results.results_path(result.data, folder), row)
+        results.append_result(path, row)
 
 
 def record_reading(
     result: Result,
     *,
+    results_dir: str | Path,
     trained_on: str | None = None,
     name: str | None = None,
-    results_dir: str | Path | None = None,
 ) -> None:
     """Add a line to the list of all readings of real footage: reading often is a way of fitting.
 
     Args:
         result: What was read.
+        results_dir: Folder of the list.
         trained_on: The training data with the version of its renderer, where the caller knows it.
         name: What to call the recogniser; its experiment and recipe when None.
-        results_dir: Folder of the list.
     """
     about = result.about
     row = {
@@ -352,18 +354,14 @@ def record_reading(
         "files": result.video.n,
         "calibration_error": f"{result.predictions.calibration_error:.3f}",
     }
-    folder = home("results") if results_dir is None else Path(results_dir)
-    results.append_reading(folder / READINGS, row)
+    results.append_reading(Path(results_dir) / READINGS, row)
 
 
-def record_crossval(
-    rows: Sequence[Mapping[str, Any]],
-    pairs: Sequence[Mapping[str, Any]],
-    results_dir: str | Path | None = None,
-) -> None:
+def record_crossval(rows: Sequence[Cells], pairs: Sequence[Cells]) -> None:
     """Write the rows of cross-validations, and of their comparisons, into files of their own."""
-    folder = home("results") if results_dir is None else results_dir
-    for row in rows:
-        results.append_result(results.results_path(row["data"], folder, kind="crossval"), row)
-    for pair in pairs:
-        results.append_pair(results.results_path(pair["data"], folder, kind="pairs"), pair)
+    for kind, append, lines in (
+        ("crossval", results.append_result, rows),
+        ("pairs", results.append_pair, pairs),
+    ):
+        for line in lines:
+            append(results.results_path(line["data"], home("results"), kind=kind), line)

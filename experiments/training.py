@@ -5,14 +5,13 @@ Knows experiments, recipes, features, the training loop and run folders, and put
 Does not know pixels, batches or layers: each of those has its own file.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import platform
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -189,17 +188,15 @@ def run_experiment(
     require(*log)
     experiment, chosen = find_experiment(name), Recipe(**recipe)
     chosen.settings()  # refuses what makes no sense before anything is computed
-    splits = _splits(experiment, chosen, place(root, "Data/KTH-Synth"))
-    model = new_model(experiment, chosen)
-    data_name = data_name or dataset_name(place(root, "Data/KTH-Synth"))
-    config = run_config(experiment, chosen, data_name, splits, model)
+    root = place(root, "Data/KTH-Synth")
+    splits, name = _splits(experiment, chosen, root), data_name or dataset_name(root)
+    job = _Run(experiment, chosen, name, splits, place(cache_dir, "cache"), progress)
     folder = place(runs_dir, "runs") / ("fast" if chosen.fast else "")
-    run, finished = _run_of_all(folder, experiment.name, config, force=force, resume=resume)
+    run, finished = job.folder(folder, force=force, resume=resume)
     if not finished:
         told = log if parallel.is_main_process() else ()
-        with open_loggers(told, run.path, config=config) as loggers:
-            job = _Run(experiment, chosen, splits, model, run, place(cache_dir, "cache"))
-            job.train_and_test(loggers, progress)
+        with open_loggers(told, run.path, config=run.config) as loggers:
+            job.train_and_test(run, loggers)
     result = None
     with parallel.barrier("recording the result"):
         if parallel.is_main_process():
@@ -209,7 +206,7 @@ def run_experiment(
     return parallel.broadcast(result)
 
 
-def _splits(experiment: Experiment, recipe: Recipe, root: Path) -> dict[str, list[Segment]]:
+def _splits(experiment: Experiment, recipe: Recipe, root: str | Path) -> dict[str, list[Segment]]:
     """Return the official splits, the auxiliary set's segments among the training ones."""
     splits = load_splits(root, whole_files=experiment.whole_file, fast=recipe.fast)
     if recipe.auxiliary_root is not None:
@@ -219,129 +216,170 @@ def _splits(experiment: Experiment, recipe: Recipe, root: Path) -> dict[str, lis
     return splits
 
 
-def run_config(
-    experiment: Experiment,
-    recipe: Recipe,
-    data_name: str,
-    splits: Mapping[str, Sequence[Segment]],
-    model: nn.Module,
-) -> dict[str, Any]:
-    """Return everything that the outcome depends on, in plain values.
-
-    A file counts by name, size and segments, so that a copy is the same data; the model by what
-    builds it and by the shapes of its weights.
-    """
-    files = {segment.video.path for segments in splits.values() for segment in segments}
-    stamps = sorted((path.name, path.stat().st_size) for path in files)
-    ranges = [[s.name, s.start, s.stop] for inside in splits.values() for s in inside]
-    data = {"files": stamps, "ranges": ranges}
-    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
-    auxiliary = recipe.auxiliary_root
-    return {
-        "experiment": experiment.to_config(),
-        "data": {"name": data_name, "files": len(stamps), "hash": runs.config_hash(data)},
-        "recipe": {
-            **dataclasses.asdict(recipe),
-            "weights": dataclasses.replace(recipe, fine_tune=0).weights_in_words(),
-            "size": list(recipe.size),
-            "auxiliary_root": None if auxiliary is None else dataset_name(auxiliary),
-        },
-        "model": {"class": type(model).__qualname__, "shapes": runs.config_hash(shapes)},
-        "backbone": _fingerprint(model),
-    }
-
-
-def _fingerprint(model: Any) -> str:
-    """Name the pre-trained weights of a model; empty when it has none."""
-    return model.backbone.fingerprint() if hasattr(model, "encode") else ""
-
-
-def _run_of_all(
-    folder: Path, name: str, config: Mapping[str, Any], *, force: bool, resume: str | Path | bool
-) -> tuple[runs.RunFolder, bool]:
-    """Return the run folder that the first process finds or makes, and whether it is finished."""
-    run = None
-    with parallel.barrier("making the run folder"):
-        if parallel.is_main_process() and not isinstance(resume, bool):
-            run = runs.run_to_resume(resume, config)
-        elif parallel.is_main_process():
-            run = None if force else runs.matching_run(folder, name, config)
-            if resume and run is None:
-                raise ValueError(
-                    f"no run of {name} under {folder} has these settings, so none can go on: "
-                    "`python har.py runs` lists them; leave resume out to start one"
-                )
-            run = run or runs.RunFolder.create(folder, name, config)
-    path, finished = parallel.broadcast((run.path, run.finished) if run else None)
-    return runs.RunFolder(path), finished
-
-
 @dataclass
-class _Run:
-    """A run folder to be filled: features, model, the chosen checkpoint, the result, a report."""
+class Job:
+    """An experiment and a recipe on a data set: what all trainings of theirs share.
+
+    Args:
+        experiment, recipe, data_name: What is trained, how, and on what.
+        splits: The segments by split, the auxiliary set's among them.
+        cache_dir: Where features are kept; None keeps none.
+        progress: Show progress bars.
+    """
 
     experiment: Experiment
     recipe: Recipe
-    splits: Mapping[str, Sequence[Segment]]
-    model: Any
-    run: runs.RunFolder
+    data_name: str
+    splits: Mapping[str, list[Segment]]
     cache_dir: Path | None
+    progress: bool
 
-    def train_and_test(self, loggers: Sequence[Logger], progress: bool) -> None:
+    @cached_property
+    def model(self) -> Any:
+        """The model, whose encoder computes features."""
+        return new_model(self.experiment, self.recipe)
+
+    @property
+    def auxiliary_data(self) -> str | None:
+        """What the auxiliary set is called, where there is one."""
+        return self.recipe.auxiliary_root and dataset_name(self.recipe.auxiliary_root)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the pre-trained weights of the model; empty when it has none."""
+        return self.model.backbone.fingerprint() if hasattr(self.model, "encode") else ""
+
+    def dataset(self, segments: Sequence[Segment], recipe: Recipe, **how: bool) -> VideoDataset:
+        """Return segments as `dataset_of` makes them for the model."""
+        where: dict[str, Any] = {"cache_dir": self.cache_dir, "progress": self.progress}
+        return dataset_of(self.experiment, recipe, segments, self.model, **where, **how)
+
+    def config(self) -> dict[str, Any]:
+        """Return everything that the outcome depends on, in plain values.
+
+        A file counts by name, size and segments, so that a copy is the same data; the model by what
+        builds it and by the shapes of its weights.
+        """
+        segments = [segment for inside in self.splits.values() for segment in inside]
+        paths = {segment.video.path for segment in segments}
+        stamps = sorted((path.name, path.stat().st_size) for path in paths)
+        data = {"files": stamps, "ranges": [[s.name, s.start, s.stop] for s in segments]}
+        shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
+        return {
+            "experiment": self.experiment.to_config(),
+            "data": {"name": self.data_name, "files": len(stamps), "hash": runs.config_hash(data)},
+            "recipe": {
+                **dataclasses.asdict(self.recipe),
+                "weights": dataclasses.replace(self.recipe, fine_tune=0).weights_in_words(),
+                "size": list(self.recipe.size),
+                "auxiliary_root": self.auxiliary_data,
+            },
+            "model": {"class": type(self.model).__qualname__, "shapes": runs.config_hash(shapes)},
+            "backbone": self.fingerprint,
+        }
+
+    def extra(self, train: Sequence[Segment]) -> dict[str, Any]:
+        """Return what a checkpoint must remember beside weights, in plain values.
+
+        clip_seconds says how long a piece of a video the model is made for: the clip length of a
+        fixed stride, else the median length of the training segments; None reads any video as one
+        piece.
+        """
+        experiment, recipe = self.experiment, self.recipe
+        shown, weights = experiment.shown.resized(recipe.size), recipe.weights_in_words()
+        trained = trained_part(self.model, recipe).parameters()
+        return {
+            "classes": list(ACTIONS),
+            "experiment": experiment.name,
+            "shown": shown.to_config(),
+            "frames": str(shown),
+            "model": dict(experiment.model),
+            "backbone": {"weights": weights, "fingerprint": self.fingerprint},
+            "parameters": sum(w.numel() for w in trained if w.requires_grad),
+            "data": self.data_name,
+            "auxiliary_data": self.auxiliary_data,
+            "whole_file": experiment.whole_file,
+            "dense": recipe.dense,
+            "recipe": recipe.in_words(),
+            "clip_seconds": None if experiment.whole_file else _clip_seconds(shown, train),
+            "seed": recipe.seed,
+            "versions": _versions(),
+        }
+
+
+class _Run(Job):
+    """A run: a folder to be filled with the chosen checkpoint, the result and a report."""
+
+    def folder(
+        self, runs_dir: Path, *, force: bool, resume: str | Path | bool
+    ) -> tuple[runs.RunFolder, bool]:
+        """Return the folder that the first process finds or makes, and whether it is finished."""
+        run, name, config = None, self.experiment.name, self.config()
+        with parallel.barrier("making the run folder"):
+            if parallel.is_main_process() and not isinstance(resume, bool):
+                run = runs.run_to_resume(resume, config)
+            elif parallel.is_main_process():
+                run = None if force else runs.matching_run(runs_dir, name, config)
+                if resume and run is None:
+                    raise ValueError(
+                        f"no run of {name} under {runs_dir} has these settings, so none can go on: "
+                        "`python har.py runs` lists them; leave resume out to start one"
+                    )
+                run = run or runs.RunFolder.create(runs_dir, name, config)
+        path, finished = parallel.broadcast((run.path, run.finished) if run else None)
+        return runs.RunFolder(path), finished
+
+    def train_and_test(self, run: runs.RunFolder, loggers: Sequence[Logger]) -> None:
         """Train, test once, and write everything; result.json comes last."""
-        started = time.perf_counter()
+        started, flip = time.perf_counter(), self.recipe.horizontal_flip
         parts = {
-            split: dataset_of(
-                self.experiment,
-                self.recipe,
-                segments,
-                self.model,
-                train=split == "train",
-                flipped=self.recipe.horizontal_flip and split == "train",
-                cache_dir=self.cache_dir,
-                progress=progress,
+            split: self.dataset(
+                segments, self.recipe, train=split == "train", flipped=flip and split == "train"
             )
             for split, segments in self.splits.items()
         }
-        name = self.run.config["data"]["name"]
-        extra = checkpoint_extra(
-            self.experiment, self.recipe, name, self.splits["train"], self.model
-        )
+        extra = self.extra(self.splits["train"])
         fitted = fit(
             self.experiment,
             self.recipe,
             parts,
             model=self.model,
-            progress=progress,
-            checkpoint_dir=self.run.path,
+            progress=self.progress,
+            checkpoint_dir=run.path,
             extra=extra,
-            callbacks=[self.run.log_epoch, *loggers],
+            callbacks=[run.log_epoch, *loggers],
             checkpoint_every=CHECKPOINT_EVERY,
         )
-        seconds = time.perf_counter() - started
-        about = about_run(extra, seconds=seconds)
-        told = (self.experiment.name, name, "test")
-        result = Result(*told, fitted.predictions, about, fitted.history, str(self.run.path))
+        result = Result(
+            self.experiment.name,
+            self.data_name,
+            "test",
+            fitted.predictions,
+            about_run(extra, seconds=time.perf_counter() - started),
+            fitted.history,
+            str(run.path),
+        )
         with parallel.barrier("finishing the run"):
             if parallel.is_main_process():
-                self._finish(result, extra, loggers, parts["test"])
+                self._finish(run, result, extra, loggers, parts["test"])
 
     def _finish(
         self,
+        run: runs.RunFolder,
         result: Result,
-        extra: Mapping[str, Any],
+        extra: runs.Config,
         loggers: Sequence[Logger],
         tested: VideoDataset,
     ) -> None:
-        self.run.write_history(result.history)
+        run.write_history(result.history)
         best = min(result.history, key=lambda row: row["val_loss"])
         state = TrainingState(
             epoch=len(result.history),
             best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")},
             history=[dict(row) for row in result.history],
         )
-        save_checkpoint(self.run.best, self.model, state, extra=extra)
-        mistakes, figures = write_run_report(result, self.splits["test"], extra, self.run.config)
+        save_checkpoint(run.best, self.model, state, extra=extra)
+        mistakes, figures = write_run_report(result, self.splits["test"], extra, run.config)
         if loggers:
             summary = report.make_summary(
                 result.predictions,
@@ -353,42 +391,7 @@ class _Run:
             )
             for logger in loggers:
                 logger.finish(summary)
-        result.keep(self.run)
-
-
-def checkpoint_extra(
-    experiment: Experiment,
-    recipe: Recipe,
-    data_name: str,
-    train: Sequence[Segment],
-    model: Any,
-) -> dict[str, Any]:
-    """Return what a checkpoint must remember beside weights, in plain values.
-
-    clip_seconds says how long a piece of a video the model is made for: the clip length of a fixed
-    stride, else the median length of the training segments; None reads any video as one piece.
-    """
-    shown, auxiliary = experiment.shown.resized(recipe.size), recipe.auxiliary_root
-    trained = [
-        weight for weight in trained_part(model, recipe).parameters() if weight.requires_grad
-    ]
-    return {
-        "classes": list(ACTIONS),
-        "experiment": experiment.name,
-        "shown": shown.to_config(),
-        "frames": str(shown),
-        "model": dict(experiment.model),
-        "backbone": {"weights": recipe.weights_in_words(), "fingerprint": _fingerprint(model)},
-        "parameters": sum(w.numel() for w in trained),
-        "data": data_name,
-        "auxiliary_data": None if auxiliary is None else dataset_name(auxiliary),
-        "whole_file": experiment.whole_file,
-        "dense": recipe.dense,
-        "recipe": recipe.in_words(),
-        "clip_seconds": None if experiment.whole_file else _clip_seconds(shown, train),
-        "seed": recipe.seed,
-        "versions": _versions(),
-    }
+        result.keep(run)
 
 
 def _clip_seconds(shown: Preprocessing, train: Sequence[Segment]) -> float:
@@ -401,18 +404,20 @@ def _versions() -> dict[str, str]:
     import cv2
     import torchvision
 
-    numbers = {"torch": torch, "torchvision": torchvision, "numpy": np, "opencv": cv2}
     return {
         "python": platform.python_version(),
-        **{name: str(module.__version__) for name, module in numbers.items()},
+        "torch": str(torch.__version__),  # a class of its own, which checkpoints do not take
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
     }
 
 
 def write_run_report(
     result: Result,
     segments: Sequence[Segment],
-    extra: Mapping[str, Any],
-    config: Mapping[str, Any],
+    extra: runs.Config,
+    config: runs.Config,
 ) -> tuple[list[report.Mistake], Mapping[str, Any]]:
     """Write the report into the run's folder; return the mistakes and figures in it."""
     mistakes = report.find_mistakes(result.predictions, segments)
@@ -425,13 +430,12 @@ def write_run_report(
         "backbone weights": config["backbone"],
         **{f"version of {name}": version for name, version in extra["versions"].items()},
     }
-    about = {"experiment": result.experiment, "data": result.data, "split": result.split}
     sections = report.make_sections(
         result.predictions,
         result.history,
         mistakes,
         figures,
-        about=about,
+        about={name: getattr(result, name) for name in ("experiment", "data", "split")},
         config=config,
         origin=origin,
         headline=str(result),
@@ -440,8 +444,8 @@ def write_run_report(
     try:
         write_report(result.run, title, sections)
     except OSError as error:
-        text = f"no report of {result.run} could be written ({error}); its result is kept"
-        warnings.warn(text, stacklevel=3)
+        said = f"no report of {result.run} could be written ({error}); its result is kept"
+        warnings.warn(said, stacklevel=3)
     return mistakes, figures
 
 
@@ -462,13 +466,13 @@ def report_again(which: str | Path, root: str | Path = DEFAULT) -> Path:
     if "scheme" in run.config:
         raise ValueError(
             f"{which} is the folder of a cross-validation; its page is {run.path / HTML}, made "
-            "anew "
-            "by the same `python har.py crossval` command, which trains nothing again"
+            "anew by the same `python har.py crossval` command, which trains nothing again"
         )
     result, config = Result.of_run(run), run.config
     try:
-        whole_files = config["experiment"]["whole_file"]
-        segments = find_segments(place(root, "Data/KTH-Synth"), whole_files=whole_files)
+        segments = find_segments(
+            place(root, "Data/KTH-Synth"), whole_files=config["experiment"]["whole_file"]
+        )
     except FileNotFoundError:
         segments = []
     write_run_report(result, segments, load_checkpoint(run.best)["extra"], config)

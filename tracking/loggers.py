@@ -7,11 +7,8 @@ of this: it calls a callback. A logger is never worth a training. Whatever goes 
 it was made is said once, and then it is switched off.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
-import os
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from data.files import write_text
+
+Numbers = Mapping[str, float]  # by name
 
 PROJECT = "har-human-action-recognition"
 SPLITS = {"train": "train", "val": "validation"}
@@ -40,7 +39,7 @@ class Summary:
     """
 
     epoch: int
-    scores: Mapping[str, float]
+    scores: Numbers
     images: Mapping[str, Mapping[str, np.ndarray]]
     embedding: np.ndarray | None = None
     classes: Sequence[str] = ()
@@ -55,19 +54,18 @@ class Logger:
         config: The settings of the run.
     """
 
-    package = ""  # what is imported; the extra of pyproject.toml bears the same name
     title = ""
     # what each logger does in its own way: an epoch's scalars, the last word, letting go
-    _log: Callable[[int, Mapping[str, float]], None]
-    _show: Callable[[Summary], None]
-    _end: Callable[[Any, bool], None]
+    _log: Callable[..., None]
+    _show: Callable[..., None]
+    _end: Callable[..., None]
 
-    def __init__(self, folder: str | os.PathLike, config: Mapping[str, Any]):
+    def __init__(self, folder: str | Path, config: Mapping[str, Any]):
         self.folder, self.config, self.off = Path(folder), dict(config), False
         self._writer: Any = None
         self._try(self._start)
 
-    def __call__(self, row: Mapping[str, float]) -> None:
+    def __call__(self, row: Numbers) -> None:
         """Log the row of an epoch: all its numbers but the epoch itself, by `tag`."""
         scalars = {tag(name): float(value) for name, value in row.items() if name != "epoch"}
         self._try(self._log, int(row["epoch"]), scalars)
@@ -115,9 +113,9 @@ class TensorBoardLogger(Logger):
     are run again no longer counts.
     """
 
-    package, title = "tensorboard", "TensorBoard"
+    title = "TensorBoard"
 
-    def _log(self, epoch: int, scalars: Mapping[str, float]) -> None:
+    def _log(self, epoch: int, scalars: Numbers) -> None:
         writer = self._open(purge_step=epoch)
         for name, value in scalars.items():
             writer.add_scalar(name, value, epoch)
@@ -129,8 +127,7 @@ class TensorBoardLogger(Logger):
             writer.add_scalar(f"test/{name}", value, step)
         for kind, images in summary.images.items():
             for name, image in images.items():
-                layout = "HWC"[: image.ndim]
-                writer.add_image(f"{kind}/{name}", image, step, dataformats=layout)
+                writer.add_image(f"{kind}/{name}", image, step, dataformats="HWC"[: image.ndim])
         if summary.embedding is not None:
             # the projector reads text: a third of the bytes
             features = np.round(summary.embedding.astype(float), 4)
@@ -156,7 +153,7 @@ class WandbLogger(Logger):
     stays out: W&B has no projector for so many numbers a row.
     """
 
-    package, title = "wandb", "Weights & Biases"
+    title = "Weights & Biases"
 
     def _start(self) -> None:
         import wandb
@@ -177,7 +174,7 @@ class WandbLogger(Logger):
             write_text(path, uuid.uuid4().hex[:12] + "\n")
         return path.read_text(encoding="utf-8").strip()
 
-    def _log(self, epoch: int, scalars: Mapping[str, float]) -> None:
+    def _log(self, epoch: int, scalars: Numbers) -> None:
         self._writer.log({**scalars, "epoch": epoch}, step=epoch)
 
     def _show(self, summary: Summary) -> None:
@@ -189,13 +186,15 @@ class WandbLogger(Logger):
             if images
         }
         self._writer.log(shown, step=summary.epoch)
-        scores = {f"test/{name}": value for name, value in summary.scores.items()}
-        self._writer.summary.update(scores)
+        self._writer.summary.update(
+            {f"test/{name}": value for name, value in summary.scores.items()}
+        )
 
     def _end(self, writer: Any, failed: bool) -> None:
         writer.finish(exit_code=int(failed))
 
 
+# by the package that is imported, whose name the extra of pyproject.toml bears too
 LOGGERS: dict[str, type[Logger]] = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger}
 
 
@@ -220,7 +219,7 @@ def require(*names: str) -> None:
 
 @contextlib.contextmanager
 def open_loggers(
-    names: Iterable[str], folder: str | os.PathLike, *, config: Mapping[str, Any]
+    names: Iterable[str], folder: str | Path, *, config: Mapping[str, Any]
 ) -> Iterator[list[Logger]]:
     """Make the loggers of these names for the run in a folder, each once, and close them whatever
     happens.

@@ -4,8 +4,6 @@ interruption loses one cell at most.
 Knows .ipynb files and Jupyter kernels. Does not know what the notebook is about.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from tqdm import tqdm
 from data.files import write_text
 
 
-def execute(path: str | os.PathLike, *, timeout: int | None = None, progress: bool = True) -> int:
+def execute(path: str | Path, *, timeout: int | None = None, progress: bool = True) -> int:
     """Run every cell of a notebook in a fresh kernel; return the number of code cells.
 
     Args:

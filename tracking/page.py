@@ -5,13 +5,10 @@ looks is said in page.html.jinja. Does not know experiments, models, data sets o
 came from. The page fetches nothing: its style and its images are inside, and it has no script.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +19,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from data.files import write_json, write_text
+from tracking.results import Cells
 
 HTML, JSON = "report.html", "report.json"
 
@@ -38,12 +36,12 @@ class Section:
     """
 
     note: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    rows: Sequence[Mapping[str, Any]] = ()
+    facts: Cells = field(default_factory=dict)
+    figures: Cells = field(default_factory=dict)
+    rows: Sequence[Cells] = ()
 
 
-def write_report(folder: str | os.PathLike, title: str, sections: Mapping[str, Section]) -> Path:
+def write_report(folder: str | Path, title: str, sections: Mapping[str, Section]) -> Path:
     """Write report.html and report.json into a folder, each whole or not at all; returns the page.
 
     Args:
@@ -51,7 +49,7 @@ def write_report(folder: str | os.PathLike, title: str, sections: Mapping[str, S
         title: Of the page.
         sections: Heading -> section.
     """
-    page = Path(folder) / HTML
+    page = Path(folder, HTML)
     write_text(page, as_html(title, sections))
     write_json(page.with_name(JSON), as_json(title, sections))
     return page
@@ -101,7 +99,7 @@ def in_words(value: Any) -> str:
 # helpers
 
 
-def _numeric(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def _numeric(rows: Sequence[Cells]) -> set[str]:
     """Return the columns of a table that hold numbers alone."""
     return {
         column

@@ -4,8 +4,6 @@ Knows predictions, a training's history, segments of videos to read a few frames
 report's section and a logger's summary are. Does not know how the run came about.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from evaluation.predictions import Predictions, Score, segment_name
 from evaluation.statistics import reliability
 from tracking.loggers import Summary
 from tracking.page import Section
+from tracking.results import Cells
 from tracking.runs import flat
 from utils.data_setup import Uniform
 
@@ -93,9 +92,9 @@ def make_sections(
     mistakes: Sequence[Mistake],
     figures: Figures,
     *,
-    about: Mapping[str, Any],
-    config: Mapping[str, Any],
-    origin: Mapping[str, Any],
+    about: Cells,
+    config: Cells,
+    origin: Cells,
     headline: str = "",
 ) -> dict[str, Section]:
     """Put a run into the sections of its report.
@@ -206,14 +205,15 @@ def _training_facts(history: History) -> dict[str, Any]:
 
 
 def _calibration(predictions: Predictions, figures: Figures) -> Section:
-    bins = list(zip(*reliability(predictions.probs, predictions.labels), strict=True))
+    curve = (column.tolist() for column in reliability(predictions.probs, predictions.labels))
+    bins = list(zip(*curve, strict=True))
     rows = [
         {
             "from": low / len(bins),
             "to": (low + 1) / len(bins),
             "predictions": int(count),
-            "mean confidence": float(confidence),
-            "accuracy": float(accuracy),
+            "mean confidence": confidence,
+            "accuracy": accuracy,
         }
         for low, (confidence, accuracy, count) in enumerate(bins)
     ]

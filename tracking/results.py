@@ -7,9 +7,9 @@ predicting does without.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ from data.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Cells = Mapping[str, Any]  # column -> cell
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -47,7 +50,7 @@ MARKER = re.compile(
 # rows
 
 
-def results_path(data_name: str, results_dir: str | os.PathLike, *, kind: str = "") -> Path:
+def results_path(data_name: str, results_dir: str | Path, *, kind: str = "") -> Path:
     """Return the file that holds the results on a data set: "KTH clips" -> results/kth-clips.csv.
 
     Args:
@@ -68,7 +71,7 @@ def results_path(data_name: str, results_dir: str | os.PathLike, *, kind: str = 
     return Path(results_dir) / f"{kind}{'-' * bool(kind)}{slug}.csv"
 
 
-def read_results(csv_path: str | os.PathLike) -> pd.DataFrame:
+def read_results(csv_path: str | Path) -> pd.DataFrame:
     """Read a results file as text, an empty table when it is not there yet."""
     import pandas as pd
 
@@ -77,42 +80,18 @@ def read_results(csv_path: str | os.PathLike) -> pd.DataFrame:
     return pd.read_csv(csv_path, dtype=str, keep_default_na=False)
 
 
-def append_result(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
-    """Write one row of results; the row with the same key (what was measured, on what, which seed)
-    is replaced.
-
-    Raises ValueError naming the columns when some are missing or unknown.
-    """
-    _append(csv_path, row, COLUMNS, key=KEY, order=ORDER)
-
-
-def append_pair(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
-    """Write a comparison of two methods; the row of the same methods, data, split and level is
-    replaced.
-
-    Raises ValueError naming the columns when some are missing or unknown.
-    """
-    _append(csv_path, row, PAIR_COLUMNS, key=PAIR_KEY)
-
-
-def append_reading(csv_path: str | os.PathLike, row: Mapping[str, Any]) -> None:
-    """Add a line, never to be replaced, to the list of all evaluations on real clips.
-
-    Raises ValueError naming the columns when some are missing or unknown.
-    """
-    _append(csv_path, row, READING_COLUMNS)
-
-
 def _append(
-    path: str | os.PathLike,
-    row: Mapping[str, Any],
-    columns: Sequence[str],
+    path: str | Path,
+    row: Cells,
     *,
+    columns: Sequence[str],
     key: Sequence[str] = (),
     order: Sequence[str] = (),
 ) -> None:
-    """Add a row, in place of one with the same key if there is a key, and sort if there is an
-    order."""
+    """Add a row, in place of one with the same key if there is a key, sorted if there is an order.
+
+    Raises ValueError naming the columns when some are missing or unknown.
+    """
     import pandas as pd
 
     if wrong := set(row) ^ set(columns):
@@ -134,6 +113,14 @@ def _append(
     write_text(path, table[list(columns)].to_csv(index=False, lineterminator="\n"))
 
 
+# Each writes one row (path, row). A result replaces the row of the same measurement: what was
+# measured, on what, with which seed; a comparison that of the same methods, data, split and level;
+# a reading, one of all evaluations on real clips, is never replaced.
+append_result = partial(_append, columns=COLUMNS, key=KEY, order=ORDER)
+append_pair = partial(_append, columns=PAIR_COLUMNS, key=PAIR_KEY)
+append_reading = partial(_append, columns=READING_COLUMNS)
+
+
 # tables
 
 
@@ -145,24 +132,29 @@ def results_table(rows: pd.DataFrame, order: Sequence[str] = ()) -> str:
         order: Experiments in the order of the table; others follow by name.
     """
     keys = [name for name in KEY if name not in ("level", "seed")]
-    groups = dict(list(_checked(rows, COLUMNS).groupby(keys, sort=False)))
     places = {name: place for place, name in enumerate(order)}
+
+    def place(group: tuple) -> tuple:
+        key, _ = group
+        return key[1:4], places.get(key[0], len(places)), key
+
     lines = []
-    for group in sorted(groups, key=lambda k: (k[1:4], places.get(k[0], len(places)), k)):
-        runs, first = groups[group], groups[group].iloc[0]
-        cells = {
-            "experiment": ", ".join(filter(None, (first.experiment, first.recipe))),
-            "data, split": f"{first.data}, {first.split}",
-            "trained on": first.trained_on,
-            "frames": first.frames,
-            "size": first["size"],
-            "segments": _accuracy(runs[runs.level == "segment"]),
-            "videos": _accuracy(runs[runs.level == "video"]),
-            "seeds": runs.seed.nunique(),
-            "parameters": f"{int(first.parameters):,}",
-            "seconds": f"{runs.seconds.astype(float).mean():.0f}",
-        }
-        lines.append(cells)
+    for _, runs in sorted(_checked(rows, COLUMNS).groupby(keys, sort=False), key=place):
+        first = runs.iloc[0]
+        lines.append(
+            {
+                "experiment": ", ".join(filter(None, (first.experiment, first.recipe))),
+                "data, split": f"{first.data}, {first.split}",
+                "trained on": first.trained_on,
+                "frames": first.frames,
+                "size": first["size"],
+                "segments": _accuracy(runs[runs.level == "segment"]),
+                "videos": _accuracy(runs[runs.level == "video"]),
+                "seeds": runs.seed.nunique(),
+                "parameters": f"{int(first.parameters):,}",
+                "seconds": f"{runs.seconds.astype(float).mean():.0f}",
+            }
+        )
     return _markdown(lines, right=("frames", "seeds", "parameters", "seconds"))
 
 
@@ -171,17 +163,18 @@ def pairs_table(rows: pd.DataFrame) -> str:
     lines = []
     for row in _checked(rows, PAIR_COLUMNS).itertuples():
         difference, low, high = (100 * float(text) for text in (row.difference, row.low, row.high))
-        cells = {
-            "a against b": f"{row.a} against {row.b}",
-            "split, level": f"{row.split}, {row.items} {row.level}s of {row.persons} persons, "
-            f"{row.seeds} seeds",
-            "difference": f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]",
-            "only a right": row.only_a,
-            "only b right": row.only_b,
-            "McNemar p": f"{float(row.p):.2g}",
-            "a is": row.verdict,
-        }
-        lines.append(cells)
+        lines.append(
+            {
+                "a against b": f"{row.a} against {row.b}",
+                "split, level": f"{row.split}, {row.items} {row.level}s of {row.persons} persons, "
+                f"{row.seeds} seeds",
+                "difference": f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]",
+                "only a right": row.only_a,
+                "only b right": row.only_b,
+                "McNemar p": f"{float(row.p):.2g}",
+                "a is": row.verdict,
+            }
+        )
     return _markdown(lines, right=("only a right", "only b right", "McNemar p"))
 
 
@@ -266,7 +259,7 @@ def _mean_interval(rows: pd.DataFrame, *sides: str) -> str:
     return ", ".join(f"{(100 * rows[side].astype(float)).mean():.1f}" for side in sides)
 
 
-def _markdown(lines: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> str:
+def _markdown(lines: Sequence[Cells], right: Sequence[str] = ()) -> str:
     """Lay out lines, column -> cell, as a Markdown table; columns of numbers to the right."""
     head = " | ".join(lines[0]).removeprefix(" ")
     rule = "|".join("---:" if name in right else "---" for name in lines[0])
@@ -277,7 +270,7 @@ def _markdown(lines: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
 # tables of a README
 
 
-def render_tables(text: str, results_dir: str | os.PathLike, order: Sequence[str] = ()) -> str:
+def render_tables(text: str, results_dir: str | Path, order: Sequence[str] = ()) -> str:
     """Return a README's text with the table between each pair of results markers made anew from
     results_dir/NAME.csv.
 
@@ -301,9 +294,7 @@ def render_tables(text: str, results_dir: str | os.PathLike, order: Sequence[str
     return MARKER.sub(_table, text)
 
 
-def write_tables(
-    readme: str | os.PathLike, results_dir: str | os.PathLike, order: Sequence[str] = ()
-) -> bool:
+def write_tables(readme: str | Path, results_dir: str | Path, order: Sequence[str] = ()) -> bool:
     """Make the tables of a README anew; tell whether anything changed."""
     old = Path(readme).read_text(encoding="utf-8")
     new = render_tables(old, results_dir, order)
@@ -313,7 +304,7 @@ def write_tables(
 
 
 def check_tables(
-    readme: str | os.PathLike, results_dir: str | os.PathLike, order: Sequence[str] = ()
+    readme: str | Path, results_dir: str | Path, order: Sequence[str] = ()
 ) -> list[str]:
     """Return the names of the tables in a README that no longer say what results_dir says."""
     text = Path(readme).read_text(encoding="utf-8")

@@ -10,16 +10,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from data.files import read_csv, read_json, write_csv, write_json
+
+Config = Mapping[str, Any]  # settings in plain values, nested
 
 # a folder with none of these is no run's
 TRACES = ("config.json", "history.csv", "result.json", "last.pth", "best.pth")
@@ -44,22 +47,21 @@ class RunFolder:
     result.json.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
 
     @classmethod
-    def create(cls, runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]) -> RunFolder:
+    def create(cls, runs_dir: str | Path, name: str, config: Config) -> RunFolder:
         """Make a new folder for a run of this name and write its config.json, with a hash."""
-        stamp, number = f"{name}-{datetime.now():%Y%m%d-%H%M%S}", 1
-        while True:
-            path = Path(runs_dir) / (stamp if number == 1 else f"{stamp}-{number}")
-            try:
+        stamp = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        for number in count(1):
+            path = Path(runs_dir, stamp if number == 1 else f"{stamp}-{number}")
+            with suppress(FileExistsError):  # two runs may start within one second
                 path.mkdir(parents=True)
                 break
-            except FileExistsError:  # two runs may start within one second
-                number += 1
-        about = {"name": name, "hash": config_hash(config), "config": config}
-        write_json(path / "config.json", about)
+        write_json(
+            path / "config.json", {"name": name, "hash": config_hash(config), "config": config}
+        )
         return cls(path)
 
     @property
@@ -111,7 +113,7 @@ class RunFolder:
         """Write history.csv anew, which also mends a row that an interruption swallowed."""
         write_csv(self.path / "history.csv", rows, list(rows[-1]) if rows else ["epoch"])
 
-    def finish(self, result: Mapping[str, Any]) -> None:
+    def finish(self, result: Config) -> None:
         """Write result.json, which marks the run as finished; save the predictions before.
 
         Args:
@@ -121,64 +123,62 @@ class RunFolder:
         write_json(self.path / "result.json", result)
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Config) -> str:
     """Return a short hash, the same for equal configurations whatever the order of their keys."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def code_commit(folder: str | os.PathLike = ".") -> str:
+def code_commit(folder: str | Path = ".") -> str:
     """Return the short commit that the code in a folder stands at, with a + when its Python files
     were changed since.
 
     "unknown" where there is no git or no checkout.
     """
-    git = ["git", "-C", os.fspath(folder)]
+    git = ("git", "-C", str(folder))
     try:
-        commit = subprocess.run(
-            [*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True
+        commit = subprocess.check_output(
+            [*git, "rev-parse", "--short=10", "HEAD"], text=True, stderr=subprocess.DEVNULL
         )
-        changed = subprocess.run(
-            [*git, "diff", "--quiet", "HEAD", "--", "*.py"], capture_output=True
-        )
+        changed = subprocess.call([*git, "diff", "--quiet", "HEAD", "--", "*.py"])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit.stdout.strip() + "+" * (changed.returncode != 0)
+    return commit.strip() + "+" * bool(changed)
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: Config, prefix: str = "") -> dict[str, Any]:
     """Return nested settings by dotted names: {"recipe": {"lr": 0.1}} -> {"recipe.lr": 0.1}."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         nested = isinstance(value, Mapping)
-        found |= flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+        found |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return found
 
 
 # finding runs
 
 
-def find_runs(runs_dir: str | os.PathLike, name: str) -> list[RunFolder]:
+def find_runs(runs_dir: str | Path, name: str) -> list[RunFolder]:
     """List the runs of exactly this name, oldest first; "ghost" does not find "ghost_whole"'s."""
-    paths = sorted((p for p in Path(runs_dir).glob(f"{name}-*") if p.is_dir()), key=_age)
-    matches = ((STAMP.fullmatch(path.name), path) for path in paths)
-    return [RunFolder(path) for match, path in matches if match and match["name"] == name]
+    return [
+        RunFolder(path)
+        for path in _by_age(Path(runs_dir).glob(f"{name}-*"))
+        if (match := STAMP.fullmatch(path.name)) and match["name"] == name
+    ]
 
 
-def newest_run(runs_dir: str | os.PathLike, name: str) -> RunFolder | None:
+def newest_run(runs_dir: str | Path, name: str) -> RunFolder | None:
     """Return the newest finished run of this name, or None."""
     return next((run for run in reversed(find_runs(runs_dir, name)) if run.finished), None)
 
 
-def matching_run(
-    runs_dir: str | os.PathLike, name: str, config: Mapping[str, Any]
-) -> RunFolder | None:
+def matching_run(runs_dir: str | Path, name: str, config: Config) -> RunFolder | None:
     """Return the newest run of exactly this configuration, a finished one if there is one."""
     wanted = config_hash(config)
     alike = [run for run in find_runs(runs_dir, name) if run.hash == wanted]
     return max(reversed(alike), key=lambda run: run.finished, default=None)
 
 
-def run_to_resume(path: str | os.PathLike, config: Mapping[str, Any]) -> RunFolder:
+def run_to_resume(path: str | Path, config: Config) -> RunFolder:
     """Return the run of a folder that was started with exactly this configuration.
 
     Raises ValueError when it is no run folder, or names the settings in which its run is another.
@@ -199,7 +199,7 @@ def run_to_resume(path: str | os.PathLike, config: Mapping[str, Any]) -> RunFold
     return run
 
 
-def find_run(which: str | os.PathLike, runs_dir: str | os.PathLike) -> Path:
+def find_run(which: str | Path, runs_dir: str | Path) -> Path:
     """Return the folder that a path, or a name within runs_dir, stands for.
 
     Raises FileNotFoundError when there is none.
@@ -230,7 +230,7 @@ class Overview:
     numbers: Mapping[str, str]
 
 
-def overview(path: str | os.PathLike) -> Overview:
+def overview(path: str | Path) -> Overview:
     """Look into a folder; whatever is wrong with it becomes its state."""
     run = RunFolder(path)
     found = [name for name in TRACES if (run.path / name).exists()]
@@ -238,17 +238,17 @@ def overview(path: str | os.PathLike) -> Overview:
         inside = sum(1 for _ in run.path.glob("*/config.json"))
         return Overview(run.path.name, f"holds {inside} runs" if inside else "no run", {}, {})
     faults = [] if "config.json" in found else ["config.json is missing"]
-    readers = {
+    parts: dict[str, dict[str, str]] = {}
+    for file, read in {
         "config.json": lambda: {name: str(value) for name, value in flat(run.config).items()},
         "history.csv": lambda: _epochs(run.history),
         "result.json": lambda: _scores(run.result),
-    }
-    parts: dict[str, dict[str, str]] = dict.fromkeys(readers, {})
-    for file in [name for name in readers if name in found]:
+    }.items():
         try:
-            parts[file] = readers[file]()
+            parts[file] = read() if file in found else {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error):
             faults.append(f"{file} cannot be read")
+            parts[file] = {}
     settings, epochs, scores = parts.values()
     state = "finished" if run.finished else "empty"
     if epochs and not run.finished:
@@ -258,7 +258,7 @@ def overview(path: str | os.PathLike) -> Overview:
     return Overview(run.path.name, state, settings, epochs | scores)
 
 
-def list_runs(runs_dir: str | os.PathLike) -> list[Overview]:
+def list_runs(runs_dir: str | Path) -> list[Overview]:
     """Look into every folder of a folder of runs, newest run last.
 
     What bears no date comes first, by name. Raises FileNotFoundError when there is no such folder.
@@ -268,9 +268,7 @@ def list_runs(runs_dir: str | os.PathLike) -> list[Overview]:
             f"there is no folder {runs_dir}; `python har.py train` makes runs/, --runs-dir DIR "
             "names another"
         )
-    return [
-        overview(path) for path in sorted(filter(Path.is_dir, Path(runs_dir).iterdir()), key=_age)
-    ]
+    return [overview(path) for path in _by_age(Path(runs_dir).iterdir())]
 
 
 def runs_table(overviews: Sequence[Overview]) -> str:
@@ -279,9 +277,8 @@ def runs_table(overviews: Sequence[Overview]) -> str:
 
     if not overviews:
         return "no runs"
-    names = [run.name for run in overviews]
     rows = [{"state": run.state, **run.settings, **run.numbers} for run in overviews]
-    table = pd.DataFrame(rows, index=names, columns=list(LISTED)).fillna("")
+    table = pd.DataFrame(rows, [run.name for run in overviews], list(LISTED)).fillna("")
     return table.rename(columns=lambda name: f" {LISTED[name]}").to_string()
 
 
@@ -290,17 +287,23 @@ def comparison(overviews: Sequence[Overview]) -> str:
     import pandas as pd
 
     names = [run.name for run in overviews]
-    settings = pd.DataFrame([run.settings for run in overviews], index=names).T.fillna("-")
+    settings = pd.DataFrame([run.settings for run in overviews], names).T.fillna("-")
     differing = settings[settings.nunique(axis=1) > 1]
     rows = [{"state": run.state, **run.numbers} for run in overviews]
-    numbers = pd.DataFrame(rows, index=names).T.fillna("")
+    numbers = pd.DataFrame(rows, names).T.fillna("")
     table = pd.concat([differing, numbers]).to_string()
     return f"{table}\n{len(settings) - len(differing)} of {len(settings)} settings are the same"
 
 
-def _age(path: Path) -> tuple[str, int, str]:
-    match = STAMP.fullmatch(path.name)
-    return (match["date"], int(match["number"] or 1), path.name) if match else ("", 0, path.name)
+def _by_age(paths: Iterable[Path]) -> list[Path]:
+    """Keep the folders, those of no run first, then oldest first."""
+
+    def age(path: Path) -> tuple[str, int, str]:
+        match = STAMP.fullmatch(path.name)
+        date, number = (match["date"], int(match["number"] or 1)) if match else ("", 0)
+        return date, number, path.name
+
+    return sorted(filter(Path.is_dir, paths), key=age)
 
 
 def _epochs(history: Sequence[Mapping[str, float]]) -> dict[str, str]:
@@ -315,7 +318,7 @@ def _epochs(history: Sequence[Mapping[str, float]]) -> dict[str, str]:
     }
 
 
-def _scores(result: Mapping[str, Any]) -> dict[str, str]:
+def _scores(result: Config) -> dict[str, str]:
     """What a result says, by what it is called."""
     scores = {"test videos": result["video"], "test segments": result["segment"]}
     scores |= {f"  {name}": score for name, score in result.get("per_class", {}).items()}

@@ -124,7 +124,7 @@ class ClipSource:
     Args:
         segments: The segments, in the order of the items.
         shown: What is read of them; where it samples at random, an rng must be given.
-        augment: Random changes of the clip, made only when an rng is given.
+        augment: Random changes of the clip, made only when an rng is given; numbers (T, D) stay.
         found: What the reader's look at each file gave, by path; see `utils.features.look_at`.
     """
 
@@ -147,7 +147,9 @@ class ClipSource:
         """Read segment `index` as a clip; VideoError when its file cannot give the frames."""
         segment = self.segments[index]
         clip = self.shown.clip(segment, rng, self.found.get(segment.video.path))
-        return clip if rng is None or self.augment is None else self.augment(clip, rng)
+        if rng is None or self.augment is None or clip.ndim == 2:
+            return clip
+        return self.augment(clip, rng)
 
     def subset(self, indices: Sequence[int]) -> ClipSource:
         """Return these items, in this order."""

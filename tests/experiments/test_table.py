@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from data.video import probe, read_frames
+from experiments.recipe import Recipe
 from experiments.recognisers import evaluate_checkpoint, load_recogniser
 from experiments.table import EXPERIMENTS, GRU, STRIDED, Experiment, find_experiment
-from experiments.training import run_experiment
+from experiments.training import new_model, run_experiment
 from models.temporal import HEADS
+from utils.pose import NUMBERS
 from utils.predict import predict_video, predict_video_with_frame_probs
 from utils.preprocessing import Preprocessing, Uniform
 
@@ -22,10 +24,16 @@ from utils.preprocessing import Preprocessing, Uniform
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_a_row_says_everything_in_plain_values(name):
     row = EXPERIMENTS[name]
-    assert row.name == name and row.title and row.model["head"] in HEADS
+    assert row.name == name and row.title
     config = json.loads(json.dumps(row.to_config()))
-    assert config["name"] == name and config["build"] == "models.temporal.frame_classifier"
-    assert Preprocessing.from_config(config["shown"]) == row.shown
+    assert config["name"] == name and config["model"].keys() == row.model.keys()
+    if name == "pose":  # numbers, for which there is no encoder
+        assert config["build"] == "models.joints.joint_classifier"
+        assert config["model"] == {"in_dim": NUMBERS}
+    else:
+        assert config["build"] == "models.temporal.frame_classifier"
+        assert row.model["head"] in HEADS
+    assert Preprocessing.from_config(config["shown"], type(row.shown.reader)) == row.shown
 
 
 def test_whatever_changes_the_outcome_changes_the_configuration():
@@ -120,6 +128,7 @@ TOY_READER = Experiment(
     {"bands": 6, "width": 8},
     NumbersModel,
 )
+# a size alone: the class is the project's
 SMALL_GRU = Experiment("gru_16", "A small Bi-GRU", STRIDED, {**GRU, "hidden": 16})
 ANOTHER_SIZE = {"toy_clip": {"width": 5}, "toy_reader": {"width": 5}, "gru_16": {"hidden": 15}}
 
@@ -159,6 +168,11 @@ class TestOneRowIsEnough:
     def test_it_is_loaded_again_and_predicts(self, where, row, tiny_kth):
         result = run_experiment(row, **where)
         recogniser = load_recogniser(result.run, experiment=row)
+        trained = recogniser.model.state_dict()
+        untrained = new_model(row, Recipe()).state_dict()
+        assert trained.keys() == untrained.keys()
+        moved = {name for name in trained if not torch.equal(trained[name], untrained[name])}
+        assert moved and not any(name.startswith("backbone.") for name in moved)
         assert recogniser.shown == row.shown.resized((48, 64))
         again = evaluate_checkpoint(recogniser, tiny_kth, cache_dir=None, progress=False)
         np.testing.assert_allclose(

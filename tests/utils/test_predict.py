@@ -66,9 +66,6 @@ class Brightening(nn.Module):
 class Shares(MeanAndSpread):
     """A reader that gives numbers (T, 2): the mean and the spread of each frame's greys, 0 to 1."""
 
-    def look(self, video, fps=None):
-        return None
-
     def read(self, video, index_lists, found=None):
         return [part / 255 for part in super().read(video, index_lists)]
 
