@@ -5,15 +5,18 @@ Knows checkpoints by name and what a recogniser is made of. Does not know how it
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
+from tqdm import tqdm
 
-from data.files import DEFAULT, place
+from data.files import DEFAULT, place, read_json
 from data.kth import SPLITS, Segment, dataset_name, find_segments, is_real, select
 from evaluation.predictions import Predictions
 from experiments.datasets import dense_clips, shown_dataset
@@ -21,13 +24,16 @@ from experiments.results import Result, about_run, record, record_reading
 from experiments.table import EXPERIMENTS, Experiment
 from tracking import runs
 from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
+from utils.cutout import Cutout
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device
-from utils.predict import Recogniser
+from utils.features import look_at
+from utils.predict import Fusion, Recogniser
 from utils.preprocessing import Preprocessing
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
-DEFAULT_RECOGNISER = "stacked_gru"
+FUSION = WEIGHTS / "recogniser_fusion.json"  # the default: who is in it, and when it refuses
+READERS = {"Cutout": Cutout}  # in place of a member's own
 
 
 def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
@@ -39,7 +45,7 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
     """
     text, runs_dir = str(which), place(runs_dir, "runs")
     if text == "bundled":
-        return _bundled(DEFAULT_RECOGNISER)
+        return FUSION
     if text in EXPERIMENTS:
         run = runs.newest_run(runs_dir, text)
         if run is None and not _bundled_path(text).is_file():
@@ -83,8 +89,8 @@ def load_recogniser(
     *,
     runs_dir: str | Path = DEFAULT,
     experiment: Experiment | None = None,
-) -> Recogniser:
-    """Load a recogniser by anything that `resolve` understands.
+) -> Any:
+    """Load a recogniser, or a fusion of several, by anything that `resolve` understands.
 
     Its checkpoint alone decides the preprocessing; what builds its model, and its reader's class,
     are those of the table's row of its experiment, or of the experiment given.
@@ -94,6 +100,8 @@ def load_recogniser(
         ValueError: It cannot be used for predicting; the message says why.
     """
     path = resolve(which, runs_dir)
+    if path.suffix == ".json":
+        return load_fusion(path)
     checkpoint = load_checkpoint(path)
     try:
         extra = checkpoint["extra"]
@@ -107,6 +115,33 @@ def load_recogniser(
         raise ValueError(f"{path} cannot be used for predicting: {error}") from error
     model = model.to(pick_device()).eval()
     return Recogniser(model, shown, tuple(extra["classes"]), extra.get("clip_seconds"), extra)
+
+
+def load_fusion(path: Path) -> Fusion:
+    """Load the recognisers that a file names, and what it says of them together.
+
+    Raises ValueError when the file names no recognisers.
+    """
+    told = read_json(path)
+    if not isinstance(told, dict) or not told.get("members"):
+        raise ValueError(f"{path} names no recognisers; the bundled one is {FUSION.name}")
+    members = []
+    for member in told["members"]:
+        one = load_recogniser(path.parent / member["checkpoint"])
+        if "reader" in member:
+            shown = dataclasses.replace(one.shown, reader=READERS[member["reader"]]())
+            one = dataclasses.replace(one, shown=shown)
+        members.append(one)
+    last = members[-1].extra
+    names = [one.extra["experiment"] for one in members]
+    extra = {
+        **last,
+        "experiment": told["name"],
+        "frames": "joints and cut-outs",
+        "recipe": " + ".join(names),
+        "parameters": sum(one.extra["parameters"] for one in members),
+    }
+    return Fusion(tuple(members), tuple(last["classes"]), told.get("threshold"), extra)
 
 
 def _row_of(extra: Mapping[str, Any], experiment: Experiment | None) -> Experiment:
@@ -132,7 +167,11 @@ def build_model(
         weights=described["weights"] if pretrained else None,
         **extra["model"],
     )
-    if pretrained and model.backbone.fingerprint() != described["fingerprint"]:
+    if (
+        pretrained
+        and hasattr(model, "encode")
+        and model.backbone.fingerprint() != described["fingerprint"]
+    ):
         raise ValueError(
             f"its head was trained on other encoder weights ({described['fingerprint']}) than "
             f"{described['weights']!r} has now ({model.backbone.fingerprint()}): train it anew"
@@ -168,7 +207,7 @@ def export_recogniser(
 
 
 def evaluate_checkpoint(
-    which: str | Path | Recogniser,
+    which: str | Path | Recogniser | Fusion,
     root: str | Path = DEFAULT,
     *,
     split: str = "test",
@@ -199,9 +238,8 @@ def evaluate_checkpoint(
     """
     started, root = time.perf_counter(), place(root, "Data/KTH-Synth")
     data_name = data_name or dataset_name(root)
-    recogniser = (
-        which if isinstance(which, Recogniser) else load_recogniser(which, runs_dir=runs_dir)
-    )
+    loaded = isinstance(which, (Recogniser, Fusion))
+    recogniser: Any = which if loaded else load_recogniser(which, runs_dir=runs_dir)
     extra = recogniser.extra
     segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
     if not segments:
@@ -209,19 +247,45 @@ def evaluate_checkpoint(
     if split not in ("train", "validation"):  # whoever names those knows
         _warn_of_training_persons(segments, extra, data_name)
     dense = bool(extra.get("dense")) if dense is None else dense
-    clips = dense_clips(segments, recogniser.shown) if dense else segments
-    where = place(cache_dir, "cache")
-    dataset = shown_dataset(
-        recogniser.model, clips, recogniser.shown, cache_dir=where, progress=progress
-    )
-    predictions = predict_dataset(recogniser, dataset)
+    where, refused = place(cache_dir, "cache"), 0
+    if isinstance(recogniser, Fusion):
+        predictions, refused = predict_segments(recogniser, segments, where, progress=progress)
+    else:
+        clips = dense_clips(segments, recogniser.shown) if dense else segments
+        dataset = shown_dataset(
+            recogniser.model, clips, recogniser.shown, cache_dir=where, progress=progress
+        )
+        predictions = predict_dataset(recogniser, dataset)
     about = about_run(extra, seconds=time.perf_counter() - started)
-    result = Result(extra["experiment"], data_name, split, predictions, about)
+    result = Result(extra["experiment"], data_name, split, predictions, about, refused=refused)
     if results_dir is not None:
         record(result, results_dir)
         if is_real(root):
             record_reading(result, results_dir=results_dir)
     return result
+
+
+def predict_segments(
+    fusion: Fusion,
+    segments: Sequence[Segment],
+    cache_dir: str | Path | None = None,
+    *,
+    progress: bool = False,
+) -> tuple[Predictions, int]:
+    """Return a fusion's predictions of the classes for segments, and how many it would refuse.
+
+    A file is searched once, and where it was searched before not at all.
+    """
+    reader = fusion.members[0].shown.reader
+    paths = [segment.video.path for segment in segments]
+    found = look_at(reader, paths, cache_dir=cache_dir, progress=progress)
+    log_probs, refused = [], 0
+    for segment in tqdm(segments, "predicting", leave=False, disable=not progress):
+        path = segment.video.path
+        said = fusion.predict(path, segment.start, segment.stop, found=found[path])
+        log_probs.append([np.log(max(said.probs[name], 1e-12)) for name in fusion.classes])
+        refused += said.label not in fusion.classes
+    return Predictions.of(np.array(log_probs), segments), refused
 
 
 def predict_dataset(recogniser: Recogniser, dataset: VideoDataset) -> Predictions:

@@ -37,6 +37,8 @@ class Result:
         about: The other columns of a row of results.
         history: The epochs of the training, where it is known.
         run: The folder of the run, where there is one.
+        refused: How many segments a recogniser that may refuse called nobody or something else;
+            the predictions are then what it would have said.
     """
 
     experiment: str
@@ -46,6 +48,7 @@ class Result:
     about: Mapping[str, Any] = field(default_factory=dict)
     history: Sequence[Mapping[str, float]] = ()
     run: str = ""
+    refused: int = 0
 
     @cached_property
     def videos(self) -> Predictions:
@@ -83,6 +86,7 @@ class Result:
             "experiment": self.experiment,
             "data": self.data,
             "split": self.split,
+            "refused": self.refused,
             **scores,
             "per_class": {
                 name: {"correct": found[name].correct, "n": found[name].n}
@@ -98,7 +102,8 @@ class Result:
     def __str__(self) -> str:
         """One line: the accuracies with their counts and intervals."""
         parts = (f"{level}s {getattr(self, level)}" for level in LEVELS)
-        return f"{self.experiment} on {self.data} ({self.split}): {', '.join(parts)}"
+        text = f"{self.experiment} on {self.data} ({self.split}): {', '.join(parts)}"
+        return text + (f", {self.refused} segments refused" if self.refused else "")
 
     def keep(self, run: RunFolder) -> None:
         """Write the result into its run's folder; result.json comes last and marks it finished."""

@@ -73,14 +73,12 @@ def new_model(experiment: Experiment, recipe: Recipe, **parts: Any) -> nn.Module
     `parts` go to the experiment's build too, such as a backbone that several models share.
     """
     set_seed(recipe.seed)
-    model = experiment.build(
-        num_classes=len(ACTIONS),
-        channels=experiment.shown.channels,
-        weights=recipe.weights,
-        **experiment.model,
-        **parts,
-    )
-    return model.to(pick_device())
+    given = {
+        "num_classes": len(ACTIONS),
+        "channels": experiment.shown.channels,
+        "weights": recipe.weights,
+    }
+    return experiment.build(**{**given, **experiment.model, **parts}).to(pick_device())
 
 
 def trained_part(model: Any, recipe: Recipe) -> nn.Module:

@@ -17,7 +17,10 @@ from utils.encoder import Encoder
 from utils.engine import Settings, evaluate, train_model
 from utils.predict import predict_video
 
-pytestmark = pytest.mark.gpu
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA, and there is none here"),
+]
 
 
 def test_features_in_half_precision_are_those_in_single():

@@ -29,6 +29,7 @@ from utils.preprocessing import FixedStride, Preprocessing, looker
 # empty, while he enters or leaves only a part of him is there, and a recogniser of actions has no
 # name for either. Chosen on KTH-Synth's validation persons, whole files.
 MOTION_SHARE = 0.8
+NOBODY, SOMETHING_ELSE = "nobody", "something else"  # labels that are no action
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,62 @@ class Recogniser:
 
 
 @dataclass(frozen=True)
+class Fusion:
+    """Recognisers behind one person finder, whose log-probabilities are added.
+
+    A member that finds nobody to classify says nothing; when none does, the prediction is "nobody".
+    A member may know one class more, "something else": where it is likelier than the threshold,
+    that is the prediction.
+
+    Args:
+        members: The recognisers; their readers share a finder.
+        classes: The K names that all members know.
+        threshold: Probability of something else above which a video is refused; None refuses none.
+        extra: What else is to be said of it.
+    """
+
+    members: tuple[Recogniser, ...]
+    classes: tuple[str, ...]
+    threshold: float | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def predict(
+        self,
+        video: str | Path | np.ndarray,
+        start: int = 0,
+        stop: int | None = None,
+        fps: float | None = None,
+        found: Mapping[str, np.ndarray] | None = None,
+    ) -> Prediction:
+        """Name the action in a video; see `predict_video`. found: what the finder's look gave."""
+        footage = _Footage.of(video, fps)
+        if found is None:
+            found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
+        video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
+        said = [_predict(one, video, start, stop, fps, found) for one in self.members]
+        if not _somebody(found, start, footage.length if stop is None else stop):
+            return nobody(footage.name, self.classes)
+        total, else_ = np.zeros(len(self.classes)), 0.0
+        for one in (one for one in said if one.label != NOBODY):
+            known = np.array([one.probs[name] for name in self.classes])
+            total += np.log(known.clip(1e-9) / max(known.sum(), 1e-9))
+            else_ = max(else_, one.probs.get(SOMETHING_ELSE, 0.0))
+        probs = np.exp(total - np.logaddexp.reduce(total))
+        label = self.classes[int(probs.argmax())]
+        if self.threshold is not None and else_ > self.threshold:
+            label = SOMETHING_ELSE
+        frames = sorted({frame for one in said for frame in one.frames})
+        named = dict(zip(self.classes, probs.tolist(), strict=True))
+        return Prediction(footage.name, label, named, frames)
+
+
+def _somebody(found: Mapping[str, np.ndarray], start: int, stop: int) -> bool:
+    """Tell whether the finder saw anybody between two frames."""
+    inside = (found["frames"] >= start) & (found["frames"] < stop)
+    return bool(np.isfinite(found["square"][inside, 0]).any())
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The prediction for one video: probabilities by class, and the frames (from 0) it rests on.
 
@@ -77,8 +134,13 @@ class Prediction:
         return {"file": self.file, "label": self.label, "probs": self.probs, "frames": self.frames}
 
 
+def nobody(file: str, classes: Sequence[str]) -> Prediction:
+    """Return the prediction for a video in which nobody was found: no class is more probable."""
+    return Prediction(file, NOBODY, dict.fromkeys(classes, 1 / len(classes)), [])
+
+
 def predict_video(
-    recogniser: Recogniser,
+    recogniser: Recogniser | Fusion,
     video: str | Path | np.ndarray,
     *,
     start: int = 0,
@@ -98,7 +160,9 @@ def predict_video(
         VideoError: The file cannot be used.
         ValueError: The array is no video, or start and stop leave no frame.
     """
-    return _predict(recogniser, video, start, stop, fps, with_frames=False)
+    if isinstance(recogniser, Fusion):
+        return recogniser.predict(video, start, stop, fps)
+    return _predict(recogniser, video, start, stop, fps)
 
 
 def predict_video_with_frame_probs(
@@ -188,8 +252,9 @@ def _predict(
     start: int,
     stop: int | None,
     fps: float | None,
+    found: Mapping[str, np.ndarray] | None = None,
     *,
-    with_frames: bool,
+    with_frames: bool = False,
 ) -> Prediction:
     footage, shown = _Footage.of(video, fps), recogniser.shown
     end = footage.length if stop is None else stop
@@ -203,10 +268,21 @@ def _predict(
         return shown.stacked(frames, start, end, footage.fps)
 
     clips = _clips(recogniser, start, end, footage.fps)
-    read = _read(shown, footage, np.unique(np.concatenate([stacked(clip) for clip in clips])))
-    if isinstance(shown.sampler, FixedStride):
-        clips = _moving(clips, read)
-    inputs = _inputs(recogniser, clips, lambda frames: shown.transformed(read[stacked(frames)]))
+    found = found or looker(shown.reader).look(footage.video, footage.fps)
+    if hasattr(shown.reader, "shows"):  # numbers of whole clips
+        arrays = shown.reader.read(footage.video, clips, found)
+        shown_at_all = [place for place, one in enumerate(arrays) if shown.reader.shows(one)]
+        if not shown_at_all:
+            return nobody(footage.name, recogniser.classes)
+        clips = [clips[place] for place in shown_at_all]
+        inputs = [shown.transformed(arrays[place]) for place in shown_at_all]
+    else:
+        numbers = np.unique(np.concatenate([stacked(clip) for clip in clips]))
+        (images,) = shown.reader.read(footage.video, [numbers], found)
+        read = _ByFrame(numbers, images)
+        if isinstance(shown.sampler, FixedStride):
+            clips = _moving(clips, read)
+        inputs = _inputs(recogniser, clips, lambda frames: shown.transformed(read[stacked(frames)]))
     log_probs, frame_probs = _run(recogniser, inputs, with_frames=with_frames)
     probs = log_probs.exp().mean(0)  # clips count alike, as a video's segments do
     named = zip(recogniser.classes, (probs / probs.sum()).tolist(), strict=True)
@@ -230,14 +306,6 @@ def _clips(recogniser: Recogniser, start: int, stop: int, fps: float) -> list[np
     else:
         cut = pieces(start, stop, max(1, round(seconds * fps)))
     return [a + sampler(b - a, fps) for a, b in cut]
-
-
-def _read(shown: Preprocessing, footage: _Footage, frames: np.ndarray) -> _ByFrame:
-    """Read frames once, however many clips share them."""
-    reader = shown.reader
-    found = looker(reader).look(footage.video, footage.fps)
-    (arrays,) = reader.read(footage.video, [frames], found)
-    return _ByFrame(frames, arrays)
 
 
 def _moving(clips: list[np.ndarray], read: _ByFrame) -> list[np.ndarray]:

@@ -120,17 +120,36 @@ def make_shot(
     spread: float = 1.0,
 ) -> Shot:
     """Put a person into a scenario and let him act, `segments` times."""
-    if action not in ACTIONS:
-        raise ValueError(f"unknown action {action!r}; KTH has {', '.join(ACTIONS)}")
-    take = _Take(person, action, scenario, _camera(action, scenario, rng, spread), segments, spread)
-    joints, heading, ranges = (_walk_by if action in LOCOMOTION else _stand_there)(take, rng)
-    scene = _scene(person, scenario, take.camera, rng, spread)
+    camera, joints, heading, ranges = stage(person, action, scenario, rng, segments, spread)
+    scene = _scene(person, scenario, camera, rng, spread)
     if scenario == 2 and action not in LOCOMOTION:
         scene = replace(scene, zoom=_zoom(len(joints), rng))
     return Shot(scene, joints, heading, ranges, rng)
 
 
-def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
+def stage(
+    person: Person,
+    action: str,
+    scenario: int,
+    rng: np.random.Generator,
+    segments: int = 2,
+    spread: float = 1.0,
+) -> tuple[Camera, np.ndarray, np.ndarray, Ranges]:
+    """Let a person act before a camera: joints (F, J, 3), headings (F,) and annotated ranges.
+
+    Raises ValueError for an unknown action.
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"unknown action {action!r}; KTH has {', '.join(ACTIONS)}")
+    take = _Take(
+        person, action, scenario, camera_of(action, scenario, rng, spread), segments, spread
+    )
+    acted = (_walk_by if action in LOCOMOTION else _stand_there)(take, rng)
+    return take.camera, *acted
+
+
+def camera_of(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
+    """Set up a scenario's camera for an action."""
     # a person of 1.75 m fills three quarters of the image's height
     scale = rng.normal(51, 6 * spread)
     if scenario == 2 and action in LOCOMOTION:

@@ -50,7 +50,7 @@ class Reader(FrameAverage):
     def __init__(self):
         super().__init__(in_dim=2, num_classes=2)
 
-    def frame_logits(self, features):
+    def frame_logits(self, features, mask=None):
         return features.clamp_min(1e-9).log()
 
 
@@ -60,6 +60,17 @@ class Brightening(nn.Module):
     def forward(self, images):
         brighter = (images[:, 2] - images[:, 0]).mean((1, 2)).gt(0).float()
         return torch.stack([1 - brighter, brighter], -1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares(MeanAndSpread):
+    """A reader that gives numbers (T, 2): the mean and the spread of each frame's greys, 0 to 1."""
+
+    def look(self, video, fps=None):
+        return None
+
+    def read(self, video, index_lists, found=None):
+        return [part / 255 for part in super().read(video, index_lists)]
 
 
 class ClipModel(nn.Module):
@@ -388,16 +399,12 @@ def test_a_head_alone_predicts_from_numbers(numbered_video):
     """A head on joints, say: numbers (T, D) are its input as they are."""
 
     class Numbers(Reader):
-        def frame_logits(self, features):
-            return super().frame_logits(torch.cat([1 - features[..., :1], features[..., :1]], -1))
-
-    @dataclasses.dataclass(frozen=True)
-    class Share(MeanAndSpread):
-        def read(self, video, index_lists, found=None):
-            return [part / 255 for part in super().read(video, index_lists)]
+        def frame_logits(self, features, mask=None):
+            mean = features[..., :1]
+            return super().frame_logits(torch.cat([1 - mean, mean], -1), mask)
 
     for sampler in (Uniform(4), FixedStride(4, 0.4)):
-        shown = Preprocessing(sampler, reader=Share())
+        shown = Preprocessing(sampler, reader=Shares())
         one = Recogniser(Numbers().eval(), shown, CLASSES, None)
         frames = sampler(40).tolist()
         for video in (numbered_video, greys(*(5 * n for n in range(40)))):
@@ -409,7 +416,7 @@ def test_a_head_alone_predicts_from_numbers(numbered_video):
 
 
 def test_numbers_are_not_gated_by_motion():
-    shown = Preprocessing(FixedStride(4, 0.08), reader=MeanAndSpread())
+    shown = Preprocessing(FixedStride(4, 0.08), reader=Shares())
     found = predict_video(Recogniser(Reader().eval(), shown, CLASSES, 7 / 25), passing())
     assert found.frames[0] == 0
 
@@ -420,15 +427,20 @@ def test_a_reader_looks_at_a_whole_video_once(numbered_video):
     @dataclasses.dataclass(frozen=True)
     class Counted(AgainstMedian):
         def look(self, video, fps=None):
-            looked.append(video)
+            looked.append((video, fps))
             return super().look(video, fps)
 
     one = recogniser(Uniform(4), frames=10, reader=Counted())
-    for video in (numbered_video, greys(*(5 * n for n in range(40)))):
+    array = greys(*(5 * n for n in range(40)))
+    for video in (numbered_video, array):
         found = predict_video_with_frame_probs(one, video, start=10, stop=30)
         against = [abs(5 * n - 97.5) / 255 for n in found.frames]
         assert found.frame_probs[:, 1] == pytest.approx(against, abs=0.02)
-    assert len(looked) == 2 and looked[0] == numbered_video
+    # at the file's own rate, and at KTH's for an array, of which all frames are looked at
+    assert looked[0] == (numbered_video, 25) and len(looked) == 2
+    assert np.array_equal(looked[1][0], array) and looked[1][1] == 25
+    predict_video(one, array, fps=50)
+    assert len(looked) == 3 and looked[2][1] == 50
 
 
 def test_a_long_clip_is_encoded_in_batches_of_the_encoder():

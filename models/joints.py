@@ -1,0 +1,50 @@
+"""A classifier of joints over time: numbers (B, T, D) to logits (B, K).
+
+Knows numbers and masks. Does not know which numbers they are, nor where they come from.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+class JointGRU(nn.Module):
+    """A projection, a recurrence both ways, and the mean and the largest of its states.
+
+    Args:
+        in_dim: Numbers D a step.
+        num_classes: Number of classes K.
+        hidden: Size of the projection, and of the state in each direction.
+        dropout: Share of the pooled states that is dropped in training.
+    """
+
+    def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 96, dropout: float = 0.3):
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(), nn.Dropout(0.1))
+        self.gru = nn.GRU(hidden, hidden, bidirectional=True, batch_first=True)
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * hidden, num_classes))
+
+    def forward(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of numbers (B, T, D); `mask` (B, T) marks the steps that count,
+        which come first; None means that all do."""
+        if mask is None:
+            mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
+        steps = pack_padded_sequence(
+            self.project(clip), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+        )
+        states = pad_packed_sequence(
+            self.gru(steps)[0], batch_first=True, total_length=len(mask[0])
+        )[0]
+        valid = mask.unsqueeze(-1)  # (B, T, 1)
+        mean = (states * valid).sum(1) / valid.sum(1)
+        most = states.masked_fill(~valid, -torch.inf).amax(1)
+        return self.classifier(torch.cat([mean, most], -1))
+
+
+def joint_classifier(
+    *, num_classes: int, in_dim: int, channels: int = 1, weights: Any = None, **config: Any
+) -> JointGRU:
+    """Build a JointGRU as experiments do; it has neither channels nor pre-trained weights."""
+    return JointGRU(in_dim=in_dim, num_classes=num_classes, **config)
