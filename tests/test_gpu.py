@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from experiments import load_recogniser
+from experiments.recognisers import WEIGHTS, load_recogniser
 from models.backbone import EfficientNetBackbone
 from models.temporal import build_head
 from tests.stand_ins import Clips
@@ -59,7 +59,7 @@ def test_training_in_mixed_precision_learns_and_goes_on(tmp_path, name):
 
 
 def test_a_video_is_predicted_on_the_device():
-    recogniser = load_recogniser("bundled")
+    recogniser = load_recogniser(WEIGHTS / "recogniser_stacked_gru.pth")
     assert next(recogniser.model.parameters()).is_cuda
     frames = np.random.default_rng(0).integers(0, 255, (40, 120, 160), dtype=np.uint8)
     assert sum(predict_video(recogniser, frames).probs.values()) == pytest.approx(1, abs=1e-3)

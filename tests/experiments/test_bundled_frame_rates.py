@@ -7,8 +7,7 @@ import pytest
 from data.kth import ACTIONS, FPS
 from data.synthetic.dataset import make_person, make_shot
 from data.video import probe
-from experiments import load_recogniser
-from experiments.recognisers import WEIGHTS
+from experiments.recognisers import WEIGHTS, load_recogniser
 from utils.predict import predict_video
 
 RATES = (12.5, 30, 50, 60)

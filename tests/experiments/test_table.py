@@ -168,6 +168,7 @@ class TestOneRowIsEnough:
     def test_it_is_loaded_again_and_predicts(self, where, row, tiny_kth):
         result = run_experiment(row, **where)
         recogniser = load_recogniser(result.run, experiment=row)
+        assert recogniser.extra["model"] == row.model
         trained = recogniser.model.state_dict()
         untrained = new_model(row, Recipe()).state_dict()
         assert trained.keys() == untrained.keys()
