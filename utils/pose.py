@@ -136,6 +136,6 @@ class Pose:
         numbers = []
         for frames in index_lists:
             apart = np.median(np.diff(frames)) if len(frames) > 1 else 1
-            joints = joints_of(track, track.rows(frames))
+            joints = joints_of(track, track.at(frames))
             numbers.append(joint_features(*joints, track.fps / max(apart, 1)))
         return numbers
