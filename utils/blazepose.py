@@ -6,7 +6,8 @@ models/weights/README.md; experiments/convert_blazepose.py makes the file.
 
 Both ways of running stay in the calling thread, as files are searched side by side; torch takes
 as many threads as it has been given. Milliseconds a call, one thread of a shared AMD EPYC with
-avx2: onnxruntime 15 for the detector and 20 for the landmarks, torch 25 and 36.
+avx2: onnxruntime 15 for the detector and 20 for the landmarks, torch 28 and 36; two threads of
+torch beside other work take several times as long as one.
 """
 
 from __future__ import annotations
