@@ -28,7 +28,7 @@ from tqdm import tqdm
 from benchmarks.measure import interleaved, left_out, rows_of
 from data.kth import Segment, find_segments, select
 from evaluation.predictions import Predictions
-from experiments.recognisers import load_recogniser, predict_dataset
+from experiments.recognisers import APPEARANCE, load_recogniser, predict_dataset
 from models.backbone import EfficientNetBackbone, inference_dtype
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
@@ -230,7 +230,7 @@ def _end_to_end(
 def _precisions(segments: Sequence[Segment]) -> Iterator[Row]:
     """Compare a recogniser's predictions on features in single and in half precision, where need be
     computed slowly."""
-    recogniser = load_recogniser("bundled")
+    recogniser = load_recogniser(APPEARANCE)
     fastest = inference_dtype(next(recogniser.model.backbone.parameters()).device)
     half = torch.bfloat16 if fastest == torch.float32 else fastest
     single = _predictions(recogniser, segments, torch.float32)

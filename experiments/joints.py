@@ -77,8 +77,8 @@ def train_joints(
     out: Path,
     *,
     seed: int = 0,
-    performances: int = 24_000,
-    epochs: int = 24,
+    performances: int = 12_000,
+    epochs: int = 14,
     others: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _rendered(part: str, count: int, seed: int, others: bool, progress: bool) ->
     rest = round(count * OTHERS) if others else 0
     drawn = draw_performances(stream, count - rest, rest)
     bar = tqdm(drawn, f"persons, {part}", count, leave=False, disable=not progress)
-    sampler = EXPERIMENTS["pose"].shown.sampler
+    sampler: Any = EXPERIMENTS["pose"].shown.sampler
     pool = gathered(list(bar))
     return RenderedJoints(pool, seed=seed, steps=sampler.frames, rate=1 / sampler.seconds)
 
@@ -154,7 +154,7 @@ def measured(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """
     six = labels != OTHER
     right = log_probs[six, : len(ACTIONS)].argmax(1) == labels[six]
-    found = {"six_right": int(right.sum()), "six": int(six.sum())}
+    found: dict[str, Any] = {"six_right": int(right.sum()), "six": int(six.sum())}
     if log_probs.shape[1] > len(ACTIONS):
         doubt = np.exp(log_probs[:, OTHER])
         threshold = float(np.quantile(doubt[six], 1 - REFUSED))

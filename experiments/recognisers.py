@@ -31,6 +31,7 @@ from utils.predict import Fusion, Recogniser
 from utils.preprocessing import Preprocessing
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
+APPEARANCE = WEIGHTS / "recogniser_stacked_gru.pth"  # the bundled head of whole images
 FUSION = WEIGHTS / "recogniser_fusion.json"  # the default: who is in it, and when it refuses
 READERS = {"Cutout": Cutout}  # in place of a member's own
 
@@ -221,8 +222,9 @@ def evaluate_checkpoint(
     """
     started, root = time.perf_counter(), place(root, "Data/KTH-Synth")
     data_name = data_name or dataset_name(root)
-    loaded = isinstance(which, (Recogniser, Fusion))
-    recogniser: Any = which if loaded else load_recogniser(which, runs_dir=runs_dir)
+    recogniser: Any = which
+    if not isinstance(which, Recogniser | Fusion):
+        recogniser = load_recogniser(which, runs_dir=runs_dir)
     extra = recogniser.extra
     segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
     if not segments:

@@ -31,12 +31,15 @@ class JointGRU(nn.Module):
         which come first; None means that all do."""
         if mask is None:
             mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
-        steps = pack_padded_sequence(
-            self.project(clip), mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
-        )
-        states = pad_packed_sequence(
-            self.gru(steps)[0], batch_first=True, total_length=len(mask[0])
-        )[0]
+        steps = self.project(clip)
+        if bool(mask.all()):
+            states = self.gru(steps)[0]
+        else:  # packed, which is slower: the way back starts at a clip's own last step
+            packed = pack_padded_sequence(
+                steps, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+            )
+            states = self.gru(packed)[0]
+            states = pad_packed_sequence(states, batch_first=True, total_length=len(mask[0]))[0]
         valid = mask.unsqueeze(-1)  # (B, T, 1)
         mean = (states * valid).sum(1) / valid.sum(1)
         most = states.masked_fill(~valid, -torch.inf).amax(1)

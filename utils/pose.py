@@ -63,7 +63,7 @@ def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndar
         rate: Steps a second.
     """
     neck, hips = (points[..., pair, :].mean(-2) for pair in (SHOULDERS, HIPS))
-    body = seen[..., SHOULDERS].all(-1)
+    body = np.asarray(seen[..., SHOULDERS].all(-1))
     size = _torso(points, neck, hips, body, body & seen[..., HIPS].all(-1))
     up = np.array([1.0, -1.0])
     mask = seen & body[..., None]

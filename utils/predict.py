@@ -8,7 +8,7 @@ says about itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from data.kth import FPS
 from data.video import probe
 from utils.data_setup import collate
 from utils.encoder import Encoder
-from utils.preprocessing import FixedStride, Preprocessing, looker
+from utils.preprocessing import FixedStride, GreyFrames, Preprocessing, looker
 
 # Motion gating: a clip is kept when in each of its steps the most changed pixels change at least
 # this much of what they change in the clip of most motion. Between a walker's passes the field is
@@ -94,7 +94,10 @@ class Fusion:
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
         said = [_predict(one, video, start, stop, fps, found) for one in self.members]
         if not _somebody(found, start, footage.length if stop is None else stop):
-            return nobody(footage.name, self.classes)
+            # what it would say of the images as they are, for whoever wants one of the classes
+            last = self.members[-1]
+            plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
+            return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
         total, else_ = np.zeros(len(self.classes)), 0.0
         for one in (one for one in said if one.label != NOBODY):
             known = np.array([one.probs[name] for name in self.classes])
@@ -166,14 +169,19 @@ def predict_video(
 
 
 def predict_video_with_frame_probs(
-    recogniser: Recogniser,
+    recogniser: Recogniser | Fusion,
     video: str | Path | np.ndarray,
     *,
     start: int = 0,
     stop: int | None = None,
     fps: float | None = None,
 ) -> Prediction:
-    """Name the action in a video and keep the probabilities frame by frame; see `predict_video`."""
+    """Name the action in a video and keep the probabilities frame by frame; see `predict_video`.
+
+    Those of a fusion are its last member's.
+    """
+    if isinstance(recogniser, Fusion):
+        recogniser = recogniser.members[-1]
     return _predict(recogniser, video, start, stop, fps, with_frames=True)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def _movement(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, bool, bo
     person, scenario = Person.draw(rng, AUXILIARY_SPREAD), int(rng.integers(1, 5))
     seconds = np.arange(FRAMES) / FPS
     move = MOVES[kind](person.build, person.habit, seconds, rng)
-    heading = move.heading
+    heading: Any = move.heading
     if heading is None:
         front = -np.pi / 2 + rng.normal(0, 0.35)
         side = rng.choice([0, np.pi]) + rng.normal(0, 0.35)

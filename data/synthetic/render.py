@@ -273,8 +273,8 @@ def cloud(
     rng: np.random.Generator, sigma: tuple[float, float], shape: tuple[int, int] = (HEIGHT, WIDTH)
 ) -> np.ndarray:
     """Gaussian noise of unit variance, blurred by sigma (rows, columns) pixels."""
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
+    grain: np.ndarray = rng.standard_normal(shape, dtype=np.float32)
+    noise = cv2.GaussianBlur(grain, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
     return noise / max(float(noise.std()), 1e-6)
 
 

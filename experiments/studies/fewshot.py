@@ -21,7 +21,7 @@ from evaluation.predictions import Score
 from experiments.crossval import persons_in
 from experiments.datasets import shown_dataset
 from experiments.recipe import Recipe
-from experiments.recognisers import load_recogniser, predict_dataset
+from experiments.recognisers import APPEARANCE, load_recogniser, predict_dataset
 from experiments.results import Result, about_run, record_reading
 from experiments.studies import accuracy_row
 from experiments.table import EXPERIMENTS
@@ -67,7 +67,7 @@ def run(
         raise ValueError(
             f"{folder} names {len(persons)} persons; some are needed to train on and others to test"
         )
-    recogniser = load_recogniser("bundled")
+    recogniser = load_recogniser(APPEARANCE)
     data = shown_dataset(
         recogniser.model, segments, recogniser.shown, cache_dir=place(cache_dir, "cache")
     )

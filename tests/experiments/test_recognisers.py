@@ -6,8 +6,7 @@ import torch
 from data.kth import ACTIONS, find_segments
 from data.synthetic.dataset import render_dataset
 from experiments.recognisers import (
-    DEFAULT_RECOGNISER,
-    WEIGHTS,
+    APPEARANCE,
     evaluate_checkpoint,
     load_recogniser,
 )
@@ -17,7 +16,7 @@ from utils.encoder import Encoder
 from utils.predict import predict_video
 from utils.preprocessing import Preprocessing
 
-RECOGNISER = WEIGHTS / f"recogniser_{DEFAULT_RECOGNISER}.pth"
+RECOGNISER = APPEARANCE
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,9 @@ def test_the_recogniser_was_trained_on_these_very_weights():
     assert extra["backbone"] == {"weights": "bundled", "fingerprint": backbone.fingerprint()}
 
 
-def test_it_recognises_rendered_strangers(strangers):
-    result = evaluate_checkpoint("bundled", strangers, split="all", cache_dir=None, progress=False)
+@pytest.mark.parametrize("which", ["bundled", RECOGNISER])
+def test_it_recognises_rendered_strangers(strangers, which):
+    result = evaluate_checkpoint(which, strangers, split="all", cache_dir=None, progress=False)
     assert result.segment.n == 24 and result.segment.accuracy >= 0.75
 
 
@@ -62,7 +62,7 @@ def test_it_names_the_action_of_a_whole_file(strangers, action):
 def test_half_precision_predicts_as_single_does(strangers):
     """Features rounded to bfloat16's eight bits, from file to prediction: no segment changes its
     name."""
-    recogniser = load_recogniser("bundled")
+    recogniser = load_recogniser(RECOGNISER)
     clips = [recogniser.shown.clip(segment) for segment in find_segments(strangers)]
     probs = {}
     for dtype in (torch.float32, torch.bfloat16):
