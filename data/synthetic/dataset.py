@@ -12,9 +12,10 @@ bench realism` puts both in numbers).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tqdm.auto import tqdm
 from data.files import home, read_json, write_json, written_whole
 from data.kth import ACTIONS, Ranges, write_segments
 from data.synthetic.body import JOINTS, Build
-from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform
+from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
 from data.synthetic.render import (
     HEIGHT,
     WIDTH,
@@ -70,15 +71,10 @@ class Person:
     @staticmethod
     def draw(rng: np.random.Generator, spread: float = 1.0) -> Person:
         """A person from a random stream; `spread` widens builds and habits alike."""
-        around = [float(np.clip(rng.normal(), -2.2, 2.2)) * spread for _ in range(4)]
-        build = Build(
-            1.72 + 0.08 * around[0],
-            1 + 0.09 * around[1],
-            1 + 0.06 * around[2],
-            1 + 0.02 * around[3],
-        )
+        around = rng.normal(size=4).clip(-2.2, 2.2) * spread
+        measures = (1.72, 1, 1, 1) + around * (0.08, 0.09, 0.06, 0.02)
         return Person(
-            build,
+            Build(*measures.tolist()),
             Habit.draw(rng, spread),
             Clothes.draw(rng, spread=spread),
             Clothes.draw(rng, heavy=True, spread=spread),
@@ -94,7 +90,7 @@ class Shot:
     joints: np.ndarray
     heading: np.ndarray
     segments: Ranges
-    rng: np.random.Generator = field(repr=False)
+    rng: np.random.Generator
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -136,10 +132,10 @@ def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float)
     if scenario == 2 and action in LOCOMOTION:
         scale *= rng.uniform(0.45, 0.9)
     scale = float(np.clip(scale, 20, 60))
-    pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
+    pitch = within(rng, 0.10 if scenario == 4 else 0.22, 0.05 * spread, 0.02, 0.45)
     # bounded so that the head stays in the image
-    feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))
-    return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
+    feet = within(rng, 60 + 0.93 * scale, 6, scale * 1.8 + 6, HEIGHT - 4)
+    return Camera(scale, rng.uniform(9, 20), pitch, WIDTH / 2, feet)
 
 
 def _scene(
@@ -147,7 +143,7 @@ def _scene(
 ) -> Scene:
     clothes = person.heavy if scenario == 3 else person.clothes
     if scenario == 4:
-        wall = float(rng.uniform(0.6, 1.6))
+        wall = rng.uniform(0.6, 1.6)
         side = rng.choice([-1, 1]) * rng.uniform(0.2, 0.9)
         light = Light(
             (side, -0.9, rng.uniform(0.1, 0.5)),
@@ -173,12 +169,12 @@ def _scene(
         dress(person.build, clothes),
         person.build,
         folds_texture(rng, clothes.folds),
-        blur=float(rng.uniform(0.2, 0.5 + 0.2 * spread)),
-        crisp=float(rng.uniform(0, 1.2)),
-        noise=float(rng.uniform(0.4, 1.4 + 0.8 * spread)),
-        gain=float(rng.uniform(0, 0.006)),
+        blur=rng.uniform(0.2, 0.5 + 0.2 * spread),
+        crisp=rng.uniform(0, 1.2),
+        noise=rng.uniform(0.4, 1.4 + 0.8 * spread),
+        gain=rng.uniform(0, 0.006),
         quality=int(rng.integers(45 if spread > 1 else 65, 96)),
-        exposure=float(rng.normal(205, 15)),
+        exposure=rng.normal(205, 15),
     )
 
 
@@ -211,27 +207,23 @@ class _Take:
 def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
     """Crossings to and fro with an empty scene between them: joints, headings, annotated ranges."""
     slant = 16 if take.scenario == 2 else 5
-    direction = int(rng.integers(2))
-    joints, headings, ranges = [_nobody(int(rng.integers(2, 20)))], [], []
+    direction = rng.integers(2)
+    joints, headings, ranges = [_nobody(rng.integers(2, 20))], [], []
     for number in range(take.segments):
         facing = np.pi * ((direction + number) % 2)
-        facing += np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * take.spread)
-        margin = take.person.build.stature * 0.35
-        passing = take.move(rng, width=WIDTH / take.camera.scale + 2 * margin, heading=facing)
-        start = sum(map(len, joints))
+        facing += np.radians(within(rng, 0, 1, -2, 2) * slant * take.spread)
+        scale, margin = take.camera.scale, take.person.build.stature * 0.35
+        passing = take.move(rng, width=WIDTH / scale + 2 * margin, heading=facing)
         columns = take.camera.project(passing[:, 0])[0][:, 0]
-        half_body = 0.2 * take.camera.scale
-        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
-        first, end = (
-            int(inside[0] - rng.integers(*LEAD)),
-            int(inside[-1] + 1 + rng.integers(-TAIL, TAIL + 1)),
-        )
-        ranges.append((max(first, 0), end))
+        half_body = 0.2 * scale
+        seen = np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
+        seen += sum(map(len, joints))
+        first = seen[0] - rng.integers(*LEAD)
+        end = seen[-1] + 1 + rng.integers(-TAIL, TAIL + 1)
+        ranges.append((max(int(first), 0), int(end)))
         last = number + 1 == take.segments
-        joints += [
-            passing,
-            _nobody(int(rng.integers(TAIL, 60) if last else rng.integers(LEAD[1] + TAIL, 46))),
-        ]
+        pause = rng.integers(TAIL, 60) if last else rng.integers(LEAD[1] + TAIL, 46)
+        joints += [passing, _nobody(pause)]
         headings += [facing] * 2
     lengths = list(map(len, joints))
     return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)
@@ -246,14 +238,11 @@ def _stand_there(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.
     mean, boxing = SEGMENT_FRAMES[take.action], take.action == "boxing"
     lengths = mean * np.exp(rng.normal(-0.03, 0.25, size=take.segments))
     lengths = np.clip(lengths, 0.45 * mean, 2.2 * mean).round().astype(int)
-    facing = np.pi * int(rng.integers(2)) if boxing else -np.pi / 2
-    facing += np.radians(
-        float(np.clip(rng.normal(), -2.2, 2.2)) * (22 if boxing else 14) * take.spread
-    )
+    facing = np.pi * rng.integers(2) if boxing else -np.pi / 2
+    facing += np.radians(within(rng, 0, 1, -2.2, 2.2) * (22 if boxing else 14) * take.spread)
     joints = take.move(rng, seconds=lengths.sum() / FPS, heading=facing)
-    joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
-    ends = np.cumsum(lengths)
-    ranges = tuple((int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True))
+    joints[..., 0] += within(rng, 0, 0.25, -0.6, 0.6)
+    ranges = tuple(pairwise([0, *np.cumsum(lengths).tolist()]))
     return joints, np.full(len(joints), facing), ranges
 
 
@@ -293,16 +282,9 @@ def render_dataset(
         ValueError: the folder holds videos that this function did not render, or an action is
             unknown.
     """
-    root = Path(root or home("Data/KTH-Synth"))
     settings = {"name": "KTH-Synth", "version": VERSION, "seed": seed, "segments": segments}
-    cast = [
-        (person, action, scenario)
-        for person in persons
-        for action in actions
-        for scenario in scenarios
-    ]
-    jobs = [_Job(_place(root, *role), seed, *role, segments) for role in cast]
-    return _render_all(root, settings, jobs, workers, progress=progress)
+    root = Path(root or home("Data/KTH-Synth"))
+    return _render_all(root, settings, product(persons, actions, scenarios), workers, progress)
 
 
 def render_auxiliary(
@@ -323,30 +305,38 @@ def render_auxiliary(
     """
     if persons < 1:
         raise ValueError(f"an auxiliary training set of {persons} persons; it takes 1 or more")
-    root = Path(root or home("Data/KTH-Synth-Auxiliary"))
     settings = {"name": "KTH-Synth auxiliary", "version": VERSION, "seed": seed}
     settings["spread"] = AUXILIARY_SPREAD
     numbers = range(AUXILIARY_FROM, AUXILIARY_FROM + persons)
     cast = [(n, action, 1 + (n + i) % 4) for n in numbers for i, action in enumerate(ACTIONS)]
-    jobs = [_Job(_place(root, *role), seed, *role, 1, AUXILIARY_SPREAD) for role in cast]
-    return _render_all(root, settings, jobs, workers, progress=progress)
-
-
-def _place(root: Path, person: int, action: str, scenario: int) -> Path:
-    return root / action / f"person{person:02d}_{action}_d{scenario}.avi"
+    root = Path(root or home("Data/KTH-Synth-Auxiliary"))
+    return _render_all(root, settings, cast, workers, progress)
 
 
 def _render_all(
-    root: Path, settings: dict, jobs: list[_Job], workers: int | None, *, progress: bool
+    root: Path,
+    settings: dict,
+    cast: Iterable[tuple[int, str, int]],
+    workers: int | None,
+    progress: bool,
 ) -> Path:
+    """Render what is missing of a cast of persons, actions and scenarios."""
     _prepare_root(root, settings)
-    bar = tqdm(total=len(jobs), desc=settings["name"], unit="file", disable=not progress)
-    ranges = {}
-    for name, found in _run(_render_missing, jobs, workers):
-        ranges[name] = found
-        bar.update()
-    bar.close()
-    write_segments(root / "segments.csv", ranges)
+    jobs = [
+        _Job(
+            root / action / f"person{person:02d}_{action}_d{scenario}.avi",
+            settings["seed"],
+            person,
+            action,
+            scenario,
+            settings.get("segments", 1),
+            settings.get("spread", 1.0),
+        )
+        for person, action, scenario in cast
+    ]
+    done, title = _render_missing_of(jobs, workers), settings["name"]
+    bar = tqdm(done, total=len(jobs), desc=title, unit="file", disable=not progress)
+    write_segments(root / "segments.csv", dict(bar))
     return root
 
 
@@ -367,15 +357,15 @@ def _prepare_root(root: Path, settings: dict) -> None:
     write_json(card, settings)
 
 
-def _run(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, tuple]]:
+def _render_missing_of(jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, Ranges]]:
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers <= 1:
-        yield from map(work, jobs)
+        yield from map(_render_missing, jobs)
         return
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        yield from pool.map(work, jobs, chunksize=4)
+        yield from pool.map(_render_missing, jobs, chunksize=4)
 
 
 def _shot(job: _Job) -> Shot:
@@ -386,7 +376,7 @@ def _shot(job: _Job) -> Shot:
     )
 
 
-def _render_missing(job: _Job) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _render_missing(job: _Job) -> tuple[str, Ranges]:
     shot = _shot(job)
     if not job.path.is_file():
         renderer = shot.renderer()
