@@ -5,8 +5,6 @@ Knows archives and transfers; what names and frames mean is data.kth's business.
 half there under its final name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import os
@@ -24,7 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from data import kth
-from data.files import written_whole
+from data.files import StrPath, written_whole
 
 OFFICIAL_URL = "https://www.csc.kth.se/cvap/actions/"
 TERMS = (
@@ -111,10 +109,10 @@ class Summary:
 
 
 def fetch_kth(
-    root: str | os.PathLike,
+    root: StrPath,
     *,
     url: str = OFFICIAL_URL,
-    from_zip: str | os.PathLike | None = None,
+    from_zip: StrPath | None = None,
     progress: bool = True,
     archives: Sequence[Archive] = ARCHIVES,
     annotations: Mapping[str, kth.Ranges] | None = None,

@@ -5,8 +5,6 @@ Knows persons and segments. Does not know videos' pixels, models or results: it 
 compared, not how it ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise

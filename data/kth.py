@@ -6,10 +6,7 @@ has never heard of a tensor. KTH-Synth uses the same names, so everything here h
 sets.
 """
 
-from __future__ import annotations
-
 import csv
-import os
 import re
 import warnings
 from collections import defaultdict
@@ -17,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.files import read_json, write_csv
+from data.files import StrPath, read_json, write_csv
 from data.video import VideoError, probe
 
 ACTIONS = (
@@ -123,7 +120,7 @@ class Segment:
 # names and files
 
 
-def parse_name(path: str | os.PathLike) -> Video:
+def parse_name(path: StrPath) -> Video:
     """Read action, person and scenario from a file's name; the action from its folder when the name
     has none.
 
@@ -143,7 +140,7 @@ def parse_name(path: str | os.PathLike) -> Video:
     return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
 
 
-def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> list[Video]:
+def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
     """List the usable videos under root, sorted: root/<action>/* or
     root/{train,validation,test}/<action>/*.
 
@@ -241,7 +238,7 @@ def _warn(message: str) -> None:
 # segments
 
 
-def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Ranges]:
+def load_segments(csv_path: StrPath = SEGMENTS_CSV) -> dict[str, Ranges]:
     """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the
     annotation's order.
 
@@ -272,9 +269,7 @@ def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Range
     return {name: tuple(ranges) for name, ranges in table.items()}
 
 
-def write_segments(
-    csv_path: str | os.PathLike, table: Mapping[str, Iterable[tuple[int, int]]]
-) -> None:
+def write_segments(csv_path: StrPath, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
     """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
     order."""
     rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
@@ -282,7 +277,7 @@ def write_segments(
 
 
 def find_segments(
-    root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None
+    root: StrPath, *, whole_files: bool = False, report: Report | None = None
 ) -> list[Segment]:
     """List the segments of all usable videos under root, sorted by video and then in the
     annotation's order.
@@ -362,7 +357,7 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
 
 
 def load_splits(
-    root: str | os.PathLike, *, whole_files: bool = False, fast: bool = False
+    root: StrPath, *, whole_files: bool = False, fast: bool = False
 ) -> dict[str, list[Segment]]:
     """Find the segments under root and sort them into the official splits.
 
@@ -403,7 +398,7 @@ def in_several(parts: Mapping[str, Iterable[str]]) -> list[str]:
 # data sets
 
 
-def dataset_name(root: str | os.PathLike) -> str:
+def dataset_name(root: StrPath) -> str:
     """Return what a data set is called: the name in its dataset.json, else its folder's name."""
     try:
         return str(read_json(Path(root) / CARD)["name"])
@@ -411,6 +406,6 @@ def dataset_name(root: str | os.PathLike) -> str:
         return Path(root).resolve().name
 
 
-def is_real(root: str | os.PathLike) -> bool:
+def is_real(root: StrPath) -> bool:
     """Tell whether a folder holds filmed people: rendered ones come with a dataset.json."""
     return not (Path(root) / CARD).is_file()

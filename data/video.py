@@ -5,11 +5,8 @@ a frame shows. Phone videos that say how they are rotated come out the right way
 them itself.
 """
 
-from __future__ import annotations
-
 import functools
 import math
-import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +14,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from data.files import StrPath
 
 USUAL_FPS = 25.0  # taken where a container does not say its frame rate, or says nonsense
 # what the first box of an MP4 file may be
@@ -35,7 +34,7 @@ class VideoInfo:
     fps: float
 
 
-def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
+def open_video(path: StrPath) -> cv2.VideoCapture:
     """Open a video for reading in one thread; `isOpened()` tells whether it could be.
 
     A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever
@@ -46,7 +45,7 @@ def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
     return capture if capture.isOpened() else cv2.VideoCapture(str(path))
 
 
-def probe(path: str | os.PathLike, *, allow_cut_off: bool = False) -> VideoInfo:
+def probe(path: StrPath, *, allow_cut_off: bool = False) -> VideoInfo:
     """Return what a video's container says, after a look at its size and its first frame.
 
     Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a
@@ -105,7 +104,7 @@ def _promised_size(path: Path, size: int) -> int:
     return end
 
 
-def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+def read_frames(path: StrPath, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Read frames of a video, in the order given, in grey: (len(indices), H, W) uint8.
 
     Raises:
@@ -116,7 +115,7 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) ->
 
 
 def read_segments(
-    path: str | os.PathLike, index_lists: Sequence[Sequence[int] | np.ndarray]
+    path: StrPath, index_lists: Sequence[Sequence[int] | np.ndarray]
 ) -> list[np.ndarray]:
     """Read several lists of frames of one video in a single forward pass; see `read_frames`.
 

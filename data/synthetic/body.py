@@ -8,11 +8,10 @@ Segment lengths are fractions of stature after Drillis and Contini (1966) as pri
 "Biomechanics and Motor Control of Human Movement", 4th ed. (2009), fig. 4.1.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy import ndarray
 
 JOINTS = (
     "pelvis",
@@ -84,7 +83,7 @@ class Build:
         )
 
 
-def direction(pitch: np.ndarray, side: np.ndarray | float = 0.0) -> np.ndarray:
+def direction(pitch: ndarray, side: ndarray | float = 0.0) -> ndarray:
     """Unit vectors (F, 3) that hang straight down at pitch 0 and swing forward with it; `side`
     leans them left."""
     pitch, side = np.broadcast_arrays(np.asarray(pitch, float), side)
@@ -93,20 +92,18 @@ def direction(pitch: np.ndarray, side: np.ndarray | float = 0.0) -> np.ndarray:
     )
 
 
-def rotate_about_z(points: np.ndarray, angle: np.ndarray | float) -> np.ndarray:
+def rotate_about_z(points: ndarray, angle: ndarray | float) -> ndarray:
     """Turn points (..., 3) to the left by `angle` (broadcast over the leading axes)."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = points[..., 0], points[..., 1], points[..., 2]
     return np.stack(np.broadcast_arrays(cos * x - sin * y, sin * x + cos * y, z), axis=-1)
 
 
-def trunk(
-    build: Build, *, lean: np.ndarray, twist: np.ndarray, nod: np.ndarray | float = 0.0
-) -> np.ndarray:
+def trunk(build: Build, *, lean: ndarray, twist: ndarray, nod: ndarray | float = 0.0) -> ndarray:
     """Joints (F, J, 3) with pelvis, neck, head, shoulders and hips set; the limbs are still at the
     origin."""
 
-    def up(angle: np.ndarray) -> np.ndarray:
+    def up(angle: ndarray) -> ndarray:
         return np.stack([np.sin(angle), np.zeros(len(lean)), np.cos(angle)], axis=-1)
 
     joints = np.zeros((len(lean), len(JOINTS), 3))
@@ -124,12 +121,12 @@ def trunk(
     return joints
 
 
-def _set(joints: np.ndarray, side: str, **places: np.ndarray) -> None:
+def _set(joints: ndarray, side: str, **places: ndarray) -> None:
     for name, place in places.items():
         joints[:, JOINT[f"{side}_{name}"]] = place
 
 
-def set_leg(joints: np.ndarray, build: Build, side: str, *, hip, knee, ankle, spread=0.0) -> None:
+def set_leg(joints: ndarray, build: Build, side: str, *, hip, knee, ankle, spread=0.0) -> None:
     """Write knee, ankle, heel and toe of one leg from flexion angles (F,); `spread` is
     abduction."""
     outward = spread if side == "left" else -spread
@@ -142,7 +139,7 @@ def set_leg(joints: np.ndarray, build: Build, side: str, *, hip, knee, ankle, sp
     _set(joints, side, knee=knee_at, ankle=ankle_at, heel=heel, toe=toe)
 
 
-def set_arm(joints: np.ndarray, build: Build, side: str, *, shoulder, elbow, spread=0.15) -> None:
+def set_arm(joints: ndarray, build: Build, side: str, *, shoulder, elbow, spread=0.15) -> None:
     """Write elbow, wrist and hand of one arm from flexion angles (F,) in the plane of walking."""
     outward = spread if side == "left" else -spread
     elbow_at = joints[:, JOINT[f"{side}_shoulder"]] + build.upper_arm * direction(shoulder, outward)
@@ -150,9 +147,7 @@ def set_arm(joints: np.ndarray, build: Build, side: str, *, shoulder, elbow, spr
     _finish_arm(joints, build, side, elbow_at, elbow_at + build.forearm * forearm)
 
 
-def reach(
-    joints: np.ndarray, build: Build, side: str, *, target: np.ndarray, hint: np.ndarray
-) -> None:
+def reach(joints: ndarray, build: Build, side: str, *, target: ndarray, hint: ndarray) -> None:
     """Bend one arm so that its wrist is at `target` (F, 3) or as near as its length allows, the
     elbow towards `hint`.
 
@@ -171,17 +166,17 @@ def reach(
 
 
 def _finish_arm(
-    joints: np.ndarray, build: Build, side: str, elbow_at: np.ndarray, wrist_at: np.ndarray
+    joints: ndarray, build: Build, side: str, elbow_at: ndarray, wrist_at: ndarray
 ) -> None:
     hand_at = wrist_at + _unit(wrist_at - elbow_at) * build.hand
     _set(joints, side, elbow=elbow_at, wrist=wrist_at, hand=hand_at)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _unit(vectors: ndarray) -> ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
-def clearance(joints: np.ndarray) -> np.ndarray:
+def clearance(joints: ndarray) -> ndarray:
     """Height (F,) of the lowest point of both feet over the pelvis's origin; negative, for the
     pelvis hangs above."""
     feet = [JOINT[f"{side}_{part}"] for side, _ in SIDES for part in ("heel", "toe")]

@@ -9,8 +9,6 @@ sharpness and the empty frames at the start of a crossing what its public clips 
 bench realism` puts both in numbers).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,9 +19,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 from tqdm.auto import tqdm
 
-from data.files import home, read_json, write_json, written_whole
+from data.files import StrPath, home, read_json, write_json, written_whole
 from data.kth import ACTIONS, Ranges, write_segments
 from data.synthetic.body import JOINTS, Build
 from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
@@ -69,7 +69,7 @@ class Person:
     heavy: Clothes
 
     @staticmethod
-    def draw(rng: np.random.Generator, spread: float = 1.0) -> Person:
+    def draw(rng: Generator, spread: float = 1.0) -> "Person":
         """A person from a random stream; `spread` widens builds and habits alike."""
         around = rng.normal(size=4).clip(-2.2, 2.2) * spread
         measures = (1.72, 1, 1, 1) + around * (0.08, 0.09, 0.06, 0.02)
@@ -87,10 +87,10 @@ class Shot:
     ranges."""
 
     scene: Scene
-    joints: np.ndarray
-    heading: np.ndarray
+    joints: ndarray
+    heading: ndarray
     segments: Ranges
-    rng: np.random.Generator
+    rng: Generator
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -110,7 +110,7 @@ def make_shot(
     person: Person,
     action: str,
     scenario: int,
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     segments: int = 2,
     spread: float = 1.0,
@@ -126,7 +126,7 @@ def make_shot(
     return Shot(scene, joints, heading, ranges, rng)
 
 
-def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
+def _camera(action: str, scenario: int, rng: Generator, spread: float) -> Camera:
     # a person of 1.75 m fills three quarters of the image's height
     scale = rng.normal(51, 6 * spread)
     if scenario == 2 and action in LOCOMOTION:
@@ -138,9 +138,7 @@ def _camera(action: str, scenario: int, rng: np.random.Generator, spread: float)
     return Camera(scale, rng.uniform(9, 20), pitch, WIDTH / 2, feet)
 
 
-def _scene(
-    person: Person, scenario: int, camera: Camera, rng: np.random.Generator, spread: float
-) -> Scene:
+def _scene(person: Person, scenario: int, camera: Camera, rng: Generator, spread: float) -> Scene:
     clothes = person.heavy if scenario == 3 else person.clothes
     if scenario == 4:
         wall = rng.uniform(0.6, 1.6)
@@ -178,7 +176,7 @@ def _scene(
     )
 
 
-def _zoom(frames: int, rng: np.random.Generator) -> np.ndarray:
+def _zoom(frames: int, rng: Generator) -> ndarray:
     """The zoom (F,) of scenario d2: out and in again, smoothly."""
     low, period = rng.uniform(0.45, 0.75), rng.uniform(4.0, 9.0)
     seconds = np.arange(frames) / FPS
@@ -196,7 +194,7 @@ class _Take:
     segments: int
     spread: float
 
-    def move(self, rng: np.random.Generator, **where: float) -> np.ndarray:
+    def move(self, rng: Generator, **where: float) -> ndarray:
         """One crossing or one performance of this take's person as joints (F, J, 3)."""
         act, habit = cross if self.action in LOCOMOTION else perform, self.person.habit
         if self.scenario == 4 and self.action in LOCOMOTION:
@@ -204,7 +202,7 @@ class _Take:
         return act(self.action, self.person.build, habit, rng, spread=self.spread, **where)
 
 
-def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
+def _walk_by(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     """Crossings to and fro with an empty scene between them: joints, headings, annotated ranges."""
     slant = 16 if take.scenario == 2 else 5
     direction = rng.integers(2)
@@ -229,11 +227,11 @@ def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)
 
 
-def _nobody(frames: int) -> np.ndarray:
+def _nobody(frames: int) -> ndarray:
     return np.full((frames, len(JOINTS), 3), [_FAR_AWAY, 0.0, 0.0])
 
 
-def _stand_there(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
+def _stand_there(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     """One performance on the spot, cut into contiguous segments as KTH's annotators did."""
     mean, boxing = SEGMENT_FRAMES[take.action], take.action == "boxing"
     lengths = mean * np.exp(rng.normal(-0.03, 0.25, size=take.segments))
@@ -261,7 +259,7 @@ class _Job:
 
 
 def render_dataset(
-    root: str | os.PathLike | None = None,
+    root: StrPath | None = None,
     *,
     seed: int = 0,
     segments: int = 2,
@@ -288,7 +286,7 @@ def render_dataset(
 
 
 def render_auxiliary(
-    root: str | os.PathLike | None = None,
+    root: StrPath | None = None,
     *,
     seed: int = 0,
     persons: int = 400,
@@ -384,7 +382,7 @@ def _render_missing(job: _Job) -> tuple[str, Ranges]:
     return job.path.stem, shot.segments
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
+def write_video(path: Path, frames: Iterable[ndarray]) -> None:
     """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, whole or not at all."""
     with written_whole(path) as partial:
         codec = cv2.VideoWriter.fourcc(*"XVID")

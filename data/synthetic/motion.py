@@ -13,11 +13,11 @@ the description of KTH (Schuldt, Laptev and Caputo, ICPR 2004) and what is seen 
 no parameter is fitted by training.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from data.synthetic.body import (
     JOINT,
@@ -67,41 +67,37 @@ class Habit:
     wave_top: float = 0.0
 
     @staticmethod
-    def draw(rng: np.random.Generator, spread: float = 1.0) -> Habit:
+    def draw(rng: Generator, spread: float = 1.0) -> "Habit":
         """A person's habits; `spread` widens every distribution alike (1 is KTH-Synth)."""
         sd = np.array([0.05, 0.06, 1.5, 8.0, 0.05, 0.06, 18.0, 5.0]) * spread
         values = np.array([1, 1, 0, 0, 0, 0, 0, 0], float) + rng.normal(size=8).clip(-2, 2) * sd
         return Habit(*values.tolist())
 
 
-def within(
-    rng: np.random.Generator, mean: float, deviation: float, low: float, high: float
-) -> float:
+def within(rng: Generator, mean: float, deviation: float, low: float, high: float) -> float:
     """A normally distributed number, cut off at `low` and `high`."""
     return float(np.clip(rng.normal(mean, deviation), low, high))
 
 
-def drift(rng: np.random.Generator, seconds: np.ndarray, *, period: float) -> np.ndarray:
+def drift(rng: Generator, seconds: ndarray, *, period: float) -> ndarray:
     """A smooth random curve of unit variance that wanders once in about `period` seconds."""
     rates = rng.uniform(0.5, 1.5, size=3) / period
     phases = rng.uniform(0, 2 * np.pi, size=3)
     return np.sqrt(2 / 3) * np.sin(2 * np.pi * np.outer(seconds, rates) + phases).sum(axis=1)
 
 
-def cycles_done(
-    rng: np.random.Generator, seconds: np.ndarray, rate: float, unrest: float
-) -> np.ndarray:
+def cycles_done(rng: Generator, seconds: ndarray, rate: float, unrest: float) -> ndarray:
     """Cycles (F,) of something done `rate` times a second, from anywhere in the first, `unrest`
     seconds early or late."""
     return rng.uniform() + rate * (seconds + unrest * drift(rng, seconds, period=2.0))
 
 
-def bump(x: np.ndarray) -> np.ndarray:
+def bump(x: ndarray) -> ndarray:
     """0 outside (0, 1), a smooth hill of height 1 inside."""
     return np.where((x > 0) & (x < 1), np.sin(np.pi * np.clip(x, 0, 1)) ** 2, 0.0)
 
 
-def periodic(table: tuple[float, ...], phase: np.ndarray) -> np.ndarray:
+def periodic(table: tuple[float, ...], phase: ndarray) -> ndarray:
     """The trigonometric interpolant of equally spaced values at `phase` in cycles."""
     coefficients = np.fft.rfft(table)[: (len(table) + 1) // 2] / len(table)
     coefficients[1:] *= 2
@@ -161,7 +157,7 @@ _GAITS = {
 }
 
 
-def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float = 1.0) -> Gait:
+def draw_gait(action: str, habit: Habit, rng: Generator, spread: float = 1.0) -> Gait:
     """How this person walks, jogs or runs this time; joggers and runners overlap."""
     table, means, deviations = _GAITS[action]
     values = means + np.multiply(deviations, spread) * rng.normal(size=8).clip(-2.2, 2.2)
@@ -184,7 +180,7 @@ def draw_gait(action: str, habit: Habit, rng: np.random.Generator, spread: float
     )
 
 
-def leg_angles(gait: Gait, phase: np.ndarray) -> dict[str, np.ndarray]:
+def leg_angles(gait: Gait, phase: ndarray) -> dict[str, ndarray]:
     """Hip, knee and ankle flexion (F,) in radians at `phase` cycles after heel strike."""
     (toe_off, *tables), duty = _GAIT_TABLES[gait.table], gait.duty
     phase = phase % 1.0
@@ -208,7 +204,7 @@ def ground_speed(gait: Gait, build: Build) -> float:
     return float((ankle_x[0] - ankle_x[-1]) / (phase[-1] - phase[0]) * gait.cadence)
 
 
-def stride(gait: Gait, build: Build, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def stride(gait: Gait, build: Build, seconds: ndarray, rng: Generator) -> ndarray:
     """Joints (F, J, 3) of a body that gets along on the spot, feet on the ground (z = 0)."""
     cycles = cycles_done(rng, seconds, gait.cadence, 0.02)
     swing = 2 * np.pi * cycles
@@ -236,15 +232,15 @@ def stride(gait: Gait, build: Build, seconds: np.ndarray, rng: np.random.Generat
 
 def stand(
     build: Build,
-    seconds: np.ndarray,
-    rng: np.random.Generator,
+    seconds: ndarray,
+    rng: Generator,
     *,
-    lean: np.ndarray,
-    twist: np.ndarray,
+    lean: ndarray,
+    twist: ndarray,
     crouch: float,
     stagger: float,
     apart: float,
-) -> np.ndarray:
+) -> ndarray:
     """Joints (F, J, 3) of a body that stands with knees bent by `crouch` degrees, one foot
     `stagger` degrees ahead."""
     sway = np.radians(1.2) * drift(rng, seconds, period=2.5)
@@ -263,9 +259,7 @@ def stand(
     return joints
 
 
-def stand_at_ease(
-    build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def stand_at_ease(build: Build, habit: Habit, seconds: ndarray, rng: Generator) -> ndarray:
     """Joints (F, J, 3) of a body that stands straight, feet side by side, as clapping and waving
     are done."""
     lean, twist = np.full(len(seconds), np.radians(habit.lean)), np.zeros(len(seconds))
@@ -273,7 +267,7 @@ def stand_at_ease(
     return stand(build, seconds, rng, lean=lean, twist=twist, crouch=3, stagger=0.0, apart=apart)
 
 
-def pauses(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def pauses(seconds: ndarray, rng: Generator) -> ndarray:
     """How far the arms have sunk (F,), 0 to 1: now and then somebody lets them hang for a
     moment."""
     sunk, start = np.zeros(len(seconds)), rng.uniform(0.0, 5.0)
@@ -286,11 +280,11 @@ def pauses(seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def hold(
-    joints: np.ndarray,
+    joints: ndarray,
     build: Build,
     side: str,
-    offset: np.ndarray,
-    sunk: np.ndarray,
+    offset: ndarray,
+    sunk: ndarray,
     elbow: tuple[float, float, float],
 ) -> None:
     """Reach for points (F, 3), or let the arm hang where it has sunk. The points, from the
@@ -302,9 +296,7 @@ def hold(
     reach(joints, build, side, target=target, hint=np.multiply(elbow, mirror))
 
 
-def punches(
-    seconds: np.ndarray, habit: Habit, rng: np.random.Generator, spread: float
-) -> np.ndarray:
+def punches(seconds: ndarray, habit: Habit, rng: Generator, spread: float) -> ndarray:
     """How far each fist is out (F, 2) over time, 0 in the guard to 1: mostly left and right in
     turn."""
     out = np.zeros((len(seconds), 2))
@@ -322,9 +314,7 @@ def punches(
     return out
 
 
-def box(
-    build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float
-) -> np.ndarray:
+def box(build: Build, habit: Habit, seconds: ndarray, rng: Generator, spread: float) -> ndarray:
     """Upright, fists before the chest or the chin, straight punches with a turn of the
     shoulders."""
     sunk = pauses(seconds, rng)
@@ -354,9 +344,7 @@ def box(
     return joints
 
 
-def clap(
-    build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float
-) -> np.ndarray:
+def clap(build: Build, habit: Habit, seconds: ndarray, rng: Generator, spread: float) -> ndarray:
     """The hands meet before the chest or the belt and open sideways, half or all the way."""
     rate = within(rng, 1.25, 0.2 * spread, 0.7, 2.4) * habit.tempo
     cycles = cycles_done(rng, seconds, rate, 0.03)
@@ -374,9 +362,7 @@ def clap(
     return joints
 
 
-def wave(
-    build: Build, habit: Habit, seconds: np.ndarray, rng: np.random.Generator, spread: float
-) -> np.ndarray:
+def wave(build: Build, habit: Habit, seconds: ndarray, rng: Generator, spread: float) -> ndarray:
     """Both arms swing sideways from the thighs until the hands meet over the head, and back."""
     rate = within(rng, 0.68, 0.11 * spread, 0.35, 1.4) * habit.tempo
     raised = 0.5 - 0.5 * np.cos(2 * np.pi * cycles_done(rng, seconds, rate, 0.04))
@@ -402,12 +388,12 @@ def perform(
     action: str,
     build: Build,
     habit: Habit,
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     seconds: float,
     heading: float,
     spread: float = 1.0,
-) -> np.ndarray:
+) -> ndarray:
     """One person doing one of the standing actions for `seconds`, facing `heading` radians (0 is to
     the right)."""
     times = np.arange(round(seconds * FPS)) / FPS
@@ -418,12 +404,12 @@ def cross(
     action: str,
     build: Build,
     habit: Habit,
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     width: float,
     heading: float,
     spread: float = 1.0,
-) -> np.ndarray:
+) -> ndarray:
     """One crossing of `width` metres of the image, centred on the origin, at the speed that the
     gait itself makes."""
     gait = draw_gait(action, habit, rng, spread)

@@ -6,13 +6,13 @@ over about twenty convex body parts, drawn at twice the size inside the figure's
 averaged down.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 
 from data.synthetic.body import JOINT, SIDES, Build, rotate_about_z
 
@@ -57,7 +57,7 @@ class Clothes:
     folds: float
 
     @staticmethod
-    def draw(rng: np.random.Generator, *, heavy: bool = False, spread: float = 1.0) -> Clothes:
+    def draw(rng: Generator, *, heavy: bool = False, spread: float = 1.0) -> "Clothes":
         """What somebody wears; `heavy` adds a coat, a bag or a hat. Mostly dark against the ground,
         as in KTH."""
         dark = rng.beta(1.1, 2.6, size=3) if rng.random() < 0.8 else rng.beta(1.5, 1.5, size=3)
@@ -168,8 +168,8 @@ class Camera:
     row: float = 105.0
 
     def project(
-        self, points: np.ndarray, zoom: np.ndarray | float = 1.0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        self, points: ndarray, zoom: ndarray | float = 1.0
+    ) -> tuple[ndarray, ndarray, ndarray]:
         """Columns and rows (..., 2), pixels a metre and depths (...) of points (..., 3); zooms
         about the centre."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
@@ -200,10 +200,10 @@ class Scene:
 
     camera: Camera
     light: Light
-    background: np.ndarray
+    background: ndarray
     parts: list[Part]
     build: Build
-    folds: np.ndarray
+    folds: ndarray
     blur: float
     # how much the camera raises edges: an unsharp mask, as video cameras of the time have it
     crisp: float
@@ -211,10 +211,10 @@ class Scene:
     gain: float
     quality: int  # of the JPEG compression
     exposure: float  # grey level of a white surface that faces the light
-    zoom: np.ndarray | None = None  # (F,) or None
+    zoom: ndarray | None = None  # (F,) or None
 
 
-def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
+def ground(rng: Generator, spread: float = 1.0) -> ndarray:
     """A lawn or a square seen from above: grain stretched sideways, a slow gradient, sometimes a
     strip at the top."""
     rows = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None]
@@ -233,7 +233,7 @@ def ground(rng: np.random.Generator, spread: float = 1.0) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 1.0) -> np.ndarray:
+def room(rng: Generator, camera: Camera, wall: float, spread: float = 1.0) -> ndarray:
     """A bright wall over a darker floor, lit from one side; they meet `wall` metres behind the
     origin."""
     edge = float(camera.project(np.array([0.0, wall, 0.0]))[0][1])
@@ -250,8 +250,8 @@ def room(rng: np.random.Generator, camera: Camera, wall: float, spread: float = 
 
 
 def cloud(
-    rng: np.random.Generator, sigma: tuple[float, float], shape: tuple[int, int] = (HEIGHT, WIDTH)
-) -> np.ndarray:
+    rng: Generator, sigma: tuple[float, float], shape: tuple[int, int] = (HEIGHT, WIDTH)
+) -> ndarray:
     """Gaussian noise of unit variance, blurred by sigma (rows, columns) pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
@@ -262,9 +262,7 @@ class Renderer:
     """Draws the frames of one clip: joints (F, J, 3) in metres and the body's heading (F,) in
     radians, in one scene."""
 
-    def __init__(
-        self, scene: Scene, joints: np.ndarray, heading: np.ndarray, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, scene: Scene, joints: ndarray, heading: ndarray, rng: Generator) -> None:
         self.scene, frames = scene, len(joints)
         self.zoom = np.ones(frames) if scene.zoom is None else scene.zoom
         spheres = [sphere for part in scene.parts for sphere in part.spheres]
@@ -293,7 +291,7 @@ class Renderer:
         self.rolls = rng.integers(0, 40, size=(frames, 2))
         self.gains = 1 + scene.gain * rng.standard_normal(frames)
 
-    def _cast(self, points: np.ndarray) -> np.ndarray:
+    def _cast(self, points: ndarray) -> ndarray:
         """Pixels (F, S, 2) of the spheres' shadows on the ground or on the wall."""
         light = self.scene.light
         _, back, up = light.towards
@@ -303,7 +301,7 @@ class Renderer:
             fall = (light.wall - points[..., 1:2]) / max(-back, 0.3)
         return self.scene.camera.project(points - fall * light.towards, self.zoom[:, None])[0]
 
-    def frame(self, f: int) -> np.ndarray:
+    def frame(self, f: int) -> ndarray:
         """Frame f as (HEIGHT, WIDTH) uint8."""
         image = self._background(f)
         if self.visible[f]:
@@ -311,7 +309,7 @@ class Renderer:
             self._figure(image, f)
         return self.finish(image, f)
 
-    def finish(self, image: np.ndarray, f: int) -> np.ndarray:
+    def finish(self, image: ndarray, f: int) -> ndarray:
         """Blur of the lens, raised edges, noise, gain and compression."""
         scene = self.scene
         image = cv2.GaussianBlur(image, (0, 0), scene.blur) if scene.blur else image
@@ -322,18 +320,18 @@ class Renderer:
         coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])[1]
         return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
 
-    def empty(self, f: int) -> np.ndarray:
+    def empty(self, f: int) -> ndarray:
         """Frame f without the person."""
         return self.finish(self._background(f), f)
 
-    def _background(self, f: int) -> np.ndarray:
+    def _background(self, f: int) -> ndarray:
         if self.zoom[f] == 1.0:
             return self.scene.background.copy()
         matrix = cv2.getRotationMatrix2D(_CENTRE, 0, self.zoom[f])
         size, border = (WIDTH, HEIGHT), cv2.BORDER_REFLECT
         return cv2.warpAffine(self.scene.background, matrix, size, borderMode=border)
 
-    def _shadow(self, image: np.ndarray, f: int) -> np.ndarray:
+    def _shadow(self, image: ndarray, f: int) -> ndarray:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         outlines = _outlines(self.shadows[f], self.sizes[f])
         for part in self.slices:
@@ -341,7 +339,7 @@ class Renderer:
         soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), self.scene.light.blur))
         return image * (1 - np.float32(self.scene.light.shadow / 255) * soft)
 
-    def _figure(self, image: np.ndarray, f: int) -> None:
+    def _figure(self, image: ndarray, f: int) -> None:
         pixels, radii = self.pixels[f], self.sizes[f]
         low = np.floor((pixels - radii[:, None]).min(axis=0) - 3).astype(int).clip(0)
         high = np.ceil((pixels + radii[:, None]).max(axis=0) + 3).astype(int)
@@ -366,20 +364,20 @@ class Renderer:
         box[:] = cv2.resize(canvas, (high - low).tolist(), interpolation=cv2.INTER_AREA)
 
 
-def _outlines(centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _outlines(centres: ndarray, radii: ndarray) -> ndarray:
     """Points (S, P, 2) on circles (pixels), in the fractions of a pixel that OpenCV draws with; all
     circles at once."""
     points = centres[:, None] + radii[:, None, None] * _CIRCLE
     return np.round(points * (1 << _SUBPIXEL)).astype(np.int32)
 
 
-def _fill(canvas: np.ndarray, outlines: np.ndarray, value: float) -> None:
+def _fill(canvas: ndarray, outlines: ndarray, value: float) -> None:
     """Fill the convex hull of circles' outlines (S, P, 2) with one grey value."""
     hull = cv2.convexHull(outlines.reshape(-1, 2))
     cv2.fillConvexPoly(canvas, hull, value, cv2.LINE_8, _SUBPIXEL)
 
 
-def folds_texture(rng: np.random.Generator, strength: float) -> np.ndarray:
+def folds_texture(rng: Generator, strength: float) -> ndarray:
     """Factors around 1 that make cloth uneven, large enough for the largest figure."""
     shape = (HEIGHT * _SCALE + 32, WIDTH * _SCALE + 32)
     return (1 + strength * cloud(rng, (5.0, 2.5), shape)).astype(np.float32)
