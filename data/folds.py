@@ -161,8 +161,9 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
     rng, learning = np.random.default_rng(seed), len(people) - test
     folds = []
     for number in range(1, repeats + 1):
-        tested, validation = np.split(rng.permutation(people), [test, test + learning // 2])[:2]
-        folds.append(_fold(f"draw {number}", people, validation.tolist(), tested.tolist()))
+        drawn = rng.permutation(people).tolist()
+        validation = drawn[test : test + learning // 2]
+        folds.append(_fold(f"draw {number}", people, validation, drawn[:test]))
     return folds
 
 

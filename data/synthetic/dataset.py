@@ -10,12 +10,14 @@ bench realism` puts both in numbers).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,6 +108,21 @@ def make_person(seed: int, number: int, spread: float = 1.0) -> Person:
     return Person.draw(np.random.default_rng([seed, 1, number]), spread)
 
 
+def shot_of(
+    person: int,
+    action: str,
+    scenario: int,
+    *,
+    seed: int = 0,
+    segments: int = 1,
+    spread: float = 1.0,
+) -> Shot:
+    """The shot of one file of the data set with this seed."""
+    rng = np.random.default_rng([seed, 2, person, ACTIONS.index(action), scenario])
+    actor = make_person(seed, person, spread)
+    return make_shot(actor, action, scenario, rng, segments=segments, spread=spread)
+
+
 def make_shot(
     person: Person,
     action: str,
@@ -194,24 +211,23 @@ class _Take:
     segments: int
     spread: float
 
-    def move(self, rng: Generator, **where: float) -> ndarray:
-        """One crossing or one performance of this take's person as joints (F, J, 3)."""
-        act, habit = cross if self.action in LOCOMOTION else perform, self.person.habit
-        if self.scenario == 4 and self.action in LOCOMOTION:
-            habit = replace(habit, tempo=habit.tempo * INDOORS)
-        return act(self.action, self.person.build, habit, rng, spread=self.spread, **where)
-
 
 def _walk_by(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     """Crossings to and fro with an empty scene between them: joints, headings, annotated ranges."""
+    build, habit = take.person.build, take.person.habit
+    if take.scenario == 4:
+        habit = replace(habit, tempo=habit.tempo * INDOORS)
     slant = 16 if take.scenario == 2 else 5
     direction = rng.integers(2)
     joints, headings, ranges = [_nobody(rng.integers(2, 20))], [], []
     for number in range(take.segments):
         facing = np.pi * ((direction + number) % 2)
         facing += np.radians(within(rng, 0, 1, -2, 2) * slant * take.spread)
-        scale, margin = take.camera.scale, take.person.build.stature * 0.35
-        passing = take.move(rng, width=WIDTH / scale + 2 * margin, heading=facing)
+        scale = take.camera.scale
+        width = WIDTH / scale + 2 * (build.stature * 0.35)
+        passing = cross(
+            take.action, build, habit, rng, width=width, heading=facing, spread=take.spread
+        )
         columns = take.camera.project(passing[:, 0])[0][:, 0]
         half_body = 0.2 * scale
         seen = np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
@@ -238,24 +254,21 @@ def _stand_there(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]
     lengths = np.clip(lengths, 0.45 * mean, 2.2 * mean).round().astype(int)
     facing = np.pi * rng.integers(2) if boxing else -np.pi / 2
     facing += np.radians(within(rng, 0, 1, -2.2, 2.2) * (22 if boxing else 14) * take.spread)
-    joints = take.move(rng, seconds=lengths.sum() / FPS, heading=facing)
+    joints = perform(
+        take.action,
+        take.person.build,
+        take.person.habit,
+        rng,
+        seconds=lengths.sum() / FPS,
+        heading=facing,
+        spread=take.spread,
+    )
     joints[..., 0] += within(rng, 0, 0.25, -0.6, 0.6)
     ranges = tuple(pairwise([0, *np.cumsum(lengths).tolist()]))
     return joints, np.full(len(joints), facing), ranges
 
 
 # the data set on disk
-
-
-@dataclass(frozen=True)
-class _Job:
-    path: Path
-    seed: int
-    person: int
-    action: str
-    scenario: int
-    segments: int
-    spread: float = 1.0
 
 
 def render_dataset(
@@ -280,9 +293,10 @@ def render_dataset(
         ValueError: the folder holds videos that this function did not render, or an action is
             unknown.
     """
-    settings = {"name": "KTH-Synth", "version": VERSION, "seed": seed, "segments": segments}
-    root = Path(root or home("Data/KTH-Synth"))
-    return _render_all(root, settings, product(persons, actions, scenarios), workers, progress)
+    root = root or home("Data/KTH-Synth")
+    cast = list(product(persons, actions, scenarios))
+    settings = {"seed": seed, "segments": segments}
+    return _render_all(root, "KTH-Synth", cast, workers, progress, **settings)
 
 
 def render_auxiliary(
@@ -303,37 +317,26 @@ def render_auxiliary(
     """
     if persons < 1:
         raise ValueError(f"an auxiliary training set of {persons} persons; it takes 1 or more")
-    settings = {"name": "KTH-Synth auxiliary", "version": VERSION, "seed": seed}
-    settings["spread"] = AUXILIARY_SPREAD
     numbers = range(AUXILIARY_FROM, AUXILIARY_FROM + persons)
     cast = [(n, action, 1 + (n + i) % 4) for n in numbers for i, action in enumerate(ACTIONS)]
-    root = Path(root or home("Data/KTH-Synth-Auxiliary"))
-    return _render_all(root, settings, cast, workers, progress)
+    root = root or home("Data/KTH-Synth-Auxiliary")
+    settings = {"seed": seed, "spread": AUXILIARY_SPREAD}
+    return _render_all(root, "KTH-Synth auxiliary", cast, workers, progress, **settings)
 
 
 def _render_all(
-    root: Path,
-    settings: dict,
-    cast: Iterable[tuple[int, str, int]],
+    root: StrPath,
+    name: str,
+    cast: list[tuple],
     workers: int | None,
     progress: bool,
+    **settings: Any,
 ) -> Path:
-    """Render what is missing of a cast of persons, actions and scenarios."""
-    _prepare_root(root, settings)
-    jobs = [
-        _Job(
-            root / action / f"person{person:02d}_{action}_d{scenario}.avi",
-            settings["seed"],
-            person,
-            action,
-            scenario,
-            settings.get("segments", 1),
-            settings.get("spread", 1.0),
-        )
-        for person, action, scenario in cast
-    ]
-    done, title = _render_missing_of(jobs, workers), settings["name"]
-    bar = tqdm(done, total=len(jobs), desc=title, unit="file", disable=not progress)
+    """Render a cast of (person, action, scenario); settings go to `shot_of` and on the card."""
+    root = Path(root)
+    _prepare_root(root, {"name": name, "version": VERSION, **settings})
+    done = _in_processes(partial(_render_missing, root, settings), cast, workers)
+    bar = tqdm(done, total=len(cast), desc=name, unit="file", disable=not progress)
     write_segments(root / "segments.csv", dict(bar))
     return root
 
@@ -355,31 +358,25 @@ def _prepare_root(root: Path, settings: dict) -> None:
     write_json(card, settings)
 
 
-def _render_missing_of(jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, Ranges]]:
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+def _in_processes(work: Callable, cast: list[tuple], workers: int | None) -> Iterator[tuple]:
+    workers = min(workers or os.cpu_count() or 1, len(cast))
     if workers <= 1:
-        yield from map(_render_missing, jobs)
+        yield from map(work, cast)
         return
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        yield from pool.map(_render_missing, jobs, chunksize=4)
+        yield from pool.map(work, cast, chunksize=4)
 
 
-def _shot(job: _Job) -> Shot:
-    rng = np.random.default_rng([job.seed, 2, job.person, ACTIONS.index(job.action), job.scenario])
-    person = make_person(job.seed, job.person, job.spread)
-    return make_shot(
-        person, job.action, job.scenario, rng, segments=job.segments, spread=job.spread
-    )
-
-
-def _render_missing(job: _Job) -> tuple[str, Ranges]:
-    shot = _shot(job)
-    if not job.path.is_file():
+def _render_missing(root: Path, settings: dict, role: tuple) -> tuple[str, Ranges]:
+    person, action, scenario = role
+    path = root / action / f"person{person:02d}_{action}_d{scenario}.avi"
+    shot = shot_of(*role, **settings)
+    if not path.is_file():
         renderer = shot.renderer()
-        write_video(job.path, (renderer.frame(f) for f in range(len(shot))))
-    return job.path.stem, shot.segments
+        write_video(path, (renderer.frame(f) for f in range(len(shot))))
+    return path.stem, shot.segments
 
 
 def write_video(path: Path, frames: Iterable[ndarray]) -> None:
