@@ -184,8 +184,8 @@ def _count(path: Path, annotations: Mapping[str, kth.Ranges]) -> dict[str, Any]:
     last = max((stop for _, stop in ranges), default=0)
     if frames < last and not known_short:
         row["problem"] = f"{path}: {frames} frames, but it is annotated up to frame {last}"
-    counts = (1, 1, len(ranges), frames, last, int(frames < last))
-    return row | dict(zip(COUNTS, counts, strict=True))
+    found = {"files": 1, "segments": len(ranges), "frames": frames, "annotated to": last}
+    return row | found | {"short": int(frames < last)}
 
 
 def _targets(archive: Archive, root: Path) -> list[Path]:

@@ -98,12 +98,10 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
         )
     dealt = np.random.default_rng(seed).permutation(people).tolist()
     hands = [dealt[place::k] for place in range(k)]
-    folds = []
-    for place, test in enumerate(hands):
-        rest = len(people) - len(test)
-        validation = hands[(place + 1) % k][: rest // 2]
-        folds.append(_fold(f"fold {place + 1} of {k}", people, validation, test))
-    return folds
+    return [
+        _fold(f"fold {n} of {k}", people, following[: (len(people) - len(test)) // 2], test)
+        for n, (test, following) in enumerate(zip(hands, hands[1:] + hands[:1], strict=True), 1)
+    ]
 
 
 def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:

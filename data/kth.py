@@ -272,8 +272,12 @@ def load_segments(csv_path: StrPath = SEGMENTS_CSV) -> dict[str, Ranges]:
 def write_segments(csv_path: StrPath, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
     """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
     order."""
-    rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
-    write_csv(csv_path, (dict(zip(CSV_HEADER, row, strict=True)) for row in rows), CSV_HEADER)
+    rows = [
+        {"video": name, "segment": number, "start": start, "stop": stop}
+        for name, ranges in table.items()
+        for number, (start, stop) in enumerate(ranges, 1)
+    ]
+    write_csv(csv_path, rows, CSV_HEADER)
 
 
 def find_segments(

@@ -122,14 +122,14 @@ def read_segments(
     Seeking is avoided on purpose: it is slower than decoding on short videos and lands on wrong
     frames in some.
     """
-    lists = [np.asarray(indices, dtype=np.int64) for indices in index_lists]
-    wanted = {int(index) for indices in lists for index in indices}
-    if any(indices.size == 0 for indices in lists) or not lists:
+    lists = [list(map(int, indices)) for indices in index_lists]
+    wanted = {index for indices in lists for index in indices}
+    if not lists or not all(lists):
         raise ValueError(f"{path}: asked for no frames; name at least one index")
     if min(wanted) < 0:
         raise ValueError(f"{path}: asked for frame {min(wanted)}; frames count from 0")
     frames = _decode(Path(path), wanted)
-    return [np.stack([frames[int(index)] for index in indices]) for indices in lists]
+    return [np.stack([frames[index] for index in indices]) for indices in lists]
 
 
 def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:

@@ -95,11 +95,13 @@ def direction(pitch: ndarray, side: ndarray | float = 0.0) -> ndarray:
 def rotate_about_z(points: ndarray, angle: ndarray | float) -> ndarray:
     """Turn points (..., 3) to the left by `angle` (broadcast over the leading axes)."""
     cos, sin = np.cos(angle), np.sin(angle)
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    x, y, z = np.moveaxis(points, -1, 0)
     return np.stack(np.broadcast_arrays(cos * x - sin * y, sin * x + cos * y, z), axis=-1)
 
 
-def trunk(build: Build, *, lean: ndarray, twist: ndarray, nod: ndarray | float = 0.0) -> ndarray:
+def trunk(
+    build: Build, *, lean: ndarray, twist: ndarray | float, nod: ndarray | float = 0.0
+) -> ndarray:
     """Joints (F, J, 3) with pelvis, neck, head, shoulders and hips set; the limbs are still at the
     origin."""
 

@@ -69,8 +69,8 @@ class Habit:
     @staticmethod
     def draw(rng: Generator, spread: float = 1.0) -> "Habit":
         """A person's habits; `spread` widens every distribution alike (1 is KTH-Synth)."""
-        sd = np.array([0.05, 0.06, 1.5, 8.0, 0.05, 0.06, 18.0, 5.0]) * spread
-        values = np.array([1, 1, 0, 0, 0, 0, 0, 0], float) + rng.normal(size=8).clip(-2, 2) * sd
+        sd = np.multiply((0.05, 0.06, 1.5, 8.0, 0.05, 0.06, 18.0, 5.0), spread)
+        values = (1, 1, 0, 0, 0, 0, 0, 0) + rng.normal(size=8).clip(-2, 2) * sd
         return Habit(*values.tolist())
 
 
@@ -235,8 +235,8 @@ def stand(
     seconds: ndarray,
     rng: Generator,
     *,
-    lean: ndarray,
-    twist: ndarray,
+    lean: ndarray | float,
+    twist: ndarray | float,
     crouch: float,
     stagger: float,
     apart: float,
@@ -244,12 +244,8 @@ def stand(
     """Joints (F, J, 3) of a body that stands with knees bent by `crouch` degrees, one foot
     `stagger` degrees ahead."""
     sway = np.radians(1.2) * drift(rng, seconds, period=2.5)
-    joints = trunk(
-        build,
-        lean=lean + 0.4 * sway,
-        twist=twist,
-        nod=np.radians(3) * drift(rng, seconds, period=3.0),
-    )
+    nod = np.radians(3) * drift(rng, seconds, period=3.0)
+    joints = trunk(build, lean=lean + 0.4 * sway, twist=twist, nod=nod)
     knee = np.radians(crouch * (1 + 0.4 * drift(rng, seconds, period=1.5)).clip(0.1))
     for side, sign in SIDES:
         hip = np.radians(sign * stagger) + 0.5 * knee + 0.3 * sway
@@ -262,9 +258,8 @@ def stand(
 def stand_at_ease(build: Build, habit: Habit, seconds: ndarray, rng: Generator) -> ndarray:
     """Joints (F, J, 3) of a body that stands straight, feet side by side, as clapping and waving
     are done."""
-    lean, twist = np.full(len(seconds), np.radians(habit.lean)), np.zeros(len(seconds))
-    apart = np.radians(rng.normal(5, 2))
-    return stand(build, seconds, rng, lean=lean, twist=twist, crouch=3, stagger=0.0, apart=apart)
+    lean, apart = np.radians(habit.lean), np.radians(rng.normal(5, 2))
+    return stand(build, seconds, rng, lean=lean, twist=0.0, crouch=3, stagger=0.0, apart=apart)
 
 
 def pauses(seconds: ndarray, rng: Generator) -> ndarray:

@@ -173,10 +173,10 @@ class Camera:
         """Columns and rows (..., 2), pixels a metre and depths (...) of points (..., 3); zooms
         about the centre."""
         cos, sin = np.cos(self.pitch), np.sin(self.pitch)
-        depth = points[..., 1] * cos - points[..., 2] * sin
+        x, y, z = np.moveaxis(points, -1, 0)
+        depth = y * cos - z * sin
         scale = self.scale * self.distance / (self.distance + depth)
-        column = self.column + scale * points[..., 0]
-        row = self.row - scale * (points[..., 1] * sin + points[..., 2] * cos)
+        column, row = self.column + scale * x, self.row - scale * (y * sin + z * cos)
         offset = np.stack([column, row], axis=-1) - _CENTRE
         return _CENTRE + offset * np.asarray(zoom)[..., None], scale * zoom, depth
 
@@ -280,9 +280,9 @@ class Renderer:
         counts = np.array([len(part.spheres) for part in scene.parts])
         ends = np.cumsum(counts)
         self.slices = list(map(slice, ends - counts, ends))
-        nearer = np.array([part.nearer for part in scene.parts])
+        albedo, nearer = np.array([(part.albedo, part.nearer) for part in scene.parts]).T
         self.depth = np.add.reduceat(depth, ends - counts, axis=1) / counts - nearer  # (F, P)
-        self.shade = scene.exposure * np.array([part.albedo for part in scene.parts])
+        self.shade = scene.exposure * albedo
         right, back, up = scene.light.towards
         rise = back * np.sin(scene.camera.pitch) + up * np.cos(scene.camera.pitch)
         self.lit = np.array([right, -rise])  # light in the image plane, rows grow downwards
