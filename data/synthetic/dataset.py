@@ -243,7 +243,7 @@ def _walk_by(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)
 
 
-def _nobody(frames: int) -> ndarray:
+def _nobody(frames: np.integer) -> ndarray:
     return np.full((frames, len(JOINTS), 3), [_FAR_AWAY, 0.0, 0.0])
 
 

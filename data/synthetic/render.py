@@ -254,8 +254,8 @@ def cloud(
 ) -> ndarray:
     """Gaussian noise of unit variance, blurred by sigma (rows, columns) pixels."""
     noise = rng.standard_normal(shape, dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
-    return noise / max(float(noise.std()), 1e-6)
+    blurred = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma[1], sigmaY=sigma[0])
+    return blurred / max(float(blurred.std()), 1e-6)
 
 
 class Renderer:
