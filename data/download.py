@@ -5,11 +5,8 @@ Knows archives and transfers; what names and frames mean is data.kth's business.
 half there under its final name.
 """
 
-from __future__ import annotations
-
 import hashlib
 import http.client
-import os
 import shutil
 import time
 import urllib.error
@@ -24,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from data import kth
-from data.files import written_whole
+from data.files import StrPath, written_whole
 
 OFFICIAL_URL = "https://www.csc.kth.se/cvap/actions/"
 TERMS = (
@@ -111,10 +108,10 @@ class Summary:
 
 
 def fetch_kth(
-    root: str | os.PathLike,
+    root: StrPath,
     *,
     url: str = OFFICIAL_URL,
-    from_zip: str | os.PathLike | None = None,
+    from_zip: StrPath | None = None,
     progress: bool = True,
     archives: Sequence[Archive] = ARCHIVES,
     annotations: Mapping[str, kth.Ranges] | None = None,
@@ -128,8 +125,8 @@ def fetch_kth(
     archive that cannot be used, FileNotFoundError for a from_zip that is no folder, ValueError for
     a url that is no web address.
     """
-    root, source = Path(root), Path(from_zip) if from_zip is not None else None
-    if source is not None and not source.is_dir():
+    root, source = Path(root), None if from_zip is None else Path(from_zip)
+    if source and not source.is_dir():
         raise FileNotFoundError(
             f"no folder {source}; --from-zip wants the folder that holds the zips"
         )
@@ -137,14 +134,14 @@ def fetch_kth(
         raise ValueError(f"{url!r} is not a web address; --url wants a folder like {OFFICIAL_URL}")
     root.mkdir(parents=True, exist_ok=True)
     wanted = [archive for archive in archives if _absent(archive, root)]
-    names, megabytes = ", ".join(a.name for a in wanted), sum(a.megabytes for a in wanted)
-    if wanted:
-        how = (
-            f"taking {names} from {source}" if source else f"fetching {names}, about {megabytes} MB"
-        )
-    else:
+    names = ", ".join(archive.name for archive in wanted)
+    if not wanted:
         files = sum(len(archive.members) for archive in archives)
         how = f"all {files} videos are there already, no zip is downloaded"
+    elif source:
+        how = f"taking {names} from {source}"
+    else:
+        how = f"fetching {names}, about {sum(archive.megabytes for archive in wanted)} MB"
     print(f"{root}: {how}")
     problems = []
     for archive in wanted:
@@ -187,17 +184,18 @@ def _count(path: Path, annotations: Mapping[str, kth.Ranges]) -> dict[str, Any]:
     last = max((stop for _, stop in ranges), default=0)
     if frames < last and not known_short:
         row["problem"] = f"{path}: {frames} frames, but it is annotated up to frame {last}"
-    counts = (1, 1, len(ranges), frames, last, int(frames < last))
-    return row | dict(zip(COUNTS, counts, strict=True))
+    found = {"files": 1, "segments": len(ranges), "frames": frames, "annotated to": last}
+    return row | found | {"short": int(frames < last)}
 
 
 def _targets(archive: Archive, root: Path) -> list[Path]:
     """Where the members belong: the 9 test persons under test, the 16 others under train."""
-    videos = [kth.parse_name(member) for member in archive.members]
-    sides = ("test" if video.person in kth.SPLITS["test"] else "train" for video in videos)
     return [
-        root / side / kth.ACTIONS[video.label] / video.path
-        for side, video in zip(sides, videos, strict=True)
+        root
+        / ("test" if video.person in kth.SPLITS["test"] else "train")
+        / kth.ACTIONS[video.label]
+        / video.path
+        for video in map(kth.parse_name, archive.members)
     ]
 
 
@@ -216,18 +214,19 @@ def _bring(
     """Get one archive, verify it, unpack it; a downloaded zip stays until all that was wanted from
     it is there."""
     path = (source or root / "zips") / archive.name
-    if source is None:
-        if not path.is_file() or wrong_content(path, archive.sha1):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            address = f"{url.rstrip('/')}/{archive.name}"
-            download(address, path, sha1=archive.sha1, progress=progress)
-    elif not path.is_file():
+    there = path.is_file()
+    fault = wrong_content(path, archive.sha1) if there else "missing"
+    if fault and not source:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = f"{url.rstrip('/')}/{archive.name}"
+        download(address, path, sha1=archive.sha1, progress=progress)
+    elif not there:
         by_hand = f"fetch {OFFICIAL_URL}{archive.name} by hand"
         return [f"{path} is not there; {by_hand}, or leave out --from-zip"]
-    elif fault := wrong_content(path, archive.sha1):
+    elif fault:
         raise DownloadError(f"{path}: {fault}; fetch {OFFICIAL_URL}{archive.name} again")
     unpack(archive, path, root, progress=progress)
-    if source is None and not _absent(archive, root):
+    if not source and not _absent(archive, root):
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
@@ -291,13 +290,13 @@ def download(url: str, target: Path, *, sha1: str, progress: bool = True) -> Non
     and after ATTEMPTS transfers in a row that bring nothing new.
     """
     part = target.with_name(f"{target.name}.part")
-    longest, tries, fault = _size(part), 0, None
+    longest, tries = _size(part), 0
     while tries < ATTEMPTS:
         fault = _transfer(url, part, progress)
         if fault is None:
             fault = wrong_content(part, sha1)
             if fault is None:
-                os.replace(part, target)
+                part.replace(target)
                 return
             part.unlink()  # bytes of another file, or changed on the way: from the start
         size = _size(part)
@@ -319,8 +318,8 @@ def _transfer(url: str, part: Path, progress: bool) -> str | None:
             # a server that ignores Range sends everything from the start
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = 0
-            length = response.headers.get("Content-Length")
-            total = have + int(length) if length else None
+            # a server that does not say how much is to come promises nothing
+            total = have + int(response.headers.get("Content-Length", 0))
             _receive(response, part, have=have, total=total, progress=progress)
     except urllib.error.HTTPError as err:
         if err.code == 416:  # nothing beyond what is here: part is whole, or of another file
@@ -332,21 +331,19 @@ def _transfer(url: str, part: Path, progress: bool) -> str | None:
     except NETWORK_ERRORS as err:
         reason = getattr(err, "reason", None) or err or type(err).__name__
         return f"the connection failed ({reason})"
-    if total is not None and _size(part) < total:
-        return f"cut off after {_size(part)} of {total} bytes"
-    return None
+    return f"cut off after {_size(part)} of {total} bytes" if _size(part) < total else None
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, *, have: int, total: int | None, progress: bool
+    response: http.client.HTTPResponse, part: Path, *, have: int, total: int, progress: bool
 ) -> None:
     free = shutil.disk_usage(part.parent).free
-    if total is not None and free < total - have:
+    if free < total - have:
         need = f"{(total - have) / 1e6:.1f} MB more, but {free / 1e6:.1f} MB are free"
         raise DownloadError(
             f"{part.parent}: {part.stem} needs {need}; make room or choose another root"
         )
-    shown = {"total": total, "initial": have, "desc": part.stem, "disable": not progress}
+    shown = {"total": total or None, "initial": have, "desc": part.stem, "disable": not progress}
     with (
         tqdm.wrapattr(response, "read", **shown) as source,
         part.open("ab" if have else "wb") as file,

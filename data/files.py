@@ -3,8 +3,6 @@
 Knows paths, text, JSON and rows of CSV. Does not know what a file means.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import os
@@ -13,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+StrPath = str | os.PathLike
 DEFAULT = "default"  # as a folder: the usual one, see `place`
 
 
@@ -29,7 +28,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("HAR_CACHE") or home("Data/cache"))
 
 
-def place(chosen: str | os.PathLike | None, name: str) -> Any:
+def place(chosen: StrPath | None, name: str) -> Any:
     """Return the folder that was chosen, as a path; DEFAULT stands for the folder `name` at home.
 
     The name "cache" is that of `cache_folder`. None, which means nowhere, stays None.
@@ -42,7 +41,7 @@ def place(chosen: str | os.PathLike | None, name: str) -> Any:
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+def written_whole(path: StrPath) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends, and goes when it fails.
 
     The folder is made; the temporary file lies beside the final one and keeps its suffix, because
@@ -58,25 +57,23 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
+def write_text(path: StrPath, text: str) -> None:
     """Write a text file, whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: StrPath, value: Any) -> None:
     """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: StrPath) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def write_csv(
-    path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]
-) -> None:
+def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows as a CSV file with these columns, whole or not at all; other keys are left out."""
     with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
@@ -84,7 +81,7 @@ def write_csv(
         writer.writerows(rows)
 
 
-def read_csv(path: str | os.PathLike) -> list[dict[str, str]]:
+def read_csv(path: StrPath) -> list[dict[str, str]]:
     """Read the rows of a CSV file as text; no rows when the file is not there yet."""
     if not Path(path).is_file():
         return []

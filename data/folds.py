@@ -5,14 +5,13 @@ Knows persons and segments. Does not know videos' pixels, models or results: it 
 compared, not how it ends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from data.kth import SPLITS, Segment
+from data.kth import SPLITS, Segment, in_several
 
 
 @dataclass(frozen=True)
@@ -29,21 +28,14 @@ class Fold:
     test: tuple[int, ...]
 
     def __post_init__(self):
-        where: dict[int, list[str]] = {}
         for part, persons in self.parts.items():
             if not persons:
                 raise ValueError(
                     f"fold {self.name!r} has nobody in {part}; give it more persons or smaller "
                     "parts"
                 )
-            for person in persons:
-                where.setdefault(person, []).append(part)
-        shared = [
-            f"person {person} ({', '.join(parts)})"
-            for person, parts in where.items()
-            if len(parts) > 1
-        ]
-        if shared:
+        named = {part: map("person {}".format, persons) for part, persons in self.parts.items()}
+        if shared := in_several(named):
             raise ValueError(
                 f"fold {self.name!r} has {'; '.join(shared)}; give each person to one part, once"
             )
@@ -68,7 +60,8 @@ class LeakySplit:
     @property
     def shared_files(self) -> int:
         """How many of the tested files were trained on too, in other segments of theirs."""
-        return len(_files(self.leaky_train) & _files(self.leaky_test))
+        trained = {segment.video.path for segment in self.leaky_train}
+        return len(trained & {segment.video.path for segment in self.leaky_test})
 
 
 # ways of dealing
@@ -103,14 +96,12 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
             f"{len(people)} persons cannot be dealt into {k} folds, each of which tests somebody; "
             f"give at most {len(people)} folds"
         )
-    dealt = _shuffled(people, np.random.default_rng(seed))
+    dealt = np.random.default_rng(seed).permutation(people).tolist()
     hands = [dealt[place::k] for place in range(k)]
-    folds = []
-    for place, test in enumerate(hands):
-        rest = len(people) - len(test)
-        validation = hands[(place + 1) % k][: rest // 2]
-        folds.append(_fold(f"fold {place + 1} of {k}", people, validation, test))
-    return folds
+    return [
+        _fold(f"fold {n} of {k}", people, following[: (len(people) - len(test)) // 2], test)
+        for n, (test, following) in enumerate(zip(hands, hands[1:] + hands[:1], strict=True), 1)
+    ]
 
 
 def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
@@ -165,14 +156,12 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
             f"{test} of {len(people)} persons cannot be tested when one is to train and one to "
             f"validate; give 1 to {len(people) - 2}, or at least 3 persons"
         )
-    rng = np.random.default_rng(seed)
+    rng, learning = np.random.default_rng(seed), len(people) - test
     folds = []
     for number in range(1, repeats + 1):
-        drawn = _shuffled(people, rng)
-        learning = len(people) - test
-        folds.append(
-            _fold(f"draw {number}", people, drawn[test : test + learning // 2], drawn[:test])
-        )
+        drawn = rng.permutation(people).tolist()
+        validation = drawn[test : test + learning // 2]
+        folds.append(_fold(f"draw {number}", people, validation, drawn[:test]))
     return folds
 
 
@@ -192,8 +181,7 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
     if not isinstance(fold, Fold):
         raise TypeError(f"a {type(fold).__name__} is not a split by person; give a Fold")
     known = {segment.video.person for segment in segments}
-    unknown = sorted({person for persons in fold.parts.values() for person in persons} - known)
-    if unknown:
+    if unknown := sorted({*fold.train, *fold.validation, *fold.test} - known):
         raise ValueError(
             f"fold {fold.name!r} has persons {', '.join(map(str, unknown))}, of whom there are no "
             "segments; deal the persons that the data has"
@@ -204,8 +192,7 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
     }
     actions = {part: {segment.video.action for segment in inside} for part, inside in found.items()}
     for part, seen in actions.items():
-        lacking = sorted(map(str, set().union(*actions.values()) - seen))
-        if lacking:
+        if lacking := sorted(map(str, set().union(*actions.values()) - seen)):
             raise ValueError(
                 f"fold {fold.name!r} has nobody in {part} who does {', '.join(lacking)}; deal with "
                 "another seed or fewer folds, or add persons"
@@ -259,23 +246,14 @@ def _people(persons: Iterable[int]) -> tuple[int, ...]:
     """Persons in ascending order, so that what is dealt depends on who they are and not on how they
     were listed."""
     people = tuple(sorted(persons))
-    twice = sorted({a for a, b in zip(people, people[1:], strict=False) if a == b})
-    if twice:
+    if twice := sorted({a for a, b in pairwise(people) if a == b}):
         raise ValueError(
             f"persons {', '.join(map(str, twice))} are named more than once; name each person once"
         )
     return people
 
 
-def _shuffled(people: Sequence[int], rng: np.random.Generator) -> list[int]:
-    return [people[place] for place in rng.permutation(len(people))]
-
-
 def _fold(name: str, people: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> Fold:
     """A fold in which all who neither validate nor are tested train; persons in ascending order."""
     train = tuple(person for person in people if person not in validation and person not in test)
     return Fold(name, train, tuple(sorted(validation)), tuple(sorted(test)))
-
-
-def _files(segments: Iterable[Segment]) -> set:
-    return {segment.video.path for segment in segments}

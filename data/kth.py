@@ -6,19 +6,15 @@ has never heard of a tensor. KTH-Synth uses the same names, so everything here h
 sets.
 """
 
-from __future__ import annotations
-
 import csv
-import dataclasses
-import os
 import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.files import read_json, write_csv
+from data.files import StrPath, read_json, write_csv
 from data.video import VideoError, probe
 
 ACTIONS = (
@@ -124,7 +120,7 @@ class Segment:
 # names and files
 
 
-def parse_name(path: str | os.PathLike) -> Video:
+def parse_name(path: StrPath) -> Video:
     """Read action, person and scenario from a file's name; the action from its folder when the name
     has none.
 
@@ -132,19 +128,19 @@ def parse_name(path: str | os.PathLike) -> Video:
     """
     path = Path(path)
     match = _NAME.match(path.stem)
-    action = (match["action"] if match else path.parent.name).lower()
+    parts = match.groupdict() if match else {}
+    action = parts.get("action", path.parent.name).lower()
     if action not in ACTIONS:
-        where = "its name" if match else "its folder"
+        where = "its name" if parts else "its folder"
         raise ValueError(
             f"{path}: unknown action {action!r} in {where}; known actions are "
-            f"{', '.join(ACTIONS)}: "
-            "rename it or move it away"
+            f"{', '.join(ACTIONS)}: rename it or move it away"
         )
-    person, scenario = (match["person"], match["scenario"]) if match else (None, None)
+    person, scenario = (parts.get(key) for key in ("person", "scenario"))
     return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
 
 
-def find_videos(root: str | os.PathLike, *, report: Report | None = None) -> list[Video]:
+def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
     """List the usable videos under root, sorted: root/<action>/* or
     root/{train,validation,test}/<action>/*.
 
@@ -177,19 +173,14 @@ def _class_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise FileNotFoundError(_nothing_found(root, 0))
     found = []
-    for parent in (root, *(root / split for split in SPLITS)):
-        if not parent.is_dir():
-            continue
-        for folder in sorted(
-            p for p in parent.iterdir() if p.is_dir() and not p.name.startswith(".")
-        ):
+    for parent in (root, *map(root.joinpath, SPLITS)):
+        for folder in sorted(filter(Path.is_dir, parent.glob("[!.]*"))):
             if folder.name.lower() in ACTIONS:
                 found.append(folder)
             elif _video_files(folder):
                 raise ValueError(
                     f"{folder}: {folder.name!r} is an unknown action; known actions are "
-                    f"{', '.join(ACTIONS)}: "
-                    "rename the folder or move it away"
+                    f"{', '.join(ACTIONS)}: rename the folder or move it away"
                 )
     return found
 
@@ -197,12 +188,8 @@ def _class_folders(root: Path) -> list[Path]:
 def _video_files(folder: Path) -> list[Path]:
     """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a
     video."""
-    visible = (
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")
-    )
-    return sorted(p for p in visible if p.is_file())
+    visible = folder.glob("[!.]*")
+    return sorted(p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
 
 
 def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
@@ -224,7 +211,7 @@ def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Repo
     for video in videos:
         try:
             info = probe(video.path, allow_cut_off=video.name in short)
-            usable.append(dataclasses.replace(video, fps=info.fps))
+            usable.append(replace(video, fps=info.fps))
         except VideoError as err:
             broken.append(str(err))
     if broken:
@@ -236,13 +223,11 @@ def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Repo
 
 
 def _nothing_found(root: Path, seen: int) -> str:
-    what = (
-        f"none of the {seen} videos under {root} can be used" if seen else f"no videos under {root}"
-    )
+    what = f"none of the {seen} videos under {root} can be used"
     return (
-        f"{what} (looked for <action>/*.avi and {{train,validation,test}}/<action>/*.avi, .mp4 "
-        "too): "
-        "`python har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
+        f"{what if seen else f'no videos under {root}'} (looked for <action>/*.avi and "
+        "{train,validation,test}/<action>/*.avi, .mp4 too): `python har.py data synth` renders "
+        "KTH-Synth, `python har.py data kth` fetches KTH"
     )
 
 
@@ -253,7 +238,7 @@ def _warn(message: str) -> None:
 # segments
 
 
-def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Ranges]:
+def load_segments(csv_path: StrPath = SEGMENTS_CSV) -> dict[str, Ranges]:
     """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the
     annotation's order.
 
@@ -268,32 +253,35 @@ def load_segments(csv_path: str | os.PathLike = SEGMENTS_CSV) -> dict[str, Range
                 f"{csv_path}: header is {','.join(header)!r}, not {','.join(CSV_HEADER)!r}"
             )
         for row in filter(None, rows):
+            line = f"{csv_path} line {rows.line_num}"
             try:
                 name, number, start, stop = row[0], *map(int, row[1:])
-            except (ValueError, IndexError) as err:
-                line = f"{csv_path} line {rows.line_num}: {','.join(row)!r}"
-                raise ValueError(f"{line} is not video,segment,start,stop") from err
-            if not 0 <= start < stop or number != len(table[name]) + 1:
+            except ValueError as err:
+                text = ",".join(row)
+                raise ValueError(f"{line}: {text!r} is not video,segment,start,stop") from err
+            wanted = len(table[name]) + 1
+            if not 0 <= start < stop or number != wanted:
                 raise ValueError(
-                    f"{csv_path} line {rows.line_num}: segment {number} of {name} is "
-                    f"{start}..{stop}; wanted segment "
-                    f"{len(table[name]) + 1} with 0 <= start < stop (0-based, stop exclusive)"
+                    f"{line}: segment {number} of {name} is {start}..{stop}; wanted segment "
+                    f"{wanted} with 0 <= start < stop (0-based, stop exclusive)"
                 )
             table[name].append((start, stop))
     return {name: tuple(ranges) for name, ranges in table.items()}
 
 
-def write_segments(
-    csv_path: str | os.PathLike, table: Mapping[str, Iterable[tuple[int, int]]]
-) -> None:
+def write_segments(csv_path: StrPath, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
     """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
     order."""
-    rows = ((name, n, *span) for name, ranges in table.items() for n, span in enumerate(ranges, 1))
-    write_csv(csv_path, (dict(zip(CSV_HEADER, row, strict=True)) for row in rows), CSV_HEADER)
+    rows = [
+        {"video": name, "segment": number, "start": start, "stop": stop}
+        for name, ranges in table.items()
+        for number, (start, stop) in enumerate(ranges, 1)
+    ]
+    write_csv(csv_path, rows, CSV_HEADER)
 
 
 def find_segments(
-    root: str | os.PathLike, *, whole_files: bool = False, report: Report | None = None
+    root: StrPath, *, whole_files: bool = False, report: Report | None = None
 ) -> list[Segment]:
     """List the segments of all usable videos under root, sorted by video and then in the
     annotation's order.
@@ -305,25 +293,20 @@ def find_segments(
     root holds a rendering that is not finished.
     """
     root, report = Path(root), report or _warn
-    if _is_unfinished(root):
+    own = root / OWN_TABLE
+    if not own.is_file() and not is_real(root):
         raise ValueError(
             f"{root}: the rendering is unfinished (dataset.json is there, segments.csv is not); "
-            "the command that began "
-            f"it finishes it, such as `python har.py data synth --root {root}`"
+            f"the command that began it finishes it, such as `python har.py data synth --root "
+            f"{root}`"
         )
-    table, short = (
-        load_segments(root / OWN_TABLE if _has_own_table(root) else SEGMENTS_CSV),
-        _short_files(root),
-    )
+    table, short = load_segments(own if own.is_file() else SEGMENTS_CSV), _short_files(root)
     found: list[Segment] = []
     for video in find_videos(root, report=report):
         frames = probe(video.path, allow_cut_off=video.name in short).frames
         limit = short.get(video.name, frames)
-        ranges = (
-            ((0, min(limit, frames)),)
-            if whole_files or video.name not in table
-            else table[video.name]
-        )
+        whole = ((0, min(limit, frames)),)
+        ranges = whole if whole_files else table.get(video.name, whole)
         if video.name in short and any(stop > limit for _, stop in ranges):
             report(
                 f"{video.path}: published cut off, {limit} frames decode; its last segment is "
@@ -334,19 +317,10 @@ def find_segments(
     return found
 
 
-def _has_own_table(root: Path) -> bool:
-    return (root / OWN_TABLE).is_file()
-
-
-def _is_unfinished(root: Path) -> bool:
-    """Tell whether a rendering of this project was cut off: its segment table is written last."""
-    return (root / CARD).is_file() and not _has_own_table(root)
-
-
 def _short_files(root: Path) -> Mapping[str, int]:
     """Frames of the files that were published cut off: only KTH has one; elsewhere its name means
     nothing."""
-    return {} if _has_own_table(root) or _is_unfinished(root) else SHORT_FILES
+    return SHORT_FILES if is_real(root) and not (root / OWN_TABLE).is_file() else {}
 
 
 def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Segment]:
@@ -355,8 +329,7 @@ def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Seg
         if stop > frames:
             raise VideoError(
                 f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file "
-                f"has {frames}; "
-                "fetch the file again, or correct the segment table"
+                f"has {frames}; fetch the file again, or correct the segment table"
             )
         yield segment
 
@@ -388,7 +361,7 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
 
 
 def load_splits(
-    root: str | os.PathLike, *, whole_files: bool = False, fast: bool = False
+    root: StrPath, *, whole_files: bool = False, fast: bool = False
 ) -> dict[str, list[Segment]]:
     """Find the segments under root and sort them into the official splits.
 
@@ -409,23 +382,27 @@ def load_splits(
 def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
     """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more
     than one split."""
-    where: dict[str, list[str]] = defaultdict(list)
-    for split, segments in splits.items():
-        for group in {segment.video.group for segment in segments}:
-            where[group].append(split)
-    shared = [
-        f"{group} ({', '.join(names)})" for group, names in sorted(where.items()) if len(names) > 1
-    ]
-    if shared:
+    groups = {name: {segment.video.group for segment in part} for name, part in splits.items()}
+    if shared := sorted(in_several(groups)):
         raise ValueError(
             f"in more than one split: {'; '.join(shared)}; give each person to one split only"
         )
 
 
+def in_several(parts: Mapping[str, Iterable[str]]) -> list[str]:
+    """Name whoever is in several parts, or several times in one, such as "person01 (train, test)",
+    in the order in which they are met."""
+    where: dict[str, list[str]] = defaultdict(list)
+    for part, members in parts.items():
+        for member in members:
+            where[member].append(part)
+    return [f"{member} ({', '.join(names)})" for member, names in where.items() if len(names) > 1]
+
+
 # data sets
 
 
-def dataset_name(root: str | os.PathLike) -> str:
+def dataset_name(root: StrPath) -> str:
     """Return what a data set is called: the name in its dataset.json, else its folder's name."""
     try:
         return str(read_json(Path(root) / CARD)["name"])
@@ -433,6 +410,6 @@ def dataset_name(root: str | os.PathLike) -> str:
         return Path(root).resolve().name
 
 
-def is_real(root: str | os.PathLike) -> bool:
+def is_real(root: StrPath) -> bool:
     """Tell whether a folder holds filmed people: rendered ones come with a dataset.json."""
     return not (Path(root) / CARD).is_file()

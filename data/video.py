@@ -5,11 +5,8 @@ a frame shows. Phone videos that say how they are rotated come out the right way
 them itself.
 """
 
-from __future__ import annotations
-
 import functools
 import math
-import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +15,8 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+
+from data.files import StrPath
 
 Item = TypeVar("Item")
 USUAL_FPS = 25.0  # taken where a container does not say its frame rate, or says nonsense
@@ -37,7 +36,7 @@ class VideoInfo:
     fps: float
 
 
-def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
+def open_video(path: StrPath) -> cv2.VideoCapture:
     """Open a video for reading in one thread; `isOpened()` tells whether it could be.
 
     A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever
@@ -48,7 +47,7 @@ def open_video(path: str | os.PathLike) -> cv2.VideoCapture:
     return capture if capture.isOpened() else cv2.VideoCapture(str(path))
 
 
-def probe(path: str | os.PathLike, *, allow_cut_off: bool = False) -> VideoInfo:
+def probe(path: StrPath, *, allow_cut_off: bool = False) -> VideoInfo:
     """Return what a video's container says, after a look at its size and its first frame.
 
     Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a
@@ -107,7 +106,7 @@ def _promised_size(path: Path, size: int) -> int:
     return end
 
 
-def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+def read_frames(path: StrPath, indices: Sequence[int] | np.ndarray) -> np.ndarray:
     """Read frames of a video, in the order given, in grey: (len(indices), H, W) uint8.
 
     Raises:
@@ -118,21 +117,21 @@ def read_frames(path: str | os.PathLike, indices: Sequence[int] | np.ndarray) ->
 
 
 def read_segments(
-    path: str | os.PathLike, index_lists: Sequence[Sequence[int] | np.ndarray]
+    path: StrPath, index_lists: Sequence[Sequence[int] | np.ndarray]
 ) -> list[np.ndarray]:
     """Read several lists of frames of one video in a single forward pass; see `read_frames`.
 
     Seeking is avoided on purpose: it is slower than decoding on short videos and lands on wrong
     frames in some.
     """
-    lists = [np.asarray(indices, dtype=np.int64) for indices in index_lists]
-    wanted = {int(index) for indices in lists for index in indices}
-    if any(indices.size == 0 for indices in lists) or not lists:
+    lists = [list(map(int, indices)) for indices in index_lists]
+    wanted = {index for indices in lists for index in indices}
+    if not lists or not all(lists):
         raise ValueError(f"{path}: asked for no frames; name at least one index")
     if min(wanted) < 0:
         raise ValueError(f"{path}: asked for frame {min(wanted)}; frames count from 0")
     frames = _decode(Path(path), wanted)
-    return [np.stack([frames[int(index)] for index in indices]) for indices in lists]
+    return [np.stack([frames[index] for index in indices]) for indices in lists]
 
 
 def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
@@ -173,7 +172,7 @@ def spaced(items: Iterable[Item], every: float = 1.0) -> Iterator[tuple[int, Ite
             due += 1
 
 
-def stream(path: str | os.PathLike, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
+def stream(path: StrPath, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]]:
     """Yield every so many-th frame of a video up to its end: number and image (H, W, 3) BGR.
 
     Only one image is held at a time. Raises VideoError when no frame of the file can be read.

@@ -9,23 +9,26 @@ sharpness and the empty frames at the start of a crossing what its public clips 
 bench realism` puts both in numbers).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise, product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
 from tqdm.auto import tqdm
 
-from data.files import home, read_json, write_json, written_whole
+from data.files import StrPath, home, read_json, write_json, written_whole
 from data.kth import ACTIONS, Ranges, write_segments
 from data.synthetic.body import JOINTS, Build
-from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform
+from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
 from data.synthetic.render import (
     HEIGHT,
     WIDTH,
@@ -68,17 +71,12 @@ class Person:
     heavy: Clothes
 
     @staticmethod
-    def draw(rng: np.random.Generator, spread: float = 1.0) -> Person:
+    def draw(rng: Generator, spread: float = 1.0) -> "Person":
         """A person from a random stream; `spread` widens builds and habits alike."""
-        around = [float(np.clip(rng.normal(), -2.2, 2.2)) * spread for _ in range(4)]
-        build = Build(
-            1.72 + 0.08 * around[0],
-            1 + 0.09 * around[1],
-            1 + 0.06 * around[2],
-            1 + 0.02 * around[3],
-        )
+        around = rng.normal(size=4).clip(-2.2, 2.2) * spread
+        measures = (1.72, 1, 1, 1) + around * (0.08, 0.09, 0.06, 0.02)
         return Person(
-            build,
+            Build(*measures.tolist()),
             Habit.draw(rng, spread),
             Clothes.draw(rng, spread=spread),
             Clothes.draw(rng, heavy=True, spread=spread),
@@ -91,10 +89,10 @@ class Shot:
     ranges."""
 
     scene: Scene
-    joints: np.ndarray
-    heading: np.ndarray
+    joints: ndarray
+    heading: ndarray
     segments: Ranges
-    rng: np.random.Generator = field(repr=False)
+    rng: Generator
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -110,11 +108,26 @@ def make_person(seed: int, number: int, spread: float = 1.0) -> Person:
     return Person.draw(np.random.default_rng([seed, 1, number]), spread)
 
 
+def shot_of(
+    person: int,
+    action: str,
+    scenario: int,
+    *,
+    seed: int = 0,
+    segments: int = 1,
+    spread: float = 1.0,
+) -> Shot:
+    """The shot of one file of the data set with this seed."""
+    rng = np.random.default_rng([seed, 2, person, ACTIONS.index(action), scenario])
+    actor = make_person(seed, person, spread)
+    return make_shot(actor, action, scenario, rng, segments=segments, spread=spread)
+
+
 def make_shot(
     person: Person,
     action: str,
     scenario: int,
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     segments: int = 2,
     spread: float = 1.0,
@@ -131,7 +144,7 @@ def stage(
     person: Person,
     action: str,
     scenario: int,
-    rng: np.random.Generator,
+    rng: Generator,
     segments: int = 2,
     spread: float = 1.0,
 ) -> tuple[Camera, np.ndarray, np.ndarray, Ranges]:
@@ -148,25 +161,23 @@ def stage(
     return take.camera, *acted
 
 
-def camera_of(action: str, scenario: int, rng: np.random.Generator, spread: float) -> Camera:
+def camera_of(action: str, scenario: int, rng: Generator, spread: float) -> Camera:
     """Set up a scenario's camera for an action."""
     # a person of 1.75 m fills three quarters of the image's height
     scale = rng.normal(51, 6 * spread)
     if scenario == 2 and action in LOCOMOTION:
         scale *= rng.uniform(0.45, 0.9)
     scale = float(np.clip(scale, 20, 60))
-    pitch = float(np.clip(rng.normal(0.10 if scenario == 4 else 0.22, 0.05 * spread), 0.02, 0.45))
+    pitch = within(rng, 0.10 if scenario == 4 else 0.22, 0.05 * spread, 0.02, 0.45)
     # bounded so that the head stays in the image
-    feet = float(np.clip(rng.normal(60 + 0.93 * scale, 6), scale * 1.8 + 6, HEIGHT - 4))
-    return Camera(scale, float(rng.uniform(9, 20)), pitch, WIDTH / 2, feet)
+    feet = within(rng, 60 + 0.93 * scale, 6, scale * 1.8 + 6, HEIGHT - 4)
+    return Camera(scale, rng.uniform(9, 20), pitch, WIDTH / 2, feet)
 
 
-def _scene(
-    person: Person, scenario: int, camera: Camera, rng: np.random.Generator, spread: float
-) -> Scene:
+def _scene(person: Person, scenario: int, camera: Camera, rng: Generator, spread: float) -> Scene:
     clothes = person.heavy if scenario == 3 else person.clothes
     if scenario == 4:
-        wall = float(rng.uniform(0.6, 1.6))
+        wall = rng.uniform(0.6, 1.6)
         side = rng.choice([-1, 1]) * rng.uniform(0.2, 0.9)
         light = Light(
             (side, -0.9, rng.uniform(0.1, 0.5)),
@@ -192,16 +203,16 @@ def _scene(
         dress(person.build, clothes),
         person.build,
         folds_texture(rng, clothes.folds),
-        blur=float(rng.uniform(0.2, 0.5 + 0.2 * spread)),
-        crisp=float(rng.uniform(0, 1.2)),
-        noise=float(rng.uniform(0.4, 1.4 + 0.8 * spread)),
-        gain=float(rng.uniform(0, 0.006)),
+        blur=rng.uniform(0.2, 0.5 + 0.2 * spread),
+        crisp=rng.uniform(0, 1.2),
+        noise=rng.uniform(0.4, 1.4 + 0.8 * spread),
+        gain=rng.uniform(0, 0.006),
         quality=int(rng.integers(45 if spread > 1 else 65, 96)),
-        exposure=float(rng.normal(205, 15)),
+        exposure=rng.normal(205, 15),
     )
 
 
-def _zoom(frames: int, rng: np.random.Generator) -> np.ndarray:
+def _zoom(frames: int, rng: Generator) -> ndarray:
     """The zoom (F,) of scenario d2: out and in again, smoothly."""
     low, period = rng.uniform(0.45, 0.75), rng.uniform(4.0, 9.0)
     seconds = np.arange(frames) / FPS
@@ -219,79 +230,68 @@ class _Take:
     segments: int
     spread: float
 
-    def move(self, rng: np.random.Generator, **where: float) -> np.ndarray:
-        """One crossing or one performance of this take's person as joints (F, J, 3)."""
-        act, habit = cross if self.action in LOCOMOTION else perform, self.person.habit
-        if self.scenario == 4 and self.action in LOCOMOTION:
-            habit = replace(habit, tempo=habit.tempo * INDOORS)
-        return act(self.action, self.person.build, habit, rng, spread=self.spread, **where)
 
-
-def _walk_by(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
+def _walk_by(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     """Crossings to and fro with an empty scene between them: joints, headings, annotated ranges."""
+    build, habit = take.person.build, take.person.habit
+    if take.scenario == 4:
+        habit = replace(habit, tempo=habit.tempo * INDOORS)
     slant = 16 if take.scenario == 2 else 5
-    direction = int(rng.integers(2))
-    joints, headings, ranges = [_nobody(int(rng.integers(2, 20)))], [], []
+    direction = rng.integers(2)
+    joints, headings, ranges = [_nobody(rng.integers(2, 20))], [], []
     for number in range(take.segments):
         facing = np.pi * ((direction + number) % 2)
-        facing += np.radians(float(np.clip(rng.normal(), -2, 2)) * slant * take.spread)
-        margin = take.person.build.stature * 0.35
-        passing = take.move(rng, width=WIDTH / take.camera.scale + 2 * margin, heading=facing)
-        start = sum(map(len, joints))
-        columns = take.camera.project(passing[:, 0])[0][:, 0]
-        half_body = 0.2 * take.camera.scale
-        inside = start + np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
-        first, end = (
-            int(inside[0] - rng.integers(*LEAD)),
-            int(inside[-1] + 1 + rng.integers(-TAIL, TAIL + 1)),
+        facing += np.radians(within(rng, 0, 1, -2, 2) * slant * take.spread)
+        scale = take.camera.scale
+        width = WIDTH / scale + 2 * (build.stature * 0.35)
+        passing = cross(
+            take.action, build, habit, rng, width=width, heading=facing, spread=take.spread
         )
-        ranges.append((max(first, 0), end))
+        columns = take.camera.project(passing[:, 0])[0][:, 0]
+        half_body = 0.2 * scale
+        seen = np.flatnonzero(np.abs(columns - WIDTH / 2) < WIDTH / 2 + half_body)
+        seen += sum(map(len, joints))
+        first = seen[0] - rng.integers(*LEAD)
+        end = seen[-1] + 1 + rng.integers(-TAIL, TAIL + 1)
+        ranges.append((max(int(first), 0), int(end)))
         last = number + 1 == take.segments
-        joints += [
-            passing,
-            _nobody(int(rng.integers(TAIL, 60) if last else rng.integers(LEAD[1] + TAIL, 46))),
-        ]
+        pause = rng.integers(TAIL, 60) if last else rng.integers(LEAD[1] + TAIL, 46)
+        joints += [passing, _nobody(pause)]
         headings += [facing] * 2
     lengths = list(map(len, joints))
     return np.concatenate(joints), np.repeat([headings[0], *headings], lengths), tuple(ranges)
 
 
-def _nobody(frames: int) -> np.ndarray:
+def _nobody(frames: np.integer) -> ndarray:
     return np.full((frames, len(JOINTS), 3), [_FAR_AWAY, 0.0, 0.0])
 
 
-def _stand_there(take: _Take, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Ranges]:
+def _stand_there(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]:
     """One performance on the spot, cut into contiguous segments as KTH's annotators did."""
     mean, boxing = SEGMENT_FRAMES[take.action], take.action == "boxing"
     lengths = mean * np.exp(rng.normal(-0.03, 0.25, size=take.segments))
     lengths = np.clip(lengths, 0.45 * mean, 2.2 * mean).round().astype(int)
-    facing = np.pi * int(rng.integers(2)) if boxing else -np.pi / 2
-    facing += np.radians(
-        float(np.clip(rng.normal(), -2.2, 2.2)) * (22 if boxing else 14) * take.spread
+    facing = np.pi * rng.integers(2) if boxing else -np.pi / 2
+    facing += np.radians(within(rng, 0, 1, -2.2, 2.2) * (22 if boxing else 14) * take.spread)
+    joints = perform(
+        take.action,
+        take.person.build,
+        take.person.habit,
+        rng,
+        seconds=lengths.sum() / FPS,
+        heading=facing,
+        spread=take.spread,
     )
-    joints = take.move(rng, seconds=lengths.sum() / FPS, heading=facing)
-    joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
-    ends = np.cumsum(lengths)
-    ranges = tuple((int(end - n), int(end)) for n, end in zip(lengths, ends, strict=True))
+    joints[..., 0] += within(rng, 0, 0.25, -0.6, 0.6)
+    ranges = tuple(pairwise([0, *np.cumsum(lengths).tolist()]))
     return joints, np.full(len(joints), facing), ranges
 
 
 # the data set on disk
 
 
-@dataclass(frozen=True)
-class _Job:
-    path: Path
-    seed: int
-    person: int
-    action: str
-    scenario: int
-    segments: int
-    spread: float = 1.0
-
-
 def render_dataset(
-    root: str | os.PathLike | None = None,
+    root: StrPath | None = None,
     *,
     seed: int = 0,
     segments: int = 2,
@@ -312,20 +312,14 @@ def render_dataset(
         ValueError: the folder holds videos that this function did not render, or an action is
             unknown.
     """
-    root = Path(root or home("Data/KTH-Synth"))
-    settings = {"name": "KTH-Synth", "version": VERSION, "seed": seed, "segments": segments}
-    cast = [
-        (person, action, scenario)
-        for person in persons
-        for action in actions
-        for scenario in scenarios
-    ]
-    jobs = [_Job(_place(root, *role), seed, *role, segments) for role in cast]
-    return _render_all(root, settings, jobs, workers, progress=progress)
+    root = root or home("Data/KTH-Synth")
+    cast = list(product(persons, actions, scenarios))
+    settings = {"seed": seed, "segments": segments}
+    return _render_all(root, "KTH-Synth", cast, workers, progress, **settings)
 
 
 def render_auxiliary(
-    root: str | os.PathLike | None = None,
+    root: StrPath | None = None,
     *,
     seed: int = 0,
     persons: int = 400,
@@ -342,30 +336,27 @@ def render_auxiliary(
     """
     if persons < 1:
         raise ValueError(f"an auxiliary training set of {persons} persons; it takes 1 or more")
-    root = Path(root or home("Data/KTH-Synth-Auxiliary"))
-    settings = {"name": "KTH-Synth auxiliary", "version": VERSION, "seed": seed}
-    settings["spread"] = AUXILIARY_SPREAD
     numbers = range(AUXILIARY_FROM, AUXILIARY_FROM + persons)
     cast = [(n, action, 1 + (n + i) % 4) for n in numbers for i, action in enumerate(ACTIONS)]
-    jobs = [_Job(_place(root, *role), seed, *role, 1, AUXILIARY_SPREAD) for role in cast]
-    return _render_all(root, settings, jobs, workers, progress=progress)
-
-
-def _place(root: Path, person: int, action: str, scenario: int) -> Path:
-    return root / action / f"person{person:02d}_{action}_d{scenario}.avi"
+    root = root or home("Data/KTH-Synth-Auxiliary")
+    settings = {"seed": seed, "spread": AUXILIARY_SPREAD}
+    return _render_all(root, "KTH-Synth auxiliary", cast, workers, progress, **settings)
 
 
 def _render_all(
-    root: Path, settings: dict, jobs: list[_Job], workers: int | None, *, progress: bool
+    root: StrPath,
+    name: str,
+    cast: list[tuple],
+    workers: int | None,
+    progress: bool,
+    **settings: Any,
 ) -> Path:
-    _prepare_root(root, settings)
-    bar = tqdm(total=len(jobs), desc=settings["name"], unit="file", disable=not progress)
-    ranges = {}
-    for name, found in _run(_render_missing, jobs, workers):
-        ranges[name] = found
-        bar.update()
-    bar.close()
-    write_segments(root / "segments.csv", ranges)
+    """Render a cast of (person, action, scenario); settings go to `shot_of` and on the card."""
+    root = Path(root)
+    _prepare_root(root, {"name": name, "version": VERSION, **settings})
+    done = _in_processes(partial(_render_missing, root, settings), cast, workers)
+    bar = tqdm(done, total=len(cast), desc=name, unit="file", disable=not progress)
+    write_segments(root / "segments.csv", dict(bar))
     return root
 
 
@@ -386,34 +377,28 @@ def _prepare_root(root: Path, settings: dict) -> None:
     write_json(card, settings)
 
 
-def _run(work: Callable, jobs: list[_Job], workers: int | None) -> Iterator[tuple[str, tuple]]:
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+def _in_processes(work: Callable, cast: list[tuple], workers: int | None) -> Iterator[tuple]:
+    workers = min(workers or os.cpu_count() or 1, len(cast))
     if workers <= 1:
-        yield from map(work, jobs)
+        yield from map(work, cast)
         return
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
     ) as pool:
-        yield from pool.map(work, jobs, chunksize=4)
+        yield from pool.map(work, cast, chunksize=4)
 
 
-def _shot(job: _Job) -> Shot:
-    rng = np.random.default_rng([job.seed, 2, job.person, ACTIONS.index(job.action), job.scenario])
-    person = make_person(job.seed, job.person, job.spread)
-    return make_shot(
-        person, job.action, job.scenario, rng, segments=job.segments, spread=job.spread
-    )
-
-
-def _render_missing(job: _Job) -> tuple[str, tuple[tuple[int, int], ...]]:
-    shot = _shot(job)
-    if not job.path.is_file():
+def _render_missing(root: Path, settings: dict, role: tuple) -> tuple[str, Ranges]:
+    person, action, scenario = role
+    path = root / action / f"person{person:02d}_{action}_d{scenario}.avi"
+    shot = shot_of(*role, **settings)
+    if not path.is_file():
         renderer = shot.renderer()
-        write_video(job.path, (renderer.frame(f) for f in range(len(shot))))
-    return job.path.stem, shot.segments
+        write_video(path, (renderer.frame(f) for f in range(len(shot))))
+    return path.stem, shot.segments
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray]) -> None:
+def write_video(path: Path, frames: Iterable[ndarray]) -> None:
     """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, whole or not at all."""
     with written_whole(path) as partial:
         codec = cv2.VideoWriter.fourcc(*"XVID")

@@ -1,7 +1,5 @@
 """Pre-training: truthful targets, masked losses, reproducible people, weights that load again."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -39,14 +37,9 @@ def test_pretraining_shares_no_random_stream_with_the_default_data_set(monkeypat
     monkeypatch.setattr(
         np.random, "default_rng", lambda seed: seeds.append(tuple(seed)) or make(seed)
     )
-    jobs = [
-        synthetic._Job(Path("x"), 0, person, action, scenario, 1)
-        for person in synthetic.PERSONS
-        for action in ACTIONS[:1]
-        for scenario in synthetic.SCENARIOS
-    ]
-    for job in jobs:
-        synthetic._shot(job)
+    for person in synthetic.PERSONS:
+        for scenario in synthetic.SCENARIOS:
+            synthetic.shot_of(person, ACTIONS[0], scenario)
     of_the_set = {make(list(seed)).integers(2**63) for seed in seeds}
     seeds.clear()
     first(1), first(1, stream=1)

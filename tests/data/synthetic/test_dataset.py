@@ -35,11 +35,8 @@ KTH_LENGTHS = {
 }
 
 
-def shot_of(action, *, person=1, scenario=1, segments=2, seed=0):
-    rng = np.random.default_rng([seed, 2, person, kth.ACTIONS.index(action), scenario])
-    return synthetic.make_shot(
-        synthetic.make_person(seed, person), action, scenario, rng, segments=segments
-    )
+def shot_of(action, *, person=1, scenario=1, seed=0):
+    return synthetic.shot_of(person, action, scenario, seed=seed, segments=2)
 
 
 def joint(joints, name):
