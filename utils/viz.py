@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator
 from mlxtend.plotting import plot_confusion_matrix
+from numpy import ndarray
 
 # Told apart without colour: a class or a run is a line style and a marker first, a shade of cividis
 # second.
@@ -49,7 +50,7 @@ class NotebookFigure(Figure):
 
 
 def frame_grid(
-    rows: Mapping[str, np.ndarray], *, title: str = "", columns: int = 8, axis: Axes | None = None
+    rows: Mapping[str, ndarray], *, title: str = "", columns: int = 8, axis: Axes | None = None
 ) -> Figure:
     """Show clips as rows of frames, one row a label, at most `columns` of each, evenly spread.
 
@@ -110,11 +111,11 @@ def segment_timeline(
 
 
 def frame_probability_timeline(
-    frame_probs: np.ndarray,
+    frame_probs: ndarray,
     classes: Sequence[str],
     *,
     frames: Sequence[int] | None = None,
-    thumbnails: np.ndarray | None = None,
+    thumbnails: ndarray | None = None,
     title: str = "",
     fps: float = 25.0,
     axis: Axes | None = None,
@@ -174,7 +175,7 @@ def training_curves(
 
 
 def confusion_figure(
-    matrix: np.ndarray, classes: Sequence[str], *, title: str = "", axis: Axes | None = None
+    matrix: ndarray, classes: Sequence[str], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
     """Draw a confusion matrix (K, K), true by predicted, with counts and shares of the row."""
     matrix, count = np.asarray(matrix), len(classes)
@@ -194,7 +195,7 @@ def confusion_figure(
 
 
 def embedding_map(
-    points: np.ndarray,
+    points: ndarray,
     labels: Sequence[int],
     classes: Sequence[str],
     *,
@@ -249,7 +250,7 @@ def cost_curves(
 
 
 def reliability_figure(
-    curves: Mapping[str, Sequence[np.ndarray]], *, title: str = "", axis: Axes | None = None
+    curves: Mapping[str, Sequence[ndarray]], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
     """Draw accuracy against confidence, and below how many predictions are how confident.
 
@@ -460,13 +461,13 @@ def _check_some(rows: Mapping[str, Any]) -> None:
         raise ValueError("no rows to draw; give at least one")
 
 
-def principal_plane(points: np.ndarray) -> np.ndarray:
+def principal_plane(points: ndarray) -> ndarray:
     """Project points (N, D), D at least 2, onto the two directions in which they vary most."""
     centred = points - points.mean(0)
     return centred @ np.linalg.svd(centred)[2][:2].T
 
 
-def _in_percent(name: str, values: Sequence[float], count: int) -> np.ndarray:
+def _in_percent(name: str, values: Sequence[float], count: int) -> ndarray:
     """Bring accuracies, one a label and at least one of them a number, to percent."""
     accuracies = 100 * np.asarray(values, dtype=float)
     finite = np.isfinite(accuracies).sum()
@@ -478,7 +479,7 @@ def _in_percent(name: str, values: Sequence[float], count: int) -> np.ndarray:
     return accuracies
 
 
-def _images(clip: np.ndarray, label: str, most: int) -> np.ndarray:
+def _images(clip: ndarray, label: str, most: int) -> ndarray:
     """Bring `most` frames of (T, H, W) or (T, C, H, W), evenly spread, bytes or floats, to floats
     in [0, 1], channels last."""
     clip = np.asarray(clip)
@@ -493,6 +494,6 @@ def _images(clip: np.ndarray, label: str, most: int) -> np.ndarray:
     return (np.moveaxis(clip, 1, -1) if clip.ndim == 4 else clip).clip(0.0, 1.0)
 
 
-def _show(axis: Axes, image: np.ndarray) -> None:
+def _show(axis: Axes, image: ndarray) -> None:
     axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
     axis.set(xticks=[], yticks=[])
