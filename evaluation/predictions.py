@@ -5,18 +5,17 @@ and fold. Does not know models, weights or images. An accuracy is correct / n wi
 its intervals are Wilson's and the one over persons. A mean of batch means appears nowhere.
 """
 
-from __future__ import annotations
-
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from data.files import written_whole
 from data.kth import ACTIONS, SPLITS, Segment
-from evaluation.statistics import person_interval_or_none, reliability, wilson_interval
+from evaluation.statistics import Interval, person_interval_or_none, reliability, wilson_interval
 
 UNKNOWN = "unknown"
 
@@ -30,7 +29,7 @@ class Score:
 
     correct: float
     n: int
-    persons: tuple[float, float] | None = None
+    persons: Interval | None = None
 
     COLUMNS = ("n", "correct", "accuracy", "low", "high", "person_low", "person_high")
 
@@ -40,7 +39,7 @@ class Score:
         return self.correct / self.n if self.n else float("nan")
 
     @property
-    def wilson(self) -> tuple[float, float]:
+    def wilson(self) -> Interval:
         """Return Wilson's 95 % interval, which takes the items for independent."""
         return wilson_interval(round(self.correct), self.n)
 
@@ -70,17 +69,17 @@ class Predictions:
         classes: The K names.
     """
 
-    log_probs: np.ndarray
-    labels: np.ndarray
-    items: Mapping[str, np.ndarray]
+    log_probs: ndarray
+    labels: ndarray
+    items: Mapping[str, ndarray]
     classes: tuple[str, ...] = ACTIONS
 
     COLUMNS = ("segment", "video", "person", "scenario", "fold")
 
     @classmethod
     def of(
-        cls, log_probs: np.ndarray, segments: Sequence[Segment], *, fold: str = ""
-    ) -> Predictions:
+        cls, log_probs: ndarray, segments: Sequence[Segment], *, fold: str = ""
+    ) -> "Predictions":
         """Put names to what a model predicted for segments, in their order.
 
         Raises ValueError when shapes do not fit or a prediction is not a number.
@@ -103,21 +102,21 @@ class Predictions:
         return len(self.labels)
 
     @property
-    def probs(self) -> np.ndarray:
+    def probs(self) -> ndarray:
         """Return the probabilities (N, K); the rounding of a mean may lie above 1, and is cut."""
         return np.exp(np.minimum(self.log_probs, 0))
 
     @property
-    def predicted(self) -> np.ndarray:
+    def predicted(self) -> ndarray:
         """Return the index (N,) of each item's most probable class."""
         return self.log_probs.argmax(1)
 
     @property
-    def right(self) -> np.ndarray:
+    def right(self) -> ndarray:
         """Return whether each item (N,) is classified correctly."""
         return self.predicted == self.labels
 
-    def pooled(self, column: str) -> Predictions:
+    def pooled(self, column: str) -> "Predictions":
         """Average the probabilities of items that share a "segment" (its clips) or a "video".
 
         Items of different folds are kept apart; the order is that of first appearance. Items that
@@ -132,7 +131,7 @@ class Predictions:
         means = [np.logaddexp.reduce(rows, axis=0) - np.log(len(rows)) for rows in members]
         return replace(self[first[order]], log_probs=np.array(means))
 
-    def __getitem__(self, places: np.ndarray) -> Predictions:
+    def __getitem__(self, places: ndarray) -> "Predictions":
         """Return the items at these places, in this order; a mask will do."""
         items = {column: values[places] for column, values in self.items.items()}
         return replace(
@@ -148,12 +147,10 @@ class Predictions:
         """Count the correct items by "action", "scenario", "person" or "fold", in sorted order."""
         action = column == "action"
         names = np.array(self.classes)[self.labels] if action else self.items[column]
-        return {
-            str(name): Score(int(self.right[names == name].sum()), int((names == name).sum()))
-            for name in np.unique(names)
-        }
+        rights = {str(name): self.right[names == name] for name in np.unique(names)}
+        return {name: Score(int(right.sum()), len(right)) for name, right in rights.items()}
 
-    def confusion(self) -> np.ndarray:
+    def confusion(self) -> ndarray:
         """Return the confusion matrix (K, K) of counts: row = true class, column = predicted."""
         matrix = np.zeros((len(self.classes),) * 2, dtype=int)
         np.add.at(matrix, (self.labels, self.predicted), 1)
@@ -172,12 +169,12 @@ class Predictions:
         gap = np.nansum(np.abs(confidence - accuracy) * count)
         return float(gap / len(self)) if len(self) else float("nan")
 
-    def mistakes(self, most: int) -> np.ndarray:
+    def mistakes(self, most: int) -> ndarray:
         """Return the places of at most `most` misclassified items, the most confident first."""
         order = np.argsort(-self.log_probs.max(1), kind="stable")
         return order[~self.right[order]][:most]
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | Path) -> None:
         """Write all of it into one .npz, whole or not at all."""
         arrays: dict[str, Any] = {**vars(self), **self.items}
         del arrays["items"]
@@ -185,7 +182,7 @@ class Predictions:
             np.savez(partial, **arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Predictions:
+    def load(cls, path: str | Path) -> "Predictions":
         """Read what `save` wrote; ValueError when the file is damaged or none of ours."""
         try:
             with np.load(path, allow_pickle=False) as content:
@@ -200,14 +197,10 @@ class Predictions:
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """Put predictions one after another, such as those of the folds of a cross-validation."""
-    items = {
-        column: np.concatenate([part.items[column] for part in parts])
-        for column in Predictions.COLUMNS
-    }
-    log_probs, labels = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("log_probs", "labels")
-    )
-    return replace(parts[0], log_probs=log_probs, labels=labels, items=items)
+    columns = [{"log_probs": p.log_probs, "labels": p.labels, **p.items} for p in parts]
+    joined = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+    log_probs, labels = joined.pop("log_probs"), joined.pop("labels")
+    return Predictions(log_probs, labels, joined, parts[0].classes)
 
 
 def segment_name(segment: Segment) -> str:

@@ -6,12 +6,13 @@ or data sets. Items of one person are alike, so what is resampled is always the 
 of nine people are nine draws, not 216.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy import ndarray
+
+Interval = tuple[float, float]  # low and high
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Comparison:
 
     names: tuple[str, str]
     difference: float
-    interval: tuple[float, float]
+    interval: Interval
     only_a: int
     only_b: int
     p: float
@@ -62,7 +63,7 @@ class Comparison:
         )
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> Interval:
     """Return the Wilson score interval of a proportion, as fractions; (0.0, 1.0) when n is 0.
 
     It stays inside [0, 1] and keeps its width at 0 % and 100 %, where the usual plus-minus
@@ -80,13 +81,13 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
 
 
 def person_interval(
-    correct: np.ndarray,
+    correct: ndarray,
     persons: Sequence[Hashable],
     *,
     confidence: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Interval:
     """Return the interval of an accuracy, as fractions, over people like these: persons are drawn
     with replacement.
 
@@ -122,9 +123,7 @@ def person_interval(
     return _by_person(_shares(correct, persons, "correct"), persons, confidence, draws, seed)
 
 
-def person_interval_or_none(
-    correct: np.ndarray, persons: Sequence[Hashable]
-) -> tuple[float, float] | None:
+def person_interval_or_none(correct: ndarray, persons: Sequence[Hashable]) -> Interval | None:
     """Return `person_interval`, or None where it tells nothing: one person only, or all persons
     alike."""
     if len(set(persons)) < 2:
@@ -134,8 +133,8 @@ def person_interval_or_none(
 
 
 def compare(
-    correct_a: np.ndarray,
-    correct_b: np.ndarray,
+    correct_a: ndarray,
+    correct_b: ndarray,
     persons: Sequence[Hashable],
     *,
     names: tuple[str, str] = ("a", "b"),
@@ -181,8 +180,8 @@ def compare(
 
 
 def reliability(
-    probs: np.ndarray, labels: np.ndarray, *, bins: int = 10
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    probs: ndarray, labels: ndarray, *, bins: int = 10
+) -> tuple[ndarray, ndarray, ndarray]:
     """Sort predictions by confidence and say how often those of each bin are right.
 
     The bins are equal ranges of confidence from 0 to 1, as in Guo et al., "On Calibration of Modern
@@ -227,7 +226,7 @@ def reliability(
 # helpers
 
 
-def _shares(correct: np.ndarray, persons: Sequence[Hashable], name: str) -> np.ndarray:
+def _shares(correct: ndarray, persons: Sequence[Hashable], name: str) -> ndarray:
     """Bring (N,) or (S, N) of right and wrong to the share of seeds (N,) that have each item
     right."""
     correct = np.atleast_2d(np.asarray(correct, dtype=float))
@@ -245,7 +244,7 @@ def _shares(correct: np.ndarray, persons: Sequence[Hashable], name: str) -> np.n
     return correct.mean(0)
 
 
-def _mostly_right(shares: np.ndarray, items: Sequence[Hashable] | None) -> np.ndarray:
+def _mostly_right(shares: ndarray, items: Sequence[Hashable] | None) -> ndarray:
     """Whether each item (M,) is right in more than half, given the shares (N,) of predictions about
     items (N,)."""
     if items is not None:
@@ -256,12 +255,12 @@ def _mostly_right(shares: np.ndarray, items: Sequence[Hashable] | None) -> np.nd
 
 
 def _by_person(
-    values: np.ndarray,
+    values: ndarray,
     persons: Sequence[Hashable],
     confidence: float = 0.95,
     draws: int = 10_000,
     seed: int = 0,
-) -> tuple[float, float]:
+) -> Interval:
     """Return the expanded percentile interval of the mean of values (N,) when persons are drawn
     with replacement."""
     from scipy.stats import norm, t  # half a second to import
@@ -283,7 +282,7 @@ def _by_person(
     return low, high
 
 
-def _numbered(names: Sequence[Hashable]) -> np.ndarray:
+def _numbered(names: Sequence[Hashable]) -> ndarray:
     """Number names (N) in the order of their first appearance, from 0: (N,)."""
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     return np.array([places[name] for name in names])

@@ -9,7 +9,6 @@ import copy
 import functools
 import hashlib
 import itertools
-import os
 import textwrap
 import urllib.error
 from collections.abc import Mapping
@@ -59,7 +58,7 @@ class EfficientNetBackbone(nn.Module):
     def __init__(
         self,
         *,
-        weights: str | os.PathLike | None = "bundled",
+        weights: str | Path | None = "bundled",
         channels: int = 1,
         frozen: bool = True,
     ):
@@ -137,17 +136,16 @@ class EfficientNetBackbone(nn.Module):
         Args:
             dtype: Of the copy's weights; None asks `inference_dtype`.
         """
-        folded = copy.deepcopy(self)
-        folded.freeze()
+        folded = copy.deepcopy(self).eval()
         for block in folded.features.modules():
             if isinstance(block, nn.Sequential):
                 for at, (conv, norm) in enumerate(itertools.pairwise(list(block))):
                     if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                         block[at], block[at + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
         folded.folded_fingerprint = self.fingerprint()
-        folded.requires_grad_(False)
+        folded.freeze()
         dtype = dtype or inference_dtype(folded.features[0][0].weight.device)
-        return folded.eval().to(dtype=dtype).to(memory_format=torch.channels_last)
+        return folded.to(dtype=dtype).to(memory_format=torch.channels_last)
 
     def fingerprint(self) -> str:
         """Name these weights in 16 hexadecimal digits of sha256, for cache keys and result
@@ -158,7 +156,7 @@ class EfficientNetBackbone(nn.Module):
         for name, value in sorted(self.features.state_dict().items()):
             if not name.endswith("num_batches_tracked"):  # a counter that no output depends on
                 digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+                digest.update(value.cpu().numpy().tobytes())
         return digest.hexdigest()[:16]
 
     def payload(self, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,27 +193,23 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    native = {"amx_bf16", "avx512_bf16"} & _processor_flags()
-    return torch.bfloat16 if device.type == "cpu" and native else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and _multiplies_bfloat16() else torch.float32
 
 
-@functools.lru_cache(maxsize=1)
-def _processor_flags() -> frozenset[str]:
-    """Return the processor's abilities by Linux's names: from torch where it tells them, else from
-    Linux itself."""
+@functools.cache
+def _multiplies_bfloat16() -> bool:
+    """Ask torch where it tells the processor's abilities, else Linux."""
+    native, listed = ("amx_bf16", "avx512_bf16"), Path("/proc/cpuinfo")
     if hasattr(torch.cpu, "get_capabilities"):
-        return frozenset(
-            name for name, there in torch.cpu.get_capabilities().items() if there is True
-        )
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    return frozenset(next((line.split() for line in lines if line.startswith("flags")), []))
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name) is True for name in native)
+    return listed.is_file() and any(name in listed.read_text() for name in native)
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
-    value = value.detach().cpu()
+    value = value.cpu()
     small = value.half() if value.is_floating_point() and value.ndim > 1 else value
-    if small.is_floating_point() and not torch.isfinite(small).all():
+    if not small.isfinite().all():
         raise ValueError(
             f"weight {name} is not finite in half precision (largest value "
             f"{value.abs().max():.3g}); "
@@ -224,7 +218,7 @@ def _halved(name: str, value: Tensor) -> Tensor:
     return small.clone()
 
 
-def _load_weights(features: nn.Module, weights: str | os.PathLike, channels: int) -> None:
+def _load_weights(features: nn.Module, weights: str | Path, channels: int) -> None:
     """Load weights by name or path, their stem fitted to `channels`: RGB weights are summed for
     grey, grey ones are shared out for three channels."""
     path = BUNDLED_WEIGHTS if weights == "bundled" else Path(weights)

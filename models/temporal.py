@@ -8,8 +8,8 @@ mask marks a clip's valid frames, which come first; what lies in the padding nev
 """
 
 import math
-import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -103,7 +103,7 @@ class TemporalGRU(StateHead):
 
     def _states(self, features: Tensor, mask: Tensor) -> Tensor:
         inputs = self.dropout(self.norm(features))  # (B, T, D)
-        if bool(mask.all()):
+        if mask.all():
             return self.gru(inputs)[0]
         # packed: the backward direction starts at a clip's own last frame, not in its padding
         packed = pack_padded_sequence(
@@ -217,7 +217,7 @@ def frame_classifier(
     *,
     num_classes: int,
     channels: int = 1,
-    weights: str | os.PathLike | None = "bundled",
+    weights: str | Path | None = "bundled",
     backbone: nn.Module | None = None,
     head: str = "average",
     **config: Any,
@@ -261,7 +261,7 @@ def _cleaned(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
             f"a head got a {mask.dtype} mask of shape {tuple(mask.shape)} for features of shape "
             f"{tuple(features.shape)}; it takes a bool mask (B, T)"
         )
-    if not bool(mask[:, 0].all()) or bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+    if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
         raise ValueError(
             "a mask must mark at least one frame of each clip, and valid frames come before padding"
         )

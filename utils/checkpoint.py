@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from data.files import written_whole
-from utils.parallel import all_reduce_sum, barrier, gather, is_main_process, rank, world_size
+from utils.parallel import barrier, broadcast, gather, is_main_process, rank, world_size
 
 CHECKPOINT_FORMAT, CHECKPOINT_VERSION = "har-checkpoint", 2
 BEST, LAST = "best.pth", "last.pth"
 # what a resumed run may have otherwise, by whatever name it lies under
 FREE = ("epochs", "patience", "device", "versions")
 DESCRIBED = ("epoch", "best", "history", "settings", "batches")
+Named = Mapping[str, Any]  # values by name
 
 
 @dataclass
@@ -64,21 +65,21 @@ class TrainingState:
     """
 
     epoch: int = 0
-    best: Mapping[str, Any] = field(default_factory=lambda: {"epoch": 0, "val_loss": math.inf})
+    best: Named = field(default_factory=lambda: {"epoch": 0, "val_loss": math.inf})
     history: list[dict[str, Any]] = field(default_factory=list)
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    batches: Mapping[str, Any] | None = None
-    parts: Mapping[str, Any] = field(default_factory=dict)
+    settings: Named = field(default_factory=dict)
+    batches: Named | None = None
+    parts: Named = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     processes: list[dict[str, Any]] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    random: Mapping[str, Any] | None = None
+    random: Named | None = None
 
-    def keep_best(self, best: Mapping[str, Any], model: nn.Module) -> None:
+    def keep_best(self, best: Named, model: nn.Module) -> None:
         """Note that the model's weights of now are the best so far."""
         weights = model.state_dict().items()
         self.best = best
-        self.best_weights = {name: value.detach().cpu().clone() for name, value in weights}
+        self.best_weights = {name: value.cpu().clone() for name, value in weights}
 
 
 class Checkpoints:
@@ -98,8 +99,8 @@ class Checkpoints:
         model: nn.Module,
         state: TrainingState,
         *,
-        extra: Mapping[str, Any] | None = None,
-        every: float | None = None,
+        extra: Named | None,
+        every: float | None,
     ):
         self.folder, self.model, self.state, self.every = folder, model, state, every
         self.extra = plain(extra or {}, "extra")
@@ -110,8 +111,7 @@ class Checkpoints:
         """Tell whether last.pth is to be written amid the epoch: the first process's clock says."""
         if self.folder is None or self.every is None:
             return False
-        passed = is_main_process() and time.monotonic() - self.written >= self.every
-        return all_reduce_sum(passed)[0] > 0
+        return broadcast(time.monotonic() - self.written >= self.every)
 
     def save(self, *names: str) -> None:
         """Write checkpoints of what is now; all processes learn whether that worked."""
@@ -120,17 +120,14 @@ class Checkpoints:
         own = {"rng": rng_state(), "progress": asdict(self.state.progress)}
         self.state.processes = gather(own)
         with barrier("writing a checkpoint"):
-            for name in names if is_main_process() else ():
-                self._clear(self.folder)
-                save_checkpoint(self.folder / name, self.model, self.state, extra=self.extra)
+            if is_main_process():
+                # an earlier run's go, lest they mix: the last first, without it nothing is resumed
+                for name in (LAST, BEST) if self.fresh else ():
+                    (self.folder / name).unlink(missing_ok=True)
+                self.fresh = False
+                for name in names:
+                    save_checkpoint(self.folder / name, self.model, self.state, extra=self.extra)
         self.written = time.monotonic()
-
-    def _clear(self, folder: Path) -> None:
-        """Before the first checkpoint of a new run, remove an earlier one's: the two must never be
-        mixed."""
-        for name in (LAST, BEST) if self.fresh else ():  # last first: without it nothing is resumed
-            (folder / name).unlink(missing_ok=True)
-        self.fresh = False
 
     def sweep(self) -> None:
         """Remove what writers that were killed left half written."""
@@ -170,11 +167,11 @@ class Checkpoints:
 
 
 def save_checkpoint(
-    path: str | os.PathLike,
+    path: str | Path,
     model: nn.Module,
     state: TrainingState,
     *,
-    extra: Mapping[str, Any] | None = None,
+    extra: Named | None = None,
 ) -> None:
     """Write a checkpoint whole: after a crash the old file or the new one is there.
 
@@ -197,23 +194,23 @@ def save_checkpoint(
         **{name: part.state_dict() for name, part in state.parts.items()},
         "processes": state.processes,
     }
-    _write(payload, Path(path))
+    _write(payload, path)
 
 
-def save_backbone(backbone: Any, path: str | os.PathLike, *, card: Mapping[str, Any]) -> None:
+def save_backbone(backbone: Any, path: str | Path, *, card: Named) -> None:
     """Write an EfficientNetBackbone's weights whole; see its `payload` for `card`.
 
     Raises:
         ValueError: See `EfficientNetBackbone.payload`.
         OSError: The file cannot be written; an earlier one at the same place is untouched.
     """
-    _write(backbone.payload(card), Path(path))
+    _write(backbone.payload(card), path)
 
 
-def _write(payload: Mapping[str, Any], path: Path) -> None:
+def _write(payload: dict[str, Any], path: str | Path) -> None:
     try:
         with written_whole(path) as partial:
-            torch.save(dict(payload), partial)
+            torch.save(payload, partial)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise OSError(
             f"cannot write {path} ({error}): free space or choose another folder; an earlier file "
@@ -221,7 +218,7 @@ def _write(payload: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU without running anything in it; see `save_checkpoint`.
 
     Raises:
@@ -253,7 +250,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     return checkpoint
 
 
-def restore_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+def restore_weights(model: nn.Module, checkpoint: Named) -> None:
     """Load a checkpoint's weights into a model of the same shape; a stored backbone is left out for
     a bare head.
 
@@ -276,9 +273,7 @@ def _parts(model: Any) -> tuple[nn.Module | None, nn.Module]:
     return (model.backbone, model.head) if whole else (None, model)
 
 
-def check_same_run(
-    path: Path, checkpoint: Mapping[str, Any], state: TrainingState, extra: Mapping[str, Any]
-) -> None:
+def check_same_run(path: Path, checkpoint: Named, state: TrainingState, extra: Named) -> None:
     """Refuse to go on with another run's checkpoint: the outcome would be neither's.
 
     Settings, batches and `extra` count as a whole, but for the entries named in FREE.
@@ -330,17 +325,16 @@ def plain(value: Any, where: str) -> Any:
 
 def rng_state() -> dict[str, Any]:
     """Return the states of the random numbers of Python, torch (CPU and this GPU) and numpy."""
-    numpy_state: list[Any] = list(np.random.get_state())
-    numpy_state[1] = numpy_state[1].tolist()
+    kind, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
         "torch": torch.get_rng_state(),
-        "numpy": numpy_state,
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
-def restore_rng(state: Mapping[str, Any]) -> None:
+def restore_rng(state: Named) -> None:
     """Go on with the random numbers of `rng_state`."""
     random.setstate(state["python"])
     torch.set_rng_state(state["torch"])

@@ -4,19 +4,17 @@ Knows what a model is shown (`utils.preprocessing`), segments and tensors. Does 
 features or training.
 """
 
-from __future__ import annotations
-
-import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from data.kth import Segment, check_disjoint
@@ -75,7 +73,7 @@ class Augment:
     crop: float = 0.1
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
+        for name, value in asdict(self).items():
             if not 0 <= value <= 1 or (name == "crop" and value == 1):
                 raise ValueError(f"Augment: {name} is {value}; it must lie between 0 and 1")
 
@@ -97,9 +95,7 @@ class Augment:
         if (tall, wide) == (height, width):
             return clip
         part = clip[..., top : top + tall, left : left + wide]
-        return torch.nn.functional.interpolate(
-            part, size=(height, width), mode="bilinear", align_corners=False
-        )
+        return nn.functional.interpolate(part, size=(height, width), mode="bilinear")
 
 
 # data sets
@@ -114,7 +110,7 @@ class Source(Protocol):
     def load(self, index: int, rng: np.random.Generator | None = None) -> Tensor:
         """Return item `index` as (T, ...); rng None means no randomness."""
 
-    def subset(self, indices: Sequence[int]) -> Source:
+    def subset(self, indices: Sequence[int]) -> "Source":
         """Return these items, in this order."""
 
 
@@ -151,7 +147,7 @@ class ClipSource:
             return clip
         return self.augment(clip, rng)
 
-    def subset(self, indices: Sequence[int]) -> ClipSource:
+    def subset(self, indices: Sequence[int]) -> "ClipSource":
         """Return these items, in this order."""
         chosen = [self.segments[index] for index in indices]
         return ClipSource(chosen, self.shown, augment=self.augment, found=self.found)
@@ -188,7 +184,7 @@ class VideoDataset(Dataset):
         item = self.source.load(index, rng)
         return {"input": item, "label": self.labels[index], "index": index}
 
-    def subset(self, indices: Sequence[int], *, seed: int | None = None) -> VideoDataset:
+    def subset(self, indices: Sequence[int], *, seed: int | None = None) -> "VideoDataset":
         """Return a data set of these items, in this order; with a seed it is one to train on."""
         chosen = [self.segments[index] for index in indices]
         return VideoDataset(chosen, self.source.subset(indices), seed=seed)
@@ -201,16 +197,14 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         {"input": (B, T, ...), "mask": (B, T) bool, True where a frame is there, "label": (B,),
         "index": (B,)}.
     """
-    lengths = [len(item["input"]) for item in batch]
-    first = batch[0]["input"]
-    inputs = first.new_zeros(len(batch), max(lengths), *first.shape[1:])
-    mask = torch.zeros(len(batch), max(lengths), dtype=torch.bool)
-    for row, (item, length) in enumerate(zip(batch, lengths, strict=True)):
-        inputs[row, :length] = item["input"]
-        mask[row, :length] = True
-    labels = torch.tensor([item["label"] for item in batch])
-    indices = torch.tensor([item["index"] for item in batch])
-    return {"input": inputs, "mask": mask, "label": labels, "index": indices}
+    clips = [item["input"] for item in batch]
+    lengths = [len(clip) for clip in clips]
+    return {
+        "input": pad_sequence(clips, batch_first=True),
+        "mask": torch.arange(max(lengths)) < torch.tensor(lengths)[:, None],
+        "label": torch.tensor([item["label"] for item in batch]),
+        "index": torch.tensor([item["index"] for item in batch]),
+    }
 
 
 class Batches(torch.utils.data.Sampler[list[int]]):
@@ -307,45 +301,35 @@ def create_dataloaders(
     Raises:
         ValueError: A person is in two splits, a split is empty, or a batch size below 1.
     """
-    batches = {
-        name: Batches(
-            len(dataset), batch_size, train=name == "train", seed=seed, shard=(rank(), world_size())
-        )
-        for name, dataset in datasets.items()
-    }
-    empty = [name for name, dataset in datasets.items() if len(dataset) == 0]
-    if empty:
+    if empty := [name for name, dataset in datasets.items() if len(dataset) == 0]:
         raise ValueError(
             f"no segments in {', '.join(empty)}: check the data folder and the split's persons"
         )
     if disjoint:
         check_disjoint({name: dataset.segments for name, dataset in datasets.items()})
-    counts = {
-        name: _workers_for(dataset) if workers is None else workers
-        for name, dataset in datasets.items()
-    }
-    if any(counts.values()):
-        cv2.setNumThreads(1)  # a worker forked while OpenCV has threads crashes or hangs
-    return {
-        name: DataLoader(
+    loaders, shard = {}, (rank(), world_size())
+    for name, dataset in datasets.items():
+        count = _workers_for(dataset) if workers is None else workers
+        if count:
+            cv2.setNumThreads(1)  # a worker forked while OpenCV has threads crashes or hangs
+        train = name == "train"
+        loaders[name] = DataLoader(
             dataset,
-            batch_sampler=batches[name],
-            num_workers=counts[name],
+            batch_sampler=Batches(len(dataset), batch_size, train=train, seed=seed, shard=shard),
+            num_workers=count,
             collate_fn=collate,
             worker_init_fn=_quiet_worker,
             pin_memory=torch.cuda.is_available(),
         )
-        for name, dataset in datasets.items()
-    }
+    return loaders
 
 
 def _workers_for(dataset: VideoDataset) -> int:
     """Return how many processes shall make a data set's items: only clips are worth any."""
     if not isinstance(dataset.source, ClipSource):
         return 0
-    return max(
-        1, min(MOST_WORKERS, (os.cpu_count() or 1) // world_size())
-    )  # the processes share the cores
+    # the processes share the cores
+    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // world_size()))
 
 
 def _quiet_worker(worker: int) -> None:

@@ -9,8 +9,6 @@ cores, each with whole batches of its own, which wait for one another less than 
 they share one batch.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -84,9 +82,8 @@ class Encoder:
     def _moved(self, images: Tensor) -> Tensor:
         if not self.on_cuda:
             return images
-        return images.pin_memory().to(
-            self.device, non_blocking=True
-        )  # the copy runs while others compute
+        # the copy runs while others compute
+        return images.pin_memory().to(self.device, non_blocking=True)
 
 
 def side_by_side(
@@ -108,8 +105,7 @@ def side_by_side(
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -122,7 +118,6 @@ def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
-        torch.set_num_threads(
-            threads
-        )  # threads that are started later take the last number that anybody set
+        # threads that are started later take the last number that anybody set
+        torch.set_num_threads(threads)
         cv2.setNumThreads(cv_threads)

@@ -11,7 +11,6 @@ other features.
 """
 
 import math
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,7 +95,7 @@ def train_model(
     val_loader: DataLoader,
     settings: Settings = DEFAULTS,
     *,
-    checkpoint_dir: str | os.PathLike | None = None,
+    checkpoint_dir: str | Path | None = None,
     extra: Mapping[str, Any] | None = None,
     resume: bool = False,
     callbacks: Iterable[Callback] = (),
@@ -280,7 +279,6 @@ class Trainer:
             "lr": done.lr,
             "seconds": time.perf_counter() - self.started,
         }
-        self._check_finite("training loss", row["train_loss"], f"epoch {epoch}")
         self._check_finite("validation loss", row["val_loss"], f"epoch {epoch}")
         state.epoch, state.progress = epoch, Progress(lr=done.lr)
         state.history.append(row)
@@ -390,7 +388,6 @@ def evaluate(
     loader: DataLoader,
     *,
     device: str | torch.device | None = None,
-    progress: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply a model to every item of a loader, in single precision and without changing it.
 
@@ -406,19 +403,16 @@ def evaluate(
     """
     device, was_training = pick_device(device), model.training
     model.to(device).eval()
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     try:
         with barrier("evaluating"):
-            for batch in tqdm(
-                _counted(loader),
-                total=len(loader),
-                desc="evaluating",
-                unit="batch",
-                disable=not (progress and is_main_process()),
-                leave=False,
-            ):
-                logits = model(batch["input"].to(device), batch["mask"].to(device)).float().cpu()
-                parts.append((logits, batch["label"], batch["index"]))
+            parts = [
+                (
+                    model(batch["input"].to(device), batch["mask"].to(device)).float().cpu(),
+                    batch["label"],
+                    batch["index"],
+                )
+                for batch in _counted(loader)
+            ]
     finally:
         model.train(was_training)
     if isinstance(loader.batch_sampler, Batches) and loader.batch_sampler.world > 1:
@@ -455,7 +449,6 @@ def _complete_order(indices: Tensor, n: int) -> Tensor:
 def lr_factor(schedule: str, done: float) -> float:
     """Return the share of the peak learning rate after the share `done` of all steps, both in
     0..1."""
-    done = min(max(done, 0.0), 1.0)
     if schedule == "constant":
         return 1.0
     if schedule == "onecycle":

@@ -35,6 +35,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -60,7 +61,7 @@ class Features:
         failed: Why an item could not be read, by its index.
     """
 
-    items: Sequence[np.ndarray]
+    items: Sequence[ndarray]
     failed: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -94,7 +95,7 @@ class Features:
 
 def concatenate(parts: Sequence[Features]) -> Features:
     """Put features one after another; horizontal flips stay where all of them have some."""
-    items: list[np.ndarray] = []
+    items: list[ndarray] = []
     failed: dict[int, str] = {}
     for part in parts:
         failed |= {len(items) + index: why for index, why in part.failed.items()}
@@ -165,7 +166,7 @@ def look_at(
     *,
     cache_dir: str | Path | None = DEFAULT,
     progress: bool = True,
-) -> dict[Path, Mapping[str, np.ndarray]]:
+) -> dict[Path, Mapping[str, ndarray]]:
     """Return what a reader's look at each whole file found, kept so that a file is searched once.
 
     Files for which it returns None are left out. Several processes share the files; `cache_dir` as
@@ -182,7 +183,7 @@ def look_at(
     return {path: one for part in gather(found) for path, one in part.items()}
 
 
-def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, np.ndarray] | None:
+def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, ndarray] | None:
     name = _key(_file_stamp(path))
     if there := kept.find(name):
         with np.load(io.BytesIO(there[1])) as arrays:
@@ -284,9 +285,8 @@ class _Job:
     skip_errors: bool
 
     def __post_init__(self):
-        size, self.batch = self.shown.transform.size, CPU_MOST
-        if self.encoder is not None:
-            self.batch = self.encoder.batch_of(*size)
+        size, encoder = self.shown.transform.size, self.encoder
+        self.batch = encoder.batch_of(*size) if encoder else CPU_MOST
         self.indices = [_frames(self.shown, segment) for segment in self.segments]
         self.steps = [self.shown.frames_out(chosen) for chosen in self.indices]
         self.shards: list[list[int]] = [[]]
@@ -294,7 +294,7 @@ class _Job:
             if len(self.shards[-1]) >= SHARD:
                 self.shards.append([])
             self.shards[-1] += [item for items in together.values() for item in items]
-        self.items: dict[int, np.ndarray] = {}  # features (V, T_i, D) that are there
+        self.items: dict[int, ndarray] = {}  # features (V, T_i, D) that are there
         self.failed: dict[int, str] = {}
 
     def description(self, backbone: Any) -> dict[str, Any]:
@@ -349,7 +349,7 @@ class _Job:
                 if not np.isnan(part[0, 0, 0])
             }
 
-    def keep(self, number: int, features: Mapping[int, np.ndarray]) -> None:
+    def keep(self, number: int, features: Mapping[int, ndarray]) -> None:
         """Take what could be had of what was missing of a shard, and write the shard."""
         if features:
             self.items |= features
@@ -369,7 +369,7 @@ class _Job:
         items = [self.items.get(item, nothing) for item in range(len(self.segments))]
         return Features(items, self.failed)
 
-    def encoded(self, together: dict[Path, list[int]]) -> dict[int, np.ndarray]:
+    def encoded(self, together: dict[Path, list[int]]) -> dict[int, ndarray]:
         """Read and encode the clips of a round: features (V, T_i, D) by item."""
         clips: dict[int, Tensor] = {}
         for path, items in together.items():
@@ -386,7 +386,7 @@ class _Job:
         parts = self._split(encoded.astype(np.float16), clips)
         return dict(zip(clips, parts, strict=True))
 
-    def _split(self, array: np.ndarray, items: Iterable[int]) -> list[np.ndarray]:
+    def _split(self, array: ndarray, items: Iterable[int]) -> list[ndarray]:
         """Cut features (V, sum of T_i, D) into those of each item."""
         return np.split(array, np.cumsum([self.steps[item] for item in items])[:-1], axis=1)
 
@@ -405,12 +405,12 @@ class _Job:
             return {i: clip for item in items for i, clip in self._read(path, [item]).items()}
 
 
-def _frames(shown: Preprocessing, segment: Segment) -> np.ndarray:
+def _frames(shown: Preprocessing, segment: Segment) -> ndarray:
     rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
     return shown.frames(segment.start, segment.stop, segment.video.fps, rng)
 
 
-def _mapped(path: Path, size: int, array: np.ndarray) -> np.ndarray:
+def _mapped(path: Path, size: int, array: ndarray) -> ndarray:
     """Return an array that was just read from the end of a file of `size` bytes as a map of it.
 
     numpy's own maps keep their files open, and a program may open about a thousand.
@@ -463,7 +463,7 @@ def _compute(job: _Job, todo: Sequence[int], progress: bool) -> None:
         lambda work: (*work, job.encoded(work[2])), rounds(), torch.get_num_threads()
     )
     segments = sum(len(job.missing(number)) for number in mine)
-    features: dict[int, np.ndarray] = {}
+    features: dict[int, ndarray] = {}
     with (
         tqdm(
             desc="features",

@@ -6,8 +6,6 @@ know models, data or files. Without torchrun there is one process: it is the fir
 call here answers at once.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch import distributed as dist
+from torch import nn
 
 # A process that dies takes its connections with it, which the others notice at once; so waiting
 # long costs nothing, and the first process may hold a lock, or have a slow disk, for hours.
@@ -101,32 +99,20 @@ def gather(thing: Any) -> list[Any]:
 
 def broadcast(thing: Any) -> Any:
     """Return the first process's `thing`, whatever the others hold."""
-    if world_size() == 1:
-        return thing
-    things = [thing]
-    dist.broadcast_object_list(things, src=0)
-    return things[0]
+    return gather(thing)[0]
 
 
 def all_reduce_sum(*numbers: float) -> list[float]:
     """Return the sums of numbers over all processes, in double precision and the same in each of
     them."""
-    if world_size() == 1:
-        return [float(number) for number in numbers]
-    sums = torch.tensor(numbers, dtype=torch.float64)
-    dist.all_reduce(sums)
-    return sums.tolist()
+    return [float(sum(column)) for column in zip(*gather(numbers), strict=True)]
 
 
 def broadcast_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers, such as the running statistics of BatchNorm."""
     if world_size() > 1:
         for buffer in model.buffers():
-            _from_first(buffer)
-
-
-def _from_first(tensor: Tensor) -> None:
-    dist.broadcast(tensor, src=0)
+            dist.broadcast(buffer, src=0)
 
 
 @contextmanager
@@ -144,19 +130,14 @@ def barrier(what: str) -> Iterator[None]:
         ChildProcessError: The block failed in another process; in the one where it did, its own
             error is raised.
     """
-    own: Exception | None = None
     try:
         yield
     except Exception as error:
-        own = error
-    if own is not None:
-        with suppress(
-            RuntimeError
-        ):  # if the others are gone already, the error here is still what is to be known
-            gather(f"{type(own).__name__}: {own}")
-        raise own
-    said = gather(None)
-    for number, failure in enumerate(said):
+        # if the others are gone already, the error here is still what is to be known
+        with suppress(RuntimeError):
+            gather(f"{type(error).__name__}: {error}")
+        raise
+    for number, failure in enumerate(gather(None)):
         if failure is not None:
             raise ChildProcessError(
                 f"process {number} of {world_size()} failed in {what}: {failure}"

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from data.kth import FPS, Segment
@@ -33,7 +34,7 @@ Rng = np.random.Generator | None
 class Sampler(Protocol):
     """Chooses frames of a segment by its length in frames and its frame rate."""
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return ascending indices of 0..num_frames-1."""
 
 
@@ -41,7 +42,7 @@ class Sampler(Protocol):
 class Middle:
     """The middle frame alone."""
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return one index of 0..num_frames-1."""
         return Uniform(frames=1)(num_frames)
 
@@ -59,13 +60,15 @@ class Uniform:
     def __post_init__(self):
         _check_positive(self)
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return at most `frames` ascending indices of 0..num_frames-1."""
-        _check_length(num_frames)
-        if num_frames <= self.frames:
-            return np.arange(num_frames, dtype=np.int64)
+        parts = self._parts(num_frames)
         # (part + 1/2) * length / parts, floored; in integers, so that no rounding moves a frame
-        return (2 * np.arange(self.frames, dtype=np.int64) + 1) * num_frames // (2 * self.frames)
+        return (2 * np.arange(parts, dtype=np.int64) + 1) * num_frames // (2 * parts)
+
+    def _parts(self, num_frames: int) -> int:
+        _check_length(num_frames)
+        return min(self.frames, num_frames)
 
     def random(self) -> Jittered:
         """Return its counterpart for training."""
@@ -80,14 +83,11 @@ class Uniform:
 class Jittered(Uniform):
     """One random frame of each of `frames` equal parts: the training counterpart of Uniform."""
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return at most `frames` ascending indices of 0..num_frames-1."""
-        _check_length(num_frames)
-        rng = _required(rng, self)
-        if num_frames <= self.frames:
-            return np.arange(num_frames, dtype=np.int64)
-        edges = np.arange(self.frames + 1, dtype=np.int64) * num_frames // self.frames
-        return rng.integers(edges[:-1], edges[1:], dtype=np.int64)
+        parts = self._parts(num_frames)
+        edges = np.arange(parts + 1, dtype=np.int64) * num_frames // parts
+        return _required(rng, self).integers(edges[:-1], edges[1:], dtype=np.int64)
 
     def __str__(self) -> str:
         """What tables call it."""
@@ -109,7 +109,7 @@ class FixedStride:
     def __post_init__(self):
         _check_positive(self)
 
-    def offsets(self, fps: float) -> np.ndarray:
+    def offsets(self, fps: float) -> ndarray:
         """Return how many frames after the first each of the `frames` frames lies."""
         if not fps > 0:
             raise ValueError(f"a frame rate of {fps} frames a second; it must be above 0")
@@ -119,12 +119,12 @@ class FixedStride:
         """Return the number of frames from the first to the last sampled one, both counted."""
         return int(self.offsets(fps)[-1]) + 1
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return at most `frames` ascending indices of 0..num_frames-1."""
         offsets = self._fitting(num_frames, fps)
         return (num_frames - 1 - offsets[-1]) // 2 + offsets
 
-    def _fitting(self, num_frames: int, fps: float) -> np.ndarray:
+    def _fitting(self, num_frames: int, fps: float) -> ndarray:
         _check_length(num_frames)
         offsets = self.offsets(fps)
         return offsets[offsets < num_frames]
@@ -142,7 +142,7 @@ class FixedStride:
 class RandomFixedStride(FixedStride):
     """A FixedStride at a random place: its training counterpart."""
 
-    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
+    def __call__(self, num_frames: int, fps: float = FPS, rng: Rng = None) -> ndarray:
         """Return at most `frames` ascending indices of 0..num_frames-1."""
         offsets = self._fitting(num_frames, fps)
         return _required(rng, self).integers(num_frames - offsets[-1]) + offsets
@@ -203,7 +203,7 @@ class ClipTransform:
         if self.channels not in (1, 3):
             raise ValueError(f"channels is {self.channels}; it takes 1 or 3")
 
-    def __call__(self, frames: np.ndarray) -> Tensor:
+    def __call__(self, frames: ndarray) -> Tensor:
         """Turn frames (T, H, W) or stacks (T, 3, H, W), uint8, into a clip (T, C, H, W) in [0, 1].
 
         T is 1 when pooling; C is 3 for stacks.
@@ -225,16 +225,16 @@ class ClipTransform:
         clip = torch.from_numpy(fitted).unflatten(0, (len(frames), -1))
         return clip if frames.ndim == 4 else clip.expand(-1, self.channels, -1, -1)
 
-    def _resized(self, image: np.ndarray) -> np.ndarray:
+    def _resized(self, image: ndarray) -> ndarray:
         image = self._padded(image)
         if image.shape == self.size:
             return image
-        shrinks = image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]
+        shrinks = np.greater_equal(image.shape, self.size).all()
         # area averages, so that thin limbs do not flicker
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         return cv2.resize(image, self.size[::-1], interpolation=how)
 
-    def _padded(self, image: np.ndarray) -> np.ndarray:
+    def _padded(self, image: ndarray) -> ndarray:
         """Pad to the target's shape: proportions stay, and a repeated border adds no edge."""
         (height, width), (tall, wide) = image.shape, self.size
         down = max(0, round(width * tall / wide) - height)
@@ -390,12 +390,12 @@ class Preprocessing:
 
     def to_config(self) -> dict[str, Any]:
         """Describe it in plain values, from which `from_config` builds it again."""
-        name = next((name for name, kind in SAMPLERS.items() if type(self.sampler) is kind), None)
-        if name is None:
+        names = {kind: name for name, kind in SAMPLERS.items()}
+        if type(self.sampler) not in names:
             raise ValueError(f"{self.sampler!r} is none of the samplers {', '.join(SAMPLERS)}")
         described = dataclasses.asdict(self)
         described["transform"]["size"] = list(self.transform.size)
-        described["sampler"]["name"] = name
+        described["sampler"]["name"] = names[type(self.sampler)]
         described["reader"]["name"] = type(self.reader).__name__
         return described
 

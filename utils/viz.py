@@ -11,6 +11,7 @@ several panels divide the place of their axis.
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
@@ -21,16 +22,17 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 from mlxtend.plotting import plot_confusion_matrix
+from numpy import ndarray
 
 # Told apart without colour: a class or a run is a line style and a marker first, a shade of cividis
 # second.
-LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 FRAME_INCHES = 1.35  # width of one frame in a grid
 DPI = 100
-History = Sequence[Mapping[str, float]]
+Rows = Mapping[str, Sequence[float]]  # name -> numbers
 SMALL: dict[str, Any] = {"fontsize": 8, "frameon": False}  # of legends
 BESIDE: dict[str, Any] = {**SMALL, "loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 # what a marker says -> its shape and filling
@@ -43,12 +45,12 @@ class NotebookFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=DPI)
+        self.savefig(buffer, format="png")
         return buffer.getvalue()
 
 
 def frame_grid(
-    rows: Mapping[str, np.ndarray], *, title: str = "", columns: int = 8, axis: Axes | None = None
+    rows: Mapping[str, ndarray], *, title: str = "", columns: int = 8, axis: Axes | None = None
 ) -> Figure:
     """Show clips as rows of frames, one row a label, at most `columns` of each, evenly spread.
 
@@ -57,7 +59,7 @@ def frame_grid(
         columns: Largest number of frames in a row.
     """
     _check_some(rows)
-    clips = {label: _spread(_as_images(clip, label), columns) for label, clip in rows.items()}
+    clips = {label: _images(clip, label, columns) for label, clip in rows.items()}
     width, count = max(map(len, clips.values())), len(clips)
     height, breadth = next(iter(clips.values())).shape[1:3]
     inches = FRAME_INCHES * width + 1.2, FRAME_INCHES * height / breadth * count + 0.5
@@ -97,7 +99,7 @@ def segment_timeline(
         axis.barh(y, stops - starts, 0.62, starts, color=["0.7", "0.55"], ec="black", lw=0.6)
         middle = frames // 2
         inside = any(start <= middle < stop for start, stop in ranges)
-        marker, fill = MIDDLES["middle frame, " + ("inside" if inside else "outside")]
+        marker, fill = MIDDLES[f"middle frame, {'inside' if inside else 'outside'}"]
         axis.plot(middle / fps, y, marker, color="black", ms=7, mfc=fill)
     axis.set_yticks(range(len(timelines)), list(timelines))
     axis.invert_yaxis()
@@ -109,11 +111,11 @@ def segment_timeline(
 
 
 def frame_probability_timeline(
-    frame_probs: np.ndarray,
+    frame_probs: ndarray,
     classes: Sequence[str],
     *,
     frames: Sequence[int] | None = None,
-    thumbnails: np.ndarray | None = None,
+    thumbnails: ndarray | None = None,
     title: str = "",
     fps: float = 25.0,
     axis: Axes | None = None,
@@ -134,10 +136,10 @@ def frame_probability_timeline(
         [axis] = _axes(axis, title, 9, 3.3)
     else:
         above, axis = _axes(axis, title, 9, 4.4, 2, 1, height_ratios=(1, 2.6))
-        _show(above, np.concatenate(_spread(_as_images(thumbnails, "thumbnails"), 10), axis=1))
+        _show(above, np.concatenate(_images(thumbnails, "thumbnails", 10), axis=1))
         above.set_xlabel("the frames, first to last", fontsize=8)
-    by_class = dict(zip(classes, np.transpose(frame_probs), strict=True))
-    for name, probs, marker, line in _styled(by_class):
+    by_class = zip(classes, np.transpose(frame_probs), strict=True)
+    for name, probs, marker, line in _styled(dict(by_class)):
         axis.plot(seconds, probs, label=name, marker=marker, ms=4, lw=1.6, **line)
     axis.set(ylim=(-0.03, 1.03), xlabel="time (s)", ylabel="probability")
     axis.legend(**BESIDE)
@@ -145,7 +147,10 @@ def frame_probability_timeline(
 
 
 def training_curves(
-    histories: Mapping[str, History], *, title: str = "", axis: Axes | None = None
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    title: str = "",
+    axis: Axes | None = None,
 ) -> Figure:
     """Draw loss and accuracy over epochs, training thin and validation thick, one line style a run.
 
@@ -170,19 +175,19 @@ def training_curves(
 
 
 def confusion_figure(
-    matrix: np.ndarray, classes: Sequence[str], *, title: str = "", axis: Axes | None = None
+    matrix: ndarray, classes: Sequence[str], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
     """Draw a confusion matrix (K, K), true by predicted, with counts and shares of the row."""
     matrix, count = np.asarray(matrix), len(classes)
     if matrix.shape != (count, count):
         raise ValueError(f"a confusion matrix of shape {matrix.shape} does not fit {count} classes")
     [axis] = _axes(axis, title, 1.0 + 0.8 * count, 1.0 + 0.72 * count)
-    shares = bool((matrix.sum(1) > 0).all())  # a class without clips has none
-    look = {"cmap": "Greys", "norm_colormap": Normalize(0, 1) if shares else None}
+    shares = bool(matrix.any(1).all())  # a class without clips has none
     with plt.ioff(), np.errstate(invalid="ignore"):
-        aside = plt.figure()  # mlxtend labels pyplot's current axes, which may be somebody's
+        plt.figure()  # mlxtend labels pyplot's current axes, which may be somebody's
+        look = {"cmap": "Greys", "norm_colormap": Normalize(0, 1) if shares else None}
         plot_confusion_matrix(matrix, show_normed=shares, figure=axis.figure, axis=axis, **look)
-        plt.close(aside)
+        plt.close()
     axis.set_xticks(range(count), classes, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(count), classes)
     axis.set(xlabel="predicted", ylabel="true")
@@ -190,7 +195,7 @@ def confusion_figure(
 
 
 def embedding_map(
-    points: np.ndarray,
+    points: ndarray,
     labels: Sequence[int],
     classes: Sequence[str],
     *,
@@ -200,8 +205,9 @@ def embedding_map(
     """Scatter clips, one marker a class: points (N, 2), or (N, D) by their principal plane."""
     points, ids = np.asarray(points, dtype=float), np.asarray(labels)
     if points.ndim != 2 or len(points) != len(ids):
-        said = f"points of shape {points.shape} do not fit {len(ids)} labels"
-        raise ValueError(f"{said}; give (N, D) and N labels")
+        raise ValueError(
+            f"points of shape {points.shape} do not fit {len(ids)} labels; give (N, D) and N labels"
+        )
     [axis] = _axes(axis, title, 6.2, 4.6)
     if points.shape[1] != 2:
         points = principal_plane(points)
@@ -237,14 +243,14 @@ def cost_curves(
         cost, value, *_ = curves[chosen[0]][chosen[1]]
         axis.plot(cost, value, "o", ms=15, mfc="none", mec="black", label="the default")
     axis.set(xscale="log", xlabel=labels[0], ylabel=labels[1])
-    axis.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    ticks = LogLocator(subs=(1, 2, 5))
+    axis.xaxis.set(major_locator=ticks, major_formatter="{x:g}", minor_formatter="")
     axis.legend(**SMALL)
     return _with_grid(axis)
 
 
 def reliability_figure(
-    curves: Mapping[str, Sequence[np.ndarray]], *, title: str = "", axis: Axes | None = None
+    curves: Mapping[str, Sequence[ndarray]], *, title: str = "", axis: Axes | None = None
 ) -> Figure:
     """Draw accuracy against confidence, and below how many predictions are how confident.
 
@@ -275,24 +281,18 @@ def reliability_figure(
     return _with_grid(above, below)
 
 
-def accuracy_intervals(
-    rows: Mapping[str, Sequence[float]],
-    *,
-    title: str = "",
-    label: str = "accuracy (%), bar: 95 % interval",
-    axis: Axes | None = None,
-) -> Figure:
+def accuracy_intervals(rows: Rows, *, title: str = "", axis: Axes | None = None) -> Figure:
     """Compare accuracies with their intervals: name -> (accuracy, low, high), as fractions."""
     [axis] = _axes(axis, title, 7.5, 0.42 * len(rows) + 1.1)
     for y, row in enumerate(rows.values()):
         _interval(axis, y, row, "{:.1f}%")
     _name_rows(axis, rows)
-    axis.set(xlim=(0, 103), xlabel=label)
+    axis.set(xlim=(0, 103), xlabel="accuracy (%), bar: 95 % interval")
     return _with_grid(axis)
 
 
 def difference_figure(
-    rows: Mapping[str, Sequence[float]],
+    rows: Rows,
     *,
     title: str = "",
     label: str = "difference of accuracy (percentage points), bar: 95 % interval by persons",
@@ -316,7 +316,7 @@ def difference_figure(
 
 
 def fold_figure(
-    rows: Mapping[str, Sequence[float]],
+    rows: Rows,
     labels: Sequence[str],
     *,
     title: str = "",
@@ -347,9 +347,7 @@ def fold_figure(
     return _with_grid(axis)
 
 
-def leakage_figure(
-    rows: Mapping[str, Sequence[float]], *, title: str = "", axis: Axes | None = None
-) -> Figure:
+def leakage_figure(rows: Rows, *, title: str = "", axis: Axes | None = None) -> Figure:
     """Show what subject leakage adds: plain bars for a split by person, hatched for a leaky one.
 
     Args:
@@ -412,11 +410,11 @@ def _with_grid(*axes: Axes) -> Figure:
 def _styled(rows: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, dict[str, Any]]]:
     """Give each row its marker and its line: a style and a shade, from dark to light."""
     _check_some(rows)
-    for number, (name, row) in enumerate(rows.items()):
-        # short of the palest, which would vanish on paper
-        shade = plt.get_cmap("cividis")(0.85 * number / max(len(rows) - 1, 1))
-        line = {"color": shade, "linestyle": LINES[number % len(LINES)]}
-        yield name, row, MARKERS[number % len(MARKERS)], line
+    # short of the palest, which would vanish on paper
+    shades = plt.get_cmap("cividis")(np.linspace(0, 0.85, len(rows)))
+    looks = zip(rows.items(), shades, cycle(LINES), cycle(MARKERS))
+    for (name, row), shade, style, marker in looks:
+        yield name, row, marker, {"color": shade, "linestyle": style}
 
 
 def _note(
@@ -447,7 +445,7 @@ def _legend_below(
     axis: Axes, columns: int, markers: Mapping[str, tuple[str, str]] = {}, bars: Sequence[Any] = ()
 ) -> None:
     """Put the legend under a figure of our own; inside the axes in somebody else's."""
-    own: Any = [
+    own = [
         Line2D([], [], marker=marker, linestyle="", color="black", mfc=fill, label=label)
         for label, (marker, fill) in markers.items()
     ]
@@ -463,38 +461,39 @@ def _check_some(rows: Mapping[str, Any]) -> None:
         raise ValueError("no rows to draw; give at least one")
 
 
-def principal_plane(points: np.ndarray) -> np.ndarray:
+def principal_plane(points: ndarray) -> ndarray:
     """Project points (N, D), D at least 2, onto the two directions in which they vary most."""
     centred = points - points.mean(0)
     return centred @ np.linalg.svd(centred)[2][:2].T
 
 
-def _in_percent(name: str, values: Sequence[float], count: int) -> np.ndarray:
+def _in_percent(name: str, values: Sequence[float], count: int) -> ndarray:
     """Bring accuracies, one a label and at least one of them a number, to percent."""
     accuracies = 100 * np.asarray(values, dtype=float)
     finite = np.isfinite(accuracies).sum()
     if len(accuracies) != count or not finite:
-        said = f"{name}: {finite} of {len(accuracies)} accuracies are numbers, for {count} labels"
-        raise ValueError(f"{said}; give one a label, nan where there is none, but not everywhere")
+        raise ValueError(
+            f"{name}: {finite} of {len(accuracies)} accuracies are numbers, for {count} labels; "
+            "give one a label, nan where there is none, but not everywhere"
+        )
     return accuracies
 
 
-def _as_images(clip: np.ndarray, label: str) -> np.ndarray:
-    """Bring (T, H, W) or (T, C, H, W), bytes or floats, to floats in [0, 1], channels last."""
+def _images(clip: ndarray, label: str, most: int) -> ndarray:
+    """Bring `most` frames of (T, H, W) or (T, C, H, W), evenly spread, bytes or floats, to floats
+    in [0, 1], channels last."""
     clip = np.asarray(clip)
     if clip.ndim < 3 or not len(clip) or clip.shape[1:-2] not in ((), (1,), (3,)):
-        said = f"{label}: a clip of shape {clip.shape}; give (T, H, W), or (T, C, H, W), C 1 or 3"
-        raise ValueError(said)
+        raise ValueError(
+            f"{label}: a clip of shape {clip.shape}; give (T, H, W), or (T, C, H, W), C 1 or 3"
+        )
+    places = np.linspace(0, len(clip) - 1, min(most, len(clip)))
+    clip = clip[places.round().astype(int)]
     if clip.dtype == np.uint8:
         clip = clip / 255.0
     return (np.moveaxis(clip, 1, -1) if clip.ndim == 4 else clip).clip(0.0, 1.0)
 
 
-def _spread(images: np.ndarray, columns: int) -> np.ndarray:
-    places = np.linspace(0, len(images) - 1, min(columns, len(images)))
-    return images[places.round().astype(int)]
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
+def _show(axis: Axes, image: ndarray) -> None:
     axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0)
     axis.set(xticks=[], yticks=[])
