@@ -77,9 +77,6 @@ def _is_ours(file: str) -> bool:
     return path.is_relative_to(HERE) and "site-packages" not in path.relative_to(HERE).parts
 
 
-# arguments
-
-
 def _verb(*options: Option) -> Callable:
     """Make a function the verb of its name, with these arguments; `data_kth` is `data kth`."""
 
@@ -163,9 +160,6 @@ MEASURING = (
     _switch("--quick", "a sliver, to see that it works"),
     _switch("--no-record", "write nothing into results/"),
 )
-
-
-# verbs
 
 
 @_verb(
@@ -391,6 +385,16 @@ def export(args: Namespace) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
+@_verb(
+    _option("--out", "the checkpoint's file", default="models/weights/recogniser_pose.pth"), SEED
+)
+def joints(args: Namespace) -> None:
+    """Train the classifier of joints on rendered people, without drawing a pixel."""
+    from experiments.joints import train_joints
+
+    print(json.dumps(train_joints(Path(args.out), seed=args.seed), indent=2))
+
+
 @_verb(*MEASURING)
 def bench(args: Namespace) -> None:
     """Measure how fast things are, against others and against the bound."""
@@ -399,10 +403,9 @@ def bench(args: Namespace) -> None:
     _measure("bench", BENCHMARKS, run_benchmark, args)
 
 
-@_verb(*MEASURING)
+@_verb(*MEASURING, _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"))
 def study(args: Namespace) -> None:
-    """Answer one question a study: what matters, what carries over to real footage, and the
-    like."""
+    """Answer one question a study: what matters, what carries over to real footage."""
     from experiments.studies import STUDIES, run_study
 
     _measure("study", STUDIES, run_study, args)
@@ -414,6 +417,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
 
     folder, real = home("results"), args.real or os.environ.get("HAR_REAL_CLIPS")
     found = {"real": real, "imagenet": args.imagenet}
+    found |= {"elsewhere": vars(args).get("elsewhere")}
     data = {name: path for name, path in found.items() if path}
     for name in args.names or table:
         rows = run(name, args.root, quick=args.quick, **data)

@@ -25,6 +25,7 @@ STUDIES = {
         "subject leakage claims"
     ),
     "realism": "rendered and real footage in numbers",
+    "elsewhere": "clips of other places: as filmed, the person cut out, joints, all together",
 }
 
 
@@ -35,6 +36,7 @@ def run_study(
     quick: bool = False,
     real: str | Path | None = None,
     imagenet: str | None = None,
+    elsewhere: str | Path | None = None,
 ) -> list[Row]:
     """Answer the question of one study.
 
@@ -44,12 +46,14 @@ def run_study(
         quick: Use the settings of QUICK.
         real: Real clips in KTH's layout, for the studies that can use them.
         imagenet: ImageNet weights, for the study that compares with them.
+        elsewhere: Clips <label>/<file> of other places, for the study of those.
 
     Raises:
         ValueError: There is no such study.
     """
     check_name(name, STUDIES, ("study", "studies"))
-    return run_module(f"{__name__}.{name}", root, quick, real=real, imagenet=imagenet)
+    data = {"real": real, "imagenet": imagenet, "elsewhere": elsewhere}
+    return run_module(f"{__name__}.{name}", root, quick, **data)
 
 
 def check_name(name: str, table: Mapping[str, str], kind: tuple[str, str]) -> None:

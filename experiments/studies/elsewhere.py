@@ -1,0 +1,119 @@
+"""What holds off KTH's ground: the classifiers as filmed, with the person cut out, by his joints
+alone, and all of it together, on clips of other places.
+
+Knows folders of clips, one a label; a label that is none of the actions marks clips that ought to
+be refused. Nothing is trained, selected or calibrated on them, and every reading is a row of
+results/real_clips.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.files import DEFAULT, place
+from data.kth import ACTIONS
+from evaluation.predictions import Score
+from experiments.recognisers import load_recogniser
+from experiments.results import READINGS
+from experiments.studies import accuracy_row
+from tracking import results
+from tracking.measurements import Row
+from utils.features import look_at
+from utils.predict import Fusion, Prediction, Recogniser, predict_video
+from utils.preprocessing import GreyFrames
+
+VIDEOS = (".avi", ".mp4", ".mpg", ".webm", ".mov", ".gif", ".mkv", ".m4v", ".ogv")
+QUICK: dict[str, Any] = {"most": 1, "log": None}
+
+
+def run(
+    root: str | Path,
+    *,
+    elsewhere: str | Path | None = None,
+    most: int | None = None,
+    cache_dir: str | Path | None = DEFAULT,
+    log: str | Path | None = DEFAULT,
+) -> list[Row]:
+    """Classify every file of a folder by each part of the bundled recogniser.
+
+    Args:
+        root: Taken where `elsewhere` is None.
+        elsewhere: A folder <label>/<file>.
+        most: How many files a label; None takes all.
+        cache_dir: Where the finder's looks are kept.
+        log: Folder of the list of readings; None writes none.
+
+    Raises:
+        ValueError: The folder holds no videos.
+    """
+    folder = Path(elsewhere if elsewhere is not None else root)
+    files = [
+        path
+        for label in sorted(folder.iterdir())
+        if label.is_dir()
+        for path in sorted(p for p in label.iterdir() if p.suffix.lower() in VIDEOS)[:most]
+    ]
+    if not files:
+        raise ValueError(f"no videos under {folder}; they lie there as <label>/<file>")
+    fusion = load_recogniser("bundled")
+    where = place(cache_dir, "cache")
+    found = look_at(fusion.members[0].shown.reader, files, cache_dir=where)
+    rows = []
+    for name, recogniser in _parts(fusion).items():
+        said = [_said(recogniser, path, found) for path in tqdm(files, name, leave=False)]
+        rows += _rows(folder.name, name, files, said, recogniser.classes)
+        if log is not None:
+            _log(place(log, "results"), f"{folder.name}: {name}", files, said)
+    return rows
+
+
+def _parts(fusion: Fusion) -> dict[str, Any]:
+    """The recogniser's parts one by one, and together."""
+    pose, appearance = fusion.members
+    as_filmed = replace(appearance, shown=replace(appearance.shown, reader=GreyFrames()))
+    return {
+        "as filmed": as_filmed,
+        "the person cut out": replace(fusion, members=(appearance,), threshold=None),
+        "joints alone": replace(fusion, members=(pose,), threshold=None),
+        "cut out and joints": replace(fusion, threshold=None),
+        "cut out and joints, may refuse": fusion,
+    }
+
+
+def _said(
+    recogniser: Recogniser | Fusion, path: Path, found: Mapping[Path, Mapping[str, np.ndarray]]
+) -> Prediction:
+    if isinstance(recogniser, Fusion):
+        return recogniser.predict(path, found=found[path])
+    return predict_video(recogniser, path)
+
+
+def _rows(
+    data: str, name: str, files: Sequence[Path], said: Sequence[Prediction], classes: Sequence[str]
+) -> list[Row]:
+    """Count the right files of the six actions, and the refused ones of all others."""
+    pairs = [(path.parent.name, one.label) for path, one in zip(files, said, strict=True)]
+    known = [label == found for label, found in pairs if label in ACTIONS]
+    refused = [found not in classes for label, found in pairs if label not in ACTIONS]
+    counts = {"files of the six actions, right": known, "other files, refused": refused}
+    return [
+        accuracy_row(f"{data}, {what}", name, [Score(sum(right), len(right))])
+        for what, right in counts.items()
+        if right
+    ]
+
+
+def _log(folder: Path, name: str, files: Sequence[Path], said: Sequence[Prediction]) -> None:
+    pairs = [(path.parent.name, one.label) for path, one in zip(files, said, strict=True)]
+    six = [label == found for label, found in pairs if label in ACTIONS]
+    row = dict.fromkeys(results.READING_COLUMNS, "")
+    row |= {"date": date.today().isoformat(), "recogniser": name}
+    row |= {"files_right": str(sum(six)), "files": str(len(six))}
+    results.append_reading(folder / READINGS, row)
