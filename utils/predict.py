@@ -96,6 +96,8 @@ class Fusion:
         if not _somebody(found, start, footage.length if stop is None else stop):
             # what it would say of the images as they are, for whoever wants one of the classes
             last = self.members[-1]
+            if hasattr(last.shown.reader, "shows"):  # it knows numbers alone
+                return nobody(footage.name, self.classes)
             plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
             return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
         total, else_ = np.zeros(len(self.classes)), 0.0

@@ -71,7 +71,7 @@ def run(
         rows += _rows(folder.name, name, files, said, recogniser.classes)
         if log is not None:
             _log(place(log, "results"), f"{folder.name}: {name}", files, said)
-    return rows
+    return sorted(rows, key=lambda row: row.task)
 
 
 def _parts(fusion: Fusion) -> dict[str, Any]:

@@ -1,0 +1,109 @@
+"""Recognisers behind one finder: what is added, when it refuses, and that it looks once."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.recognisers import load_fusion
+from utils.predict import (
+    NOBODY,
+    SOMETHING_ELSE,
+    Fusion,
+    Recogniser,
+    predict_video,
+    predict_video_with_frame_probs,
+)
+from utils.preprocessing import FixedStride, GreyFrames, Preprocessing
+
+CLASSES = ("left", "right")
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Finds somebody in the bright frames of a video, and writes down that it was asked."""
+
+    asked: list = field(default_factory=list, compare=False)
+
+    def look(self, video, fps=None):
+        self.asked.append(fps)
+        here = video.mean((1, 2)) > 100
+        return {
+            "frames": np.arange(len(video)),
+            "square": np.where(here[:, None], np.ones((len(video), 4)), np.nan),
+        }
+
+
+@dataclass(frozen=True)
+class Shown(GreyFrames):
+    finder: Looker
+
+
+class Says(torch.nn.Module):
+    """Says the same probabilities of every clip."""
+
+    def __init__(self, *probs):
+        super().__init__()
+        self.log_probs = torch.nn.Parameter(torch.tensor(probs).log())
+
+    def forward(self, clip, mask=None):
+        return self.log_probs.expand(len(clip), -1)
+
+
+@pytest.fixture
+def finder():
+    return Looker()
+
+
+def member(finder, *probs, classes=CLASSES):
+    shown = Preprocessing(FixedStride(2, 0.08), reader=Shown(finder))
+    return Recogniser(Says(*probs), shown, classes, 0.12)
+
+
+def video(grey=200):
+    return np.full((20, 24, 32), grey, np.uint8)
+
+
+def test_log_probabilities_are_added(finder):
+    fusion = Fusion((member(finder, 0.6, 0.4), member(finder, 0.1, 0.9)), CLASSES)
+    found = predict_video(fusion, video(), fps=25)
+    expected = np.array([0.06, 0.36]) / 0.42
+    assert found.label == "right"
+    assert list(found.probs.values()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_video_is_searched_once_at_its_own_rate(finder):
+    predict_video(Fusion((member(finder, 0.6, 0.4),) * 2, CLASSES), video(), fps=50)
+    assert finder.asked == [50]
+
+
+def test_nobody_is_said_where_nobody_is(finder):
+    fusion = Fusion((member(finder, 0.6, 0.4), member(finder, 0.1, 0.9)), CLASSES)
+    found = predict_video(fusion, video(20), fps=25)
+    assert found.label == NOBODY
+    assert list(found.probs.values()) == pytest.approx([0.1, 0.9], abs=1e-5)  # the last member's
+
+
+@pytest.mark.parametrize(
+    ("threshold", "label"), [(None, "left"), (0.6, "left"), (0.4, SOMETHING_ELSE)]
+)
+def test_something_else_is_said_above_a_threshold(finder, threshold, label):
+    unsure = member(finder, 0.3, 0.2, 0.5, classes=(*CLASSES, SOMETHING_ELSE))
+    found = predict_video(Fusion((unsure,), CLASSES, threshold), video(), fps=25)
+    assert found.label == label
+    assert list(found.probs.values()) == pytest.approx([0.6, 0.4], abs=1e-5)
+
+
+def test_a_timeline_is_the_last_members(finder):
+    fusion = Fusion((member(finder, 0.6, 0.4), member(finder, 0.1, 0.9)), CLASSES)
+    found = predict_video_with_frame_probs(fusion, video(), fps=25)
+    assert found.frame_probs[:, 1] == pytest.approx(0.9, abs=1e-5)
+
+
+def test_a_file_that_names_no_recognisers_is_refused(tmp_path):
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps({"name": "fusion"}))
+    with pytest.raises(ValueError, match="odd.json names no recognisers"):
+        load_fusion(path)
