@@ -7,28 +7,24 @@ training persons and evaluated on the validation persons; the test persons play 
 this table the defaults are chosen. Knows features, heads and clocks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from tqdm import tqdm
 
-from benchmarks.measure import interleaved
+from benchmarks.measure import interleaved, spread
 from data.files import DEFAULT
-from data.kth import FPS, Segment, load_splits
-from evaluation.predictions import Score
+from data.kth import FPS, load_splits
 from experiments import table
 from experiments.recipe import Recipe
-from experiments.studies import accuracy_row, row_of
+from experiments.studies import accuracy_row, changed
 from experiments.training import fit, new_model
 from models.backbone import EfficientNetBackbone
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
 from utils.engine import pick_device
-from utils.features import Features, build_features
+from utils.features import build_features
 from utils.preprocessing import ClipTransform, FixedStride, Preprocessing
 
 HEIGHTS, FRAMES = (64, 96, 112, 128, 160, 224), (4, 8, 16, 32)
@@ -67,22 +63,39 @@ def run(
     """
     found = load_splits(root)
     splits = {split: found[split][::EVERY] for split in ("train", "validation")}
-    timed = splits["train"][:: max(1, len(splits["train"]) // TIMED)]
+    timed = spread(splits["train"], TIMED)
     backbone = EfficientNetBackbone().to(pick_device())
+
+    def parts(height: int, count: int, flipped: bool = False) -> dict[str, VideoDataset]:
+        """The features of both splits, of training clips flipped too if wanted."""
+        return {
+            split: VideoDataset(
+                segments,
+                build_features(
+                    backbone,
+                    segments,
+                    _shown(height, count),
+                    cache_dir=cache_dir,
+                    horizontal_flip=flipped and split == "train",
+                ),
+            )
+            for split, segments in splits.items()
+        }
+
     quiet = partial(build_features, backbone, timed, cache_dir=None, progress=False)
     jobs = {setting(h, c): partial(quiet, _shown(h, c)) for h in heights for c in frames}
     times = interleaved(jobs, repeats=repeats, warm_up=False)
     rows = []
     for height in tqdm(heights, desc="sizes", leave=False):
-        parts = _parts(backbone, splits, _shown(height, max(frames)), cache_dir)
+        whole = parts(height, max(frames))
         for count in frames:
             name, step = setting(height, count), max(frames) // count
-            thin = {split: thinned(part, step) for split, part in parts.items()}
+            thin = {split: thinned(part, step) for split, part in whole.items()}
             rows.append(_accuracy_row(name, backbone, thin, seeds))
             clips = [1e3 * seconds / len(timed) for seconds in times[name]]
-            rows.append(row_of(TIME, name, clips, "ms a clip"))
-    parts = _parts(backbone, splits, _shown(*default), cache_dir, flipped=True)
-    return [*rows, _accuracy_row(setting(*default) + FLIPPED, backbone, parts, seeds)]
+            rows.append(Row.of(TIME, name, clips, "ms a clip"))
+    flipped = parts(*default, flipped=True)
+    return [*rows, _accuracy_row(setting(*default) + FLIPPED, backbone, flipped, seeds)]
 
 
 def setting(height: int, frames: int) -> str:
@@ -101,28 +114,9 @@ def _shown(height: int, frames: int) -> Preprocessing:
     return Preprocessing(sampler, ClipTransform(size=(height, width_of(height))))
 
 
-def _parts(
-    backbone: EfficientNetBackbone,
-    splits: Mapping[str, Sequence[Segment]],
-    shown: Preprocessing,
-    cache_dir: str | Path | None,
-    flipped: bool = False,
-) -> dict[str, VideoDataset]:
-    """The features of training and validation persons, of training ones flipped too if wanted."""
-    parts = {}
-    for split, segments in splits.items():
-        flip = flipped and split == "train"
-        features = build_features(
-            backbone, segments, shown, cache_dir=cache_dir, horizontal_flip=flip
-        )
-        parts[split] = VideoDataset(segments, features)
-    return parts
-
-
 def thinned(part: VideoDataset, step: int) -> VideoDataset:
     """Keep the first of every `step` frames."""
-    items = cast(Features, part.source).items
-    return VideoDataset(part.segments, Features([item[:, ::step] for item in items]))
+    return changed(part, lambda item: item[:, ::step])
 
 
 def _accuracy_row(
@@ -131,14 +125,13 @@ def _accuracy_row(
     parts: Mapping[str, VideoDataset],
     seeds: Sequence[int],
 ) -> Row:
-    scores = [_score(backbone, parts, seed) for seed in seeds]
+    """Score the validation segments after training a GRU on the training segments, seed by
+    seed."""
+    gru, train, scores = table.EXPERIMENTS["gru"], parts["train"], []
+    for seed in seeds:
+        recipe = Recipe(seed=seed, epochs=EPOCHS)
+        seeded = {**parts, "train": VideoDataset(train.segments, train.source, seed=seed)}
+        model = new_model(gru, recipe, backbone=backbone)
+        scores.append(fit(gru, recipe, seeded, model=model).predictions.score())
     note = f"seeds {' '.join(map(str, seeds))}, n = {len(parts['validation'])}"
     return accuracy_row(ACCURACY, name, scores, note)
-
-
-def _score(backbone: EfficientNetBackbone, parts: Mapping[str, VideoDataset], seed: int) -> Score:
-    """Score the validation segments after training a GRU on the training segments."""
-    experiment, recipe = table.EXPERIMENTS["gru"], Recipe(seed=seed, epochs=EPOCHS)
-    train = VideoDataset(parts["train"].segments, parts["train"].source, seed=seed)
-    model = new_model(experiment, recipe, backbone=backbone)
-    return fit(experiment, recipe, {**parts, "train": train}, model=model).predictions.score()

@@ -5,10 +5,9 @@ must come back with the same grey frames; where it does not, its note says for h
 Knows readers and files. Does not know models.
 """
 
-from __future__ import annotations
-
+import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.measure import interleaved, left_out, rows_of
+from benchmarks.measure import interleaved, rows_of, spread, those_that_work
+from benchmarks.naive import seek
 from data.kth import Segment, find_segments
 from data.video import read_segments
 from tracking.measurements import Row
@@ -53,42 +53,33 @@ def run(
         readers: By name, "ours" among them; None takes those that are installed.
     """
     readers = available() if readers is None else readers
-    kinds = {"rendered files": _jobs(root, files)}
+    jobs = _jobs(root, files)
     with tempfile.TemporaryDirectory() as folder:
-        kinds[f"rendered files, a key frame in {LONG_GOP}"] = with_long_gop(
-            kinds["rendered files"], Path(folder)
-        )
-        if real is not None:
-            kinds["real clips"] = _jobs(real, files)
-        return [
-            row
-            for kind, jobs in kinds.items()
-            if jobs
-            for row in _compare(kind, jobs, readers, repeats)
-        ]
+        kinds = {
+            "rendered files": jobs,
+            f"rendered files, a key frame in {LONG_GOP}": with_long_gop(jobs, Path(folder)),
+            "real clips": [] if real is None else _jobs(real, files),
+        }
+        compared = (_compare(*kind, readers, repeats) for kind in kinds.items() if kind[1])
+        return [*itertools.chain.from_iterable(compared)]
 
 
-def _jobs(root: str | Path, files: int) -> list[Job]:
-    by_file: dict[Path, list[Segment]] = {}
-    for segment in find_segments(root):
-        by_file.setdefault(segment.video.path, []).append(segment)
-    jobs = list(by_file.items())
-    return jobs[:: max(1, len(jobs) // files)][:files]
+def _jobs(root: str | Path, files: int) -> Sequence[Job]:
+    by_file = itertools.groupby(find_segments(root), lambda segment: segment.video.path)
+    return spread([(path, list(segments)) for path, segments in by_file], files)
 
 
 def _compare(
     kind: str, jobs: Sequence[Job], readers: Mapping[str, Reader], repeats: int
-) -> list[Row]:
-    rows = []
+) -> Iterator[Row]:
+    count = sum(len(segments) for _, segments in jobs)
     for amount, sampler in ((SAMPLED, Uniform(16)), (ALL, np.arange)):
         work = [(path, [s.start + sampler(len(s)) for s in segments]) for path, segments in jobs]
-        count = sum(len(lists) for _, lists in work)
         notes = {name: differing(reader, work) for name, reader in readers.items()}
         methods = {name: partial(_read_all, reader, work) for name, reader in readers.items()}
         seconds = interleaved(methods, repeats=repeats)
         task = f"{kind}, {amount}"
-        rows += rows_of(task, seconds, count=count, unit="ms a segment", notes=notes)
-    return rows
+        yield from rows_of(task, seconds, count=count, unit="ms a segment", notes=notes)
 
 
 def _read_all(reader: Reader, work: Sequence[tuple[Path, Lists]]) -> None:
@@ -99,14 +90,13 @@ def _read_all(reader: Reader, work: Sequence[tuple[Path, Lists]]) -> None:
 def differing(reader: Reader, work: Sequence[tuple[Path, Lists]]) -> str:
     """Say how many segments a reader gives other frames of than ours, and nothing when there are
     none."""
-    wrong = total = 0
-    for path, lists in work:
-        for theirs, ours in zip(reader(path, lists), read_segments(path, lists), strict=True):
-            total += 1
-            same = theirs.shape == ours.shape
-            apart = np.abs(theirs.astype(np.int16) - ours).mean(axis=(1, 2)) if same else 255.0
-            wrong += bool(np.max(apart) > SAME)
-    return f"{wrong} of {total} segments hold other frames" if wrong else ""
+    wrong = [
+        theirs.shape != ours.shape
+        or np.abs(theirs.astype(np.int16) - ours).mean(axis=(1, 2)).max() > SAME
+        for path, lists in work
+        for theirs, ours in zip(reader(path, lists), read_segments(path, lists), strict=True)
+    ]
+    return f"{sum(wrong)} of {len(wrong)} segments hold other frames" if any(wrong) else ""
 
 
 # readers: (path, lists of frame numbers) -> lists of grey frames
@@ -115,38 +105,20 @@ def differing(reader: Reader, work: Sequence[tuple[Path, Lists]]) -> str:
 def available() -> dict[str, Reader]:
     """Return the readers whose packages are installed and work here, ours first; say which are left
     out and why."""
-    readers: dict[str, Reader] = {
-        "ours": read_segments,
-        "OpenCV, a seek for each frame": seek_with_opencv,
-    }
-    optional: dict[str, Reader] = {
-        "PyAV, one pass": pass_with_av,
-        "PyAV, a seek for each segment": seek_with_av,
-        "decord": read_with_decord,
-        "torchcodec, exact": partial(read_with_torchcodec, seek_mode="exact"),
-        "torchcodec, approximate": partial(read_with_torchcodec, seek_mode="approximate"),
-    }
     with tempfile.TemporaryDirectory() as folder:
-        probe = _tiny_video(Path(folder))
-        for name, reader in optional.items():
-            try:
-                reader(probe, [np.arange(2)])
-                readers[name] = reader
-            except Exception as error:  # a binary that does not load raises anything
-                left_out(name, error)
-    return readers
+        path = str(Path(folder, "probe.avi"))
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"XVID"), 25, (160, 120))
+        for grey in (40, 80, 120, 160):
+            writer.write(np.full((120, 160, 3), grey, np.uint8))
+        writer.release()
+        works = those_that_work(READERS, lambda reader: reader(Path(path), [np.arange(2)]))
+    return {name: READERS[name] for name in works}
 
 
 def seek_with_opencv(path: Path, lists: Lists) -> list[np.ndarray]:
     """Seek to every frame on its own, the way of most notebooks."""
     capture = cv2.VideoCapture(str(path))
-
-    def frame(number: int) -> np.ndarray:
-        capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        there, image = capture.read()
-        return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if there else np.zeros((120, 160), np.uint8)
-
-    found = [np.stack([frame(int(number)) for number in numbers]) for numbers in lists]
+    found = [np.stack([seek(capture, number) for number in numbers]) for numbers in lists]
     capture.release()
     return found
 
@@ -158,8 +130,8 @@ def pass_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
 
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "NONE"
-        frames = _wanted(enumerate(container.decode(video=0)), np.concatenate(lists))
-    return [np.stack([frames[number] for number in numbers]) for numbers in lists]
+        passing = enumerate(container.decode(video=0))
+        return _dealt(_wanted(passing, np.concatenate(lists)), lists)
 
 
 def seek_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
@@ -175,12 +147,11 @@ def seek_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
         for numbers in lists:
             container.seek(round(int(numbers[0]) * per_frame), stream=stream, backward=True)
             passing = ((round(f.pts / per_frame), f) for f in container.decode(stream))
-            frames = _wanted(passing, numbers)
-            found.append(np.stack([frames[number] for number in numbers]))
+            found.append(np.stack(_wanted(passing, numbers)))
     return found
 
 
-def _wanted(passing: Iterable[tuple[int, Any]], numbers: np.ndarray) -> dict[int, np.ndarray]:
+def _wanted(passing: Iterable[tuple[int, Any]], numbers: np.ndarray) -> list[np.ndarray]:
     """Convert the wanted ones of PyAV's frames that pass by, up to the last."""
     wanted, last, frames = set(numbers.tolist()), numbers.max(), {}
     for number, frame in passing:
@@ -188,7 +159,7 @@ def _wanted(passing: Iterable[tuple[int, Any]], numbers: np.ndarray) -> dict[int
             frames[number] = frame.to_ndarray(format="gray")
         if number >= last:
             break
-    return frames
+    return [frames[number] for number in numbers]
 
 
 def read_with_decord(path: Path, lists: Lists) -> list[np.ndarray]:
@@ -210,21 +181,27 @@ def read_with_torchcodec(path: Path, lists: Lists, *, seek_mode: Any) -> list[np
     return _grey(decoder.get_frames_at(np.concatenate(lists).tolist()).data.numpy(), lists)
 
 
-def _grey(images: Sequence[np.ndarray], lists: Lists) -> list[np.ndarray]:
-    grey = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])
-    return np.split(grey, np.cumsum([len(numbers) for numbers in lists])[:-1])
+def _grey(images: Iterable[np.ndarray], lists: Lists) -> list[np.ndarray]:
+    return _dealt([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images], lists)
+
+
+def _dealt(frames: Sequence[np.ndarray], lists: Lists) -> list[np.ndarray]:
+    """Deal the frames of all lists, one list after another, to the lists."""
+    return np.split(np.stack(frames), np.cumsum([len(numbers) for numbers in lists])[:-1])
+
+
+READERS: dict[str, Reader] = {
+    "ours": read_segments,
+    "OpenCV, a seek for each frame": seek_with_opencv,
+    "PyAV, one pass": pass_with_av,
+    "PyAV, a seek for each segment": seek_with_av,
+    "decord": read_with_decord,
+    "torchcodec, exact": partial(read_with_torchcodec, seek_mode="exact"),
+    "torchcodec, approximate": partial(read_with_torchcodec, seek_mode="approximate"),
+}
 
 
 # files
-
-
-def _tiny_video(folder: Path) -> Path:
-    path = folder / "probe.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), 25, (160, 120))
-    for grey in (40, 80, 120, 160):
-        writer.write(np.full((120, 160, 3), grey, np.uint8))
-    writer.release()
-    return path
 
 
 def with_long_gop(jobs: Sequence[Job], folder: Path) -> list[Job]:
@@ -249,8 +226,7 @@ def with_long_gop(jobs: Sequence[Job], folder: Path) -> list[Job]:
             stream.options = {"qmin": "2", "qmax": "2"}
             for frame in frames:
                 rgb = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB)
-                colour = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-                container.mux(stream.encode(colour.reformat(format="yuv420p")))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
             container.mux(stream.encode())
-        copies.append((copy, list(segments)))
+        copies.append((copy, segments))
     return copies

@@ -8,14 +8,10 @@ already: what is missing to it is what reading, resizing and storing cost. Last,
 does to the predictions. Knows networks and runtimes. Does not know training.
 """
 
-from __future__ import annotations
-
 import copy
 import os
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +21,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from benchmarks.measure import interleaved, left_out, rows_of
+from benchmarks.measure import interleaved, median_ratio, rows_of, spread, those_that_work, timed
 from data.kth import Segment, find_segments, select
-from evaluation.predictions import Predictions
 from experiments.recognisers import APPEARANCE, load_recogniser, predict_dataset
 from models.backbone import EfficientNetBackbone, inference_dtype
 from tracking.measurements import Row
@@ -35,10 +30,11 @@ from utils.data_setup import VideoDataset
 from utils.encoder import Encoder, side_by_side
 from utils.engine import pick_device
 from utils.features import Features, build_features
-from utils.predict import Recogniser
 from utils.preprocessing import ClipTransform, Preprocessing, Uniform
 
 Method = Callable[[Tensor], np.ndarray]
+Made = tuple[Method, str]  # a runtime, and what to know about it
+Maker = Callable[[EfficientNetBackbone, Tensor], Made]
 HEIGHTS = (112, 160, 224)
 IMAGES = 64
 PREDICTIONS = "accuracy of the bundled recogniser, validation segments"
@@ -72,14 +68,12 @@ def run(
         size = (height, round(height * 4 / 3))
         images = _images(segments, size)
         methods, notes = working(makers, backbone, images)
-        jobs = {name: partial(method, images) for name, method in methods.items()}
-        task, seconds = (
-            "images to features, {} x {}".format(*size),
-            interleaved(jobs, repeats=repeats),
+        seconds = interleaved(
+            {name: partial(method, images) for name, method in methods.items()}, repeats=repeats
         )
+        task = "images to features, {} x {}".format(*size)
         rows += rows_of(task, seconds, count=len(images), unit="ms a frame", notes=notes)
-    by_file = list(dict.fromkeys(segment.video for segment in segments))
-    chosen = set(by_file[:: max(1, len(by_file) // files)][:files])
+    chosen = spread(list(dict.fromkeys(segment.video for segment in segments)), files)
     rows += _end_to_end(backbone, [s for s in segments if s.video in chosen], repeats)
     return [*rows, *_precisions(select(segments, "validation"))]
 
@@ -87,11 +81,7 @@ def run(
 def _images(segments: Sequence[Segment], size: tuple[int, int]) -> Tensor:
     """Images (IMAGES, 1, H, W) of segments spread over the data set."""
     shown = Preprocessing(Uniform(4), ClipTransform(size=size))
-    chosen = segments[:: max(1, len(segments) // (IMAGES // 4))]
-    return torch.cat([shown.clip(segment) for segment in chosen])[:IMAGES].clone()
-
-
-Maker = Callable[[EfficientNetBackbone, Tensor], tuple[Method, str]]
+    return torch.cat([shown.clip(segment) for segment in spread(segments, IMAGES // 4)])
 
 
 def working(
@@ -99,46 +89,44 @@ def working(
 ) -> tuple[dict[str, Method], dict[str, str]]:
     """Return the runtimes that work here, and for each how it agrees with the plain network and
     what else to know."""
-    methods, notes = {}, {}
     plain = torch.from_numpy(_eager(backbone, images)[0](images))
-    for name, maker in makers.items():
-        try:
-            method, note = maker(backbone, images)
-            features = torch.from_numpy(method(images))
-        except Exception as error:  # a binary that does not load, an exporter that gives up
-            left_out(name, error)
-            continue
+
+    def tried(maker: Maker) -> Made:
+        method, note = maker(backbone, images)
+        features = torch.from_numpy(method(images))
         cosine = nn.functional.cosine_similarity(features, plain).mean()
-        methods[name], notes[name] = method, f"{note}; mean cosine {cosine:.5f}"
+        return method, f"{note}; mean cosine {cosine:.5f}"
+
+    made = those_that_work(makers, tried)
+    methods, notes = ({name: one[part] for name, one in made.items()} for part in (0, 1))
     return methods, notes
 
 
-# runtimes: (backbone, images) -> (method, what to know about it)
+# runtimes
 
 
-def _ours(backbone: EfficientNetBackbone, images: Tensor) -> tuple[Method, str]:
+def _ours(backbone: EfficientNetBackbone, images: Tensor) -> Made:
     encoder = Encoder(backbone)
     batches = f"{encoder.workers} batches of {encoder.batch_of(*images.shape[-2:])} side by side"
     return encoder.encode, f"{_name(encoder.dtype)}, {batches}"
 
 
-def _eager(backbone: EfficientNetBackbone, _: Tensor) -> tuple[Method, str]:
+def _eager(backbone: EfficientNetBackbone, _: Tensor) -> Made:
     return _in_batches(backbone), "batches of 32"
 
 
-def _folded(backbone: EfficientNetBackbone, _: Tensor) -> tuple[Method, str]:
+def _folded(backbone: EfficientNetBackbone, _: Tensor) -> Made:
     return _in_batches(backbone.folded_for_inference(torch.float32)), "batches of 32"
 
 
-def _compiled(backbone: EfficientNetBackbone, images: Tensor) -> tuple[Method, str]:
+def _compiled(backbone: EfficientNetBackbone, images: Tensor) -> Made:
     folded = backbone.folded_for_inference()
-    method, start = _in_batches(torch.compile(folded)), time.perf_counter()
-    method(images)
-    seconds = time.perf_counter() - start
+    method = _in_batches(torch.compile(folded))
+    seconds = timed(partial(method, images))
     return method, f"{_name(folded.dtype)}, batches of 32, compiled in {seconds:.0f} s"
 
 
-def _onnxruntime(backbone: EfficientNetBackbone, images: Tensor) -> tuple[Method, str]:
+def _onnxruntime(backbone: EfficientNetBackbone, images: Tensor) -> Made:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +137,7 @@ def _onnxruntime(backbone: EfficientNetBackbone, images: Tensor) -> tuple[Method
     return _split(lambda part: session.run(None, {"images": part.numpy()})[0]), "batches of 32"
 
 
-def _openvino(backbone: EfficientNetBackbone, images: Tensor) -> tuple[Method, str]:
+def _openvino(backbone: EfficientNetBackbone, images: Tensor) -> Made:
     import openvino
 
     model = openvino.convert_model(copy.deepcopy(backbone).cpu(), example_input=images[:32])
@@ -206,7 +194,7 @@ def _end_to_end(
 ) -> list[Row]:
     """Compare building features with encoding as many images that lie in memory, batch for
     batch."""
-    encoder = Encoder(backbone)
+    encoder, shown = Encoder(backbone), Preprocessing(Uniform(16))
     resident = torch.rand(encoder.batch_of(96, 128) * encoder.workers, 1, 96, 128)
     frames = sum(min(16, len(segment)) for segment in segments)
 
@@ -215,11 +203,10 @@ def _end_to_end(
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            shown = Preprocessing(Uniform(16))
             build_features(backbone, segments, shown, cache_dir=folder, progress=False)
 
     seconds = interleaved({BOUND: bound, "ours": ours}, repeats=repeats)
-    share = statistics.median(a / b for a, b in zip(seconds[BOUND], seconds["ours"], strict=True))
+    share = median_ratio(seconds[BOUND], seconds["ours"])
     notes = {"ours": f"{share:.2f} of the bound's speed, {os.cpu_count()} cores"}
     return rows_of(END_TO_END, seconds, count=frames, unit="ms a frame", notes=notes)
 
@@ -231,24 +218,22 @@ def _precisions(segments: Sequence[Segment]) -> Iterator[Row]:
     """Compare a recogniser's predictions on features in single and in half precision, where need be
     computed slowly."""
     recogniser = load_recogniser(APPEARANCE)
-    fastest = inference_dtype(next(recogniser.model.backbone.parameters()).device)
+    fastest, single = inference_dtype(pick_device()), None
     half = torch.bfloat16 if fastest == torch.float32 else fastest
-    single = _predictions(recogniser, segments, torch.float32)
     for dtype in (torch.float32, half):
-        found = single if dtype == torch.float32 else _predictions(recogniser, segments, dtype)
-        score, changed = found.score(), (found.predicted != single.predicted).sum()
+        encoder = Encoder(recogniser.model.backbone, dtype=dtype)
+        features = encode_clips(encoder, map(recogniser.shown.clip, segments), len(segments))
+        found = predict_dataset(recogniser, VideoDataset(segments, features))
+        score = found.score()
         note = f"{score.correct} of {score.n}"
-        note += f"; {changed} predictions changed" if dtype == half else ""
+        if single is not None:
+            note += f"; {(found.predicted != single).sum()} predictions changed"
+        single = found.predicted
         yield Row(PREDICTIONS, f"{_name(dtype)} features", 100 * score.accuracy, "%", note=note)
 
 
-def _predictions(
-    recogniser: Recogniser, segments: Sequence[Segment], dtype: torch.dtype
-) -> Predictions:
-    """Return a recogniser's predictions on features of one precision."""
-    encoder = Encoder(recogniser.model.backbone, dtype=dtype)
-    clips = map(recogniser.shown.clip, segments)
+def encode_clips(encoder: Encoder, clips: Iterable[Tensor], count: int) -> Features:
+    """Return the features of `count` clips, encoded side by side and kept in memory."""
     found = side_by_side(encoder, clips, encoder.workers)
-    bar = tqdm(found, "predictions", len(segments), leave=False)
-    data = VideoDataset(segments, Features([features[None] for features in bar]))
-    return predict_dataset(recogniser, data)
+    bar = tqdm(found, "encoding", count, leave=False, unit="clip")
+    return Features([features[None] for features in bar])

@@ -7,45 +7,46 @@ linear. Knows how to cut a data set to a number of segments and how to fit an ex
 know how features are computed.
 """
 
-from __future__ import annotations
-
+import itertools
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.measure import fresh_python, timed
 from data.kth import Segment, find_segments
-from experiments.studies import row_of
+from models.backbone import EfficientNetBackbone
 from tracking.measurements import Row
+from utils.features import build_features
+from utils.preprocessing import ClipTransform, Preprocessing, Uniform
 
 SIZES = (150, 600, 2400)
 FRAME = (48, 64)
 TASK = "features of N segments, 16 frames of 48 x 64, original and horizontally flipped"
-MEMORY = ("before_mb", "peak_mb")
 QUICK = {"sizes": (4, 8), "repeats": 1}
 
 
 def run(root: str | Path, *, sizes: Sequence[int] = SIZES, repeats: int = 3) -> list[Row]:
     """Measure each size `repeats` times in turn; the last rows are the exponent of time and the
     growth of memory."""
-    measured: dict[int, list[dict[str, float]]] = {size: [] for size in sizes}
+    measured: dict[int, list[list[float]]] = {size: [] for size in sizes}
     for size in tqdm([*sizes] * repeats, desc="growth", unit="run", leave=False):
-        measured[size].append(_in_own_program(root, size))
+        command = ("-m", "benchmarks.growth", str(Path(root).resolve()), str(size))
+        said = fresh_python(f"measuring {size} segments", *command)
+        measured[size].append(json.loads(said.splitlines()[-1]))
     rows, peaks = [], []
     for size, runs in measured.items():
-        before, peak = (statistics.median(one[key] for one in runs) for key in MEMORY)
+        seconds, *memory = zip(*runs, strict=True)
+        before, peak = map(statistics.median, memory)
         peaks.append(peak)
         note = f"peak memory {peak:.0f} MB, {peak - before:.0f} MB above the start"
-        seconds = [one["seconds"] for one in runs]
-        rows.append(row_of(TASK, f"{size} segments", seconds, "s", note))
+        rows.append(Row.of(TASK, f"{size} segments", seconds, "s", note))
     slope = exponent(sizes, [row.value for row in rows])
     note = "1 is linear; slope of log time over log segments"
     rows.append(Row("exponent of time", "ours", slope, "", note=note))
@@ -74,36 +75,21 @@ def halves(segments: Sequence[Segment], count: int) -> list[Segment]:
 
 def _cut(segment: Segment) -> Iterator[Segment]:
     edges = (segment.start, segment.start + len(segment) // 2, segment.stop)
-    for half, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for half, (start, stop) in enumerate(itertools.pairwise(edges)):
         if start < stop:
             yield Segment(segment.video, 2 * segment.index + half, start, stop)
 
 
-def _in_own_program(root: str | Path, size: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.growth", str(Path(root).resolve()), str(size)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-    if done.returncode:
-        raise ChildProcessError(
-            f"measuring {size} segments failed: {done.stderr.strip().splitlines()[-1:]}"
-        )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def _measure(root: str, size: int) -> dict[str, float]:
-    from models.backbone import EfficientNetBackbone
-    from utils.features import build_features
-    from utils.preprocessing import ClipTransform, Preprocessing, Uniform
-
+def _measure(root: str, size: int) -> tuple[float, float, float]:
+    """Return the seconds, and the peak memory before and after, of one size in this program."""
     segments, backbone = halves(find_segments(root), size), EfficientNetBackbone()
     shown = Preprocessing(Uniform(16), ClipTransform(size=FRAME))
     with tempfile.TemporaryDirectory() as folder:
-        how: dict[str, Any] = {"cache_dir": folder, "horizontal_flip": True, "progress": False}
-        # code and buffers that any size needs
-        build_features(backbone, segments[:4], shown, **how)
-        before, start = _peak_mb(), time.perf_counter()
-        build_features(backbone, segments, shown, **how)
-        seconds = time.perf_counter() - start
-        return {"seconds": seconds, **dict(zip(MEMORY, (before, _peak_mb()), strict=True))}
+        how = {"cache_dir": folder, "horizontal_flip": True, "progress": False}
+        build = partial(build_features, backbone, shown=shown, **how)
+        build(segments[:4])  # code and buffers that any size needs
+        before = _peak_mb()
+        return timed(partial(build, segments)), before, _peak_mb()
 
 
 def _peak_mb() -> float:

@@ -1,20 +1,36 @@
 """How a comparison is timed: every method in turn, again and again, so that a noisy machine is
 noisy for all of them.
 
-Knows clocks and ratios. Does not know what is measured, nor where rows are kept.
+Knows clocks, ratios and programs of their own. Does not know what is measured, nor where rows are
+kept.
 """
 
-from __future__ import annotations
-
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from experiments.studies import row_of
 from tracking.measurements import Row
+
+T = TypeVar("T")
+HOME = Path(__file__).parents[1]
+
+
+def spread(items: Sequence[T], count: int) -> Sequence[T]:
+    """Return at most `count` of the items, spread evenly over them."""
+    return items[:: max(1, len(items) // count)][:count]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def interleaved(
@@ -30,13 +46,10 @@ def interleaved(
             for all alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in methods}
-    rounds = [(turn, name) for turn in range(-int(warm_up), repeats) for name in methods]
-    for turn, name in tqdm(rounds, desc="measuring", unit="run", leave=False):
-        start = time.perf_counter()
-        methods[name]()
-        if turn >= 0:
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
+    turns = [*methods] * (warm_up + repeats)
+    for name in tqdm(turns, desc="measuring", unit="run", leave=False):
+        seconds[name].append(timed(methods[name]))
+    return {name: values[warm_up:] for name, values in seconds.items()}
 
 
 def rows_of(
@@ -56,14 +69,37 @@ def rows_of(
     """
     rows = []
     for name, values in seconds.items():
-        pairs = zip(values, seconds[ours], strict=True)
-        ratio = statistics.median(value / base for value, base in pairs)
+        ratio = median_ratio(values, seconds[ours])
         each = [1e3 * value / count for value in values]
-        rows.append(row_of(task, name, each, unit, (notes or {}).get(name, ""), ratio=ratio))
+        rows.append(Row.of(task, name, each, unit, (notes or {}).get(name, ""), ratio=ratio))
     return rows
 
 
-def left_out(name: str, error: Exception) -> None:
-    """Say that a method is left out and why: its package is missing, or does not work here."""
-    lines = str(error).strip().splitlines()
-    tqdm.write(f"{name} is left out: {type(error).__name__}: {''.join(lines[:1])}")
+def median_ratio(values: Sequence[float], base: Sequence[float]) -> float:
+    """Return the median ratio of repetitions to those of `base`, taken in the same turns."""
+    return statistics.median(a / b for a, b in zip(values, base, strict=True))
+
+
+def those_that_work(candidates: Mapping[str, T], tried: Callable[[T], Any]) -> dict[str, Any]:
+    """Try candidates and return what `tried` made of those that work here, by name; say which are
+    left out and why: a package is missing, a binary does not load, an exporter gives up."""
+    found = {}
+    for name, candidate in candidates.items():
+        try:
+            found[name] = tried(candidate)
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            tqdm.write(f"{name} is left out: {type(error).__name__}: {''.join(lines[:1])}")
+    return found
+
+
+def fresh_python(task: str, *arguments: str) -> str:
+    """Run a Python of its own in the project's folder and return what it printed.
+
+    Raises ChildProcessError, which says that the task failed and why, when the program does.
+    """
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
+    if done.returncode:
+        raise ChildProcessError(f"{task} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout

@@ -6,8 +6,6 @@ here is slow on purpose: it is what a first notebook does. Knows the segments, t
 network. Does not know how this project does it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,18 +48,21 @@ class SeekingDataset(Dataset):
         """Open the file, seek to each frame, convert, resize, and let the file go."""
         segment = self.segments[index]
         capture = cv2.VideoCapture(str(segment.video.path))
-        numbers = segment.start + self.sampler(len(segment))
-        clip = torch.stack([self._frame(capture, int(number)) for number in numbers])
+        clip = torch.stack(
+            [
+                to_tensor(Image.fromarray(seek(capture, number)).resize(self.size[::-1]))
+                for number in segment.start + self.sampler(len(segment))
+            ]
+        )
         capture.release()
         return (clip.mean(0, keepdim=True) if self.ghost else clip), segment.label  # (T, 1, H, W)
 
-    def _frame(self, capture: cv2.VideoCapture, number: int) -> Tensor:
-        capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        there, frame = capture.read()
-        if not there:
-            frame = np.zeros((120, 160, 3), np.uint8)
-        image = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY))
-        return to_tensor(image.resize(self.size[::-1]))
+
+def seek(capture: cv2.VideoCapture, number: int) -> np.ndarray:
+    """Return a frame (H, W) of an open video, in grey; a black one where there is none."""
+    capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+    there, frame = capture.read()
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if there else np.zeros((120, 160), np.uint8)
 
 
 def padded(batch: Sequence[tuple[Tensor, int]]) -> tuple[Tensor, Tensor, Tensor]:

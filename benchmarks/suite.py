@@ -4,11 +4,10 @@ Knows names and questions; each benchmark is a module of this folder with a func
 -> rows and QUICK, settings of it that show in seconds that it works and whose numbers mean nothing.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
+from typing import Any
 
-from experiments.studies import check_name, run_module
+from experiments.studies import run_named
 from tracking.measurements import Row
 
 BENCHMARKS = {
@@ -21,18 +20,10 @@ BENCHMARKS = {
 }
 
 
-def run_benchmark(
-    name: str,
-    root: str | Path,
-    *,
-    quick: bool = False,
-    real: str | Path | None = None,
-    imagenet: str | None = None,
-) -> list[Row]:
+def run_benchmark(name: str, root: str | Path, *, quick: bool = False, **data: Any) -> list[Row]:
     """Run one of BENCHMARKS on a data set in KTH's layout; see `experiments.studies.run_study`.
 
     Raises:
         ValueError: There is no such benchmark.
     """
-    check_name(name, BENCHMARKS, ("benchmark", "benchmarks"))
-    return run_module(f"benchmarks.{name}", root, quick, real=real, imagenet=imagenet)
+    return run_named("benchmark", BENCHMARKS, name, __package__, root, quick, data)

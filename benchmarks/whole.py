@@ -8,8 +8,6 @@ the same test. Its accuracy is not extrapolated: a frozen network gives the same
 epoch, so they are computed once, from its own images, and its heads trained on them.
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time
@@ -21,21 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset
-from tqdm import tqdm
 
 from benchmarks import naive
+from benchmarks.embedding import encode_clips
+from benchmarks.measure import timed
 from data.kth import Segment, load_splits
 from data.synthetic import render_dataset
 from experiments.recipe import Recipe
 from experiments.results import Result
-from experiments.studies import row_of
 from experiments.table import EXPERIMENTS
 from experiments.training import fit, new_model, run_experiment
 from models.backbone import EfficientNetBackbone
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
-from utils.encoder import Encoder, side_by_side
-from utils.features import Features
+from utils.encoder import Encoder
 
 STORY = ("ghost", "middle", "average", "gru")
 BATCH = 16  # clips in a step of the naive loop
@@ -75,26 +72,24 @@ def run(
         **recipe: Fields of `experiments.Recipe`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        render_dataset(Path(folder) / "KTH-Synth", **(rendering or {}))
-        rendered = time.perf_counter() - start
+        rendered = timed(partial(render_dataset, f"{folder}/KTH-Synth", **(rendering or {})))
     cold, warm, results = _ours(root, repeats, recipe)
-    splits = load_splits(root, fast=recipe.get("fast", False))
-    seconds = {"ours, cold": cold, "ours, warm": warm}
-    notes = {
-        "ours, cold": "features computed, then four heads trained",
-        "ours, warm": "features there",
+    took = {
+        "ours, cold": (cold, "features computed, then four heads trained"),
+        "ours, warm": (warm, "features there"),
     }
     accuracy = {"ours": [result.video.accuracy for result in results]}
+    splits = load_splits(root, fast=recipe.get("fast", False))
     for size in sizes:
-        name = f"naive loop, {size[0]} x {size[1]}"
-        seconds[name] = [sum(_extrapolated(splits, result, size, batches) for result in results)]
-        notes[name] = f"extrapolated from {batches} batches of each phase"
-        naively = partial(_naive_accuracy, splits, size=size, recipe=Recipe(**recipe))
-        accuracy[name] = [naively(result.experiment) for result in results]
+        name = "naive loop, {} x {}".format(*size)
+        seconds = sum(_extrapolated(splits, result, size, batches) for result in results)
+        took[name] = [seconds], f"extrapolated from {batches} batches of each phase"
+        accuracy[name] = [
+            _naive_accuracy(splits, result.experiment, size, Recipe(**recipe)) for result in results
+        ]
     return [
-        *_time_rows(FROM_NOTHING, seconds, notes, rendered),
-        *_time_rows(FROM_VIDEOS, seconds, notes, 0.0),
+        *_time_rows(FROM_NOTHING, took, rendered),
+        *_time_rows(FROM_VIDEOS, took, 0.0),
         Row("rendering", "ours", rendered, "s", note="KTH-Synth, all cores"),
         *_accuracy_rows(accuracy),
     ]
@@ -104,31 +99,26 @@ def _ours(
     root: str | Path, repeats: int, recipe: Mapping[str, Any]
 ) -> tuple[list[float], list[float], list[Result]]:
     """Run the story with fresh folders: seconds cold, seconds warm, and the results."""
-    times: tuple[list[float], list[float]] = ([], [])
-    results: list[Result] = []
+    cold, warm, results = [], [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            how: dict[str, Any] = {
-                "root": root,
-                "results_dir": None,
-                "cache_dir": Path(folder) / "cache",
-            }
-            for number, measured in enumerate(times):
-                how["runs_dir"], start = Path(folder) / f"runs{number}", time.perf_counter()
-                results = [run_experiment(name, **how, **recipe) for name in STORY]
+            how = {"root": root, "results_dir": None, "cache_dir": f"{folder}/cache", **recipe}
+            for measured in (cold, warm):
+                runs_dir, start = tempfile.mkdtemp(dir=folder), time.perf_counter()
+                results = [run_experiment(name, runs_dir=runs_dir, **how) for name in STORY]
                 measured.append(time.perf_counter() - start)
-    return *times, results
+    return cold, warm, results
 
 
 def _time_rows(
-    task: str, seconds: Mapping[str, Sequence[float]], notes: Mapping[str, str], extra: float
+    task: str, took: Mapping[str, tuple[Sequence[float], str]], extra: float
 ) -> Iterator[Row]:
-    base = statistics.median(seconds["ours, cold"]) + extra
-    for name, values in seconds.items():
+    base = statistics.median(took["ours, cold"][0]) + extra
+    for name, (seconds, note) in took.items():
         if not extra or name != "ours, warm":  # whose features are there has no video to render
-            totals = [value + extra for value in values]
+            totals = [value + extra for value in seconds]
             ratio = statistics.median(totals) / base
-            yield row_of(task, name, totals, "s", notes[name], ratio=ratio)
+            yield Row.of(task, name, totals, "s", note, ratio=ratio)
 
 
 def _accuracy_rows(accuracy: Mapping[str, Sequence[float]]) -> Iterator[Row]:
@@ -152,29 +142,26 @@ def _extrapolated(splits: Splits, result: Result, size: tuple[int, int], batches
     """Seconds that the naive loop would take for the epochs that ours took, from a few of its
     batches."""
     model: Any = new_model(EXPERIMENTS[result.experiment], Recipe()).cpu()
-    optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-3)
     dataset = _dataset(splits["train"], result.experiment, size)
     order = torch.randperm(len(dataset))[: batches * BATCH].tolist()
     loader = DataLoader(Subset(dataset, order), batch_size=BATCH, collate_fn=naive.padded)
-    load, step, evaluation = _phases(loader, model, optimizer)
+    load, step, evaluation = _phases(loader, model)
     train, validation, test = (len(splits[split]) for split in ("train", "validation", "test"))
     epoch = train * (load + step) + validation * (load + evaluation)
     return len(result.history) * epoch + test * (load + evaluation)
 
 
-def _phases(loader: DataLoader, model: Any, optimizer: torch.optim.Optimizer) -> list[float]:
+def _phases(loader: DataLoader, model: Any) -> list[float]:
     """Median seconds a clip of loading, of a training step and of an evaluation step."""
-    phases: list[np.ndarray] = []
-    batches = iter(loader)
-    for _ in range(len(loader)):
-        marks = [time.perf_counter()]
-        batch = next(batches)
-        marks.append(time.perf_counter())
-        naive.train_step(model.train(), optimizer, batch)
-        marks.append(time.perf_counter())
-        naive.evaluation_step(model.eval(), batch)
-        marks.append(time.perf_counter())
-        phases.append(np.diff(marks) / len(batch[0]))
+    optimizer = torch.optim.AdamW(model.head.parameters(), lr=1e-3)
+    phases = []
+    start = time.perf_counter()
+    for batch in loader:
+        loaded = time.perf_counter() - start
+        step = timed(partial(naive.train_step, model.train(), optimizer, batch))
+        evaluation = timed(partial(naive.evaluation_step, model.eval(), batch))
+        phases.append(np.array([loaded, step, evaluation]) / len(batch[0]))
+        start = time.perf_counter()
     return np.median(phases, axis=0).tolist()
 
 
@@ -183,22 +170,13 @@ def _naive_accuracy(
 ) -> float:
     """Accuracy on the test videos of a head trained on the naive loop's images, in single
     precision."""
-    backbone = EfficientNetBackbone()
-    encoder = Encoder(backbone, dtype=torch.float32)
-    parts = {}
+    row, backbone = EXPERIMENTS[experiment], EfficientNetBackbone()
+    encoder, parts = Encoder(backbone, dtype=torch.float32), {}
     for split, segments in splits.items():
-        features = _naive_features(_dataset(segments, experiment, size), encoder)
+        dataset = _dataset(segments, experiment, size)
+        clips = (dataset[index][0] for index in range(len(dataset)))
+        features = encode_clips(encoder, clips, len(dataset))
         seed = recipe.seed if split == "train" else None
         parts[split] = VideoDataset(segments, features, seed=seed)
-    row = EXPERIMENTS[experiment]
     model = new_model(row, recipe, backbone=backbone)
     return fit(row, recipe, parts, model=model).predictions.pooled("video").score().accuracy
-
-
-def _naive_features(dataset: naive.SeekingDataset, encoder: Encoder) -> Features:
-    def encoded(index: int) -> np.ndarray:
-        return encoder(dataset[index][0])[None]
-
-    found = side_by_side(encoded, range(len(dataset)), encoder.workers)
-    bar = tqdm(found, "naive features", len(dataset), leave=False, unit="segment")
-    return Features(list(bar))

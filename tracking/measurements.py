@@ -4,11 +4,10 @@ Knows the machine that it runs on. Does not know what is measured or how; the ta
 are made by `tracking.results`.
 """
 
-from __future__ import annotations
-
 import os
 import platform
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -46,6 +45,22 @@ class Row:
     high: float | None = None
     repeats: int = 1
     note: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        method: str,
+        values: Sequence[float],
+        unit: str,
+        note: str = "",
+        *,
+        ratio: float | None = None,
+        middle: Callable[[Sequence[float]], float] = statistics.median,
+    ) -> "Row":
+        """Return repetitions as a row: their median, or the `middle` of them, and their range."""
+        spread = min(values), max(values), len(values)
+        return cls(task, method, middle(values), unit, ratio, *spread, note)
 
 
 def machine() -> str:

@@ -1,21 +1,23 @@
 """The studies by name, one question a file, and what they share with the benchmarks.
 
-Knows how measurements are run by name and how repetitions become a row. Does not know what is
-measured: each study is a module of this folder with a function run(root, ...) -> rows and QUICK,
-settings of it that show in seconds that it works and whose numbers mean nothing.
+Knows how measurements are run by name, how scores become a row, and how features are changed. Does
+not know what is measured: each study is a module of this folder with a function run(root, ...) ->
+rows and QUICK, settings of it that show in seconds that it works and whose numbers mean nothing.
 """
-
-from __future__ import annotations
 
 import importlib
 import inspect
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from evaluation.predictions import Score
 from tracking.measurements import Row
+from utils.data_setup import VideoDataset
+from utils.features import Features
 
 STUDIES = {
     "transfer": "what makes recognisers of rendered people recognise real ones, row by row",
@@ -29,60 +31,42 @@ STUDIES = {
 }
 
 
-def run_study(
-    name: str,
-    root: str | Path,
-    *,
-    quick: bool = False,
-    real: str | Path | None = None,
-    imagenet: str | None = None,
-    elsewhere: str | Path | None = None,
-) -> list[Row]:
+def run_study(name: str, root: str | Path, *, quick: bool = False, **data: Any) -> list[Row]:
     """Answer the question of one study.
 
     Args:
         name: One of STUDIES.
         root: A data set in KTH's layout.
         quick: Use the settings of QUICK.
-        real: Real clips in KTH's layout, for the studies that can use them.
-        imagenet: ImageNet weights, for the study that compares with them.
-        elsewhere: Clips <label>/<file> of other places, for the study of those.
+        **data: What some studies can use: `real`, real clips in KTH's layout, `imagenet`,
+            ImageNet weights to compare with, and `elsewhere`, clips <label>/<file> of other places.
 
     Raises:
         ValueError: There is no such study.
     """
-    check_name(name, STUDIES, ("study", "studies"))
-    data = {"real": real, "imagenet": imagenet, "elsewhere": elsewhere}
-    return run_module(f"{__name__}.{name}", root, quick, **data)
+    return run_named("study", STUDIES, name, __name__, root, quick, data)
 
 
-def check_name(name: str, table: Mapping[str, str], kind: tuple[str, str]) -> None:
-    """Raise ValueError when a table of measurements, named in singular and plural, lacks a name."""
+def run_named(
+    kind: str,
+    table: Mapping[str, str],
+    name: str,
+    package: str,
+    root: str | Path,
+    quick: bool,
+    data: Mapping[str, Any],
+) -> list[Row]:
+    """Run a module of measurements with that of the data which is there and which it takes.
+
+    Raises ValueError when the table of these measurements lacks the name.
+    """
     if name not in table:
-        raise ValueError(f"there is no {kind[0]} {name!r}; the {kind[1]} are {', '.join(table)}")
-
-
-def run_module(module: str, root: str | Path, quick: bool, **data: Any) -> list[Row]:
-    """Run a module of measurements with that of the data which is there and which it takes."""
-    found = importlib.import_module(module)
-    taken = inspect.signature(found.run).parameters
+        kinds = package.rpartition(".")[2]
+        raise ValueError(f"there is no {kind} {name!r}; the {kinds} are {', '.join(table)}")
+    module = importlib.import_module(f"{package}.{name}")
+    taken = inspect.signature(module.run).parameters
     given = {key: value for key, value in data.items() if value is not None and key in taken}
-    return found.run(root, **(found.QUICK if quick else {}), **given)
-
-
-def row_of(
-    task: str,
-    method: str,
-    values: Sequence[float],
-    unit: str,
-    note: str = "",
-    *,
-    ratio: float | None = None,
-    middle: Callable[[Sequence[float]], float] = statistics.median,
-) -> Row:
-    """Return repetitions as a row: their median, or the `middle` of them, and their range."""
-    spread = min(values), max(values), len(values)
-    return Row(task, method, middle(values), unit, ratio, *spread, note)
+    return module.run(root, **(module.QUICK if quick else {}), **given)
 
 
 def accuracy_row(task: str, method: str, scores: Sequence[Score], note: str = "") -> Row:
@@ -90,4 +74,10 @@ def accuracy_row(task: str, method: str, scores: Sequence[Score], note: str = ""
     counts as its note."""
     counts = f"{' '.join(f'{score.correct:g}' for score in scores)} of {scores[0].n}"
     percent = [100 * score.accuracy for score in scores]
-    return row_of(task, method, percent, "%", note or counts, middle=statistics.mean)
+    return Row.of(task, method, percent, "%", note or counts, middle=statistics.mean)
+
+
+def changed(data: VideoDataset, change: Callable[[np.ndarray], np.ndarray]) -> VideoDataset:
+    """Return a data set of features with each item (V, T, D) changed."""
+    items = cast(Features, data.source).items
+    return VideoDataset(data.segments, Features([change(item) for item in items]))

@@ -7,8 +7,6 @@ itself takes dense ones. A person is in one half only; with so few of them nobod
 an epoch by: the number is fixed and the loss on the trained persons decides.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,16 +66,14 @@ def run(
             f"{folder} names {len(persons)} persons; some are needed to train on and others to test"
         )
     recogniser = load_recogniser(APPEARANCE)
-    data = shown_dataset(
-        recogniser.model, segments, recogniser.shown, cache_dir=place(cache_dir, "cache")
-    )
+    data = shown_dataset(recogniser.model, segments, recogniser.shown, cache_dir=cache_dir)
     known = _as_it_is(recogniser, data, dataset_name(folder))
     if log is not None and is_real(folder):
         name = f"{known.experiment}, bundled, middle clip"
         record_reading(known, name=name, results_dir=place(log, "results"))
     found = {"0 persons, bundled head": [known.segment]}
-    for count in (count for count in counts if count < len(persons)):
-        for start in STARTS:
+    for count in counts:
+        for start in STARTS if count < len(persons) else ():
             found[f"{count} of {len(persons)} persons, {start}"] = [
                 _score(recogniser, data, _drawn(persons, count, draw), start, epochs, draw)
                 for draw in range(draws)
@@ -103,12 +99,13 @@ def _score(
     """Score the other persons' segments after training a head on the chosen persons'."""
     experiment = EXPERIMENTS[recogniser.extra["experiment"]]
     recipe = Recipe(seed=seed, epochs=epochs, patience=epochs)
-    inside = np.array([segment.video.person in chosen for segment in data.segments])
-    trained, others = np.flatnonzero(inside).tolist(), np.flatnonzero(~inside).tolist()
+    sides: dict[bool, list[int]] = {True: [], False: []}
+    for index, segment in enumerate(data.segments):
+        sides[segment.video.person in chosen].append(index)
     parts = {
-        "train": data.subset(trained, seed=seed),
-        "validation": data.subset(trained),
-        "test": data.subset(others),
+        "train": data.subset(sides[True], seed=seed),
+        "validation": data.subset(sides[True]),
+        "test": data.subset(sides[False]),
     }
     model = new_model(experiment, recipe, backbone=recogniser.model.backbone)
     if start == "bundled head":

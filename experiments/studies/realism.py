@@ -8,17 +8,16 @@ all persons, from KTH's annotation file, and taken from those of the official tr
 validation splits.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
 from data.kth import (
-    ACTIONS,
     FPS,
     SPLITS,
     Segment,
@@ -62,53 +61,44 @@ def run(root: str | Path, *, real: str | Path | None = None, every: int = 3) -> 
     sets = {name: select(rendered, "train")[::every]}
     if real is not None:
         sets["real KTH"] = find_segments(real)
-    rows = list(_lengths(name, rendered))
+    found = _lengths(name, rendered)
     for name, segments in sets.items():
-        measured = [
-            (segment.video.action, measurements(segment))
-            for segment in tqdm(segments, desc=name, unit="segment")
-        ]
-        for action in ACTIONS:
-            found = [values for one, values in measured if one == action]
-            for quantity in QUANTITIES:
-                values = [one[quantity] for one in found if quantity in one]
-                rows += _rows(action, quantity, name, values)
-    return sorted(rows, key=lambda row: row.task)
+        for segment in tqdm(segments, desc=name, unit="segment"):
+            for quantity, value in measurements(segment).items():
+                found[segment.video.action, quantity, name].append(value)
+    return [_row(*key, found[key]) for key in sorted(found, key=lambda key: key[:2])]
 
 
-def _lengths(name: str, rendered: Sequence[Segment]) -> Iterator[Row]:
+def _lengths(name: str, rendered: Sequence[Segment]) -> dict[Any, list[float]]:
     """How long annotated crossings outdoors (d1) last, without those of the test persons."""
     annotated = load_segments().items()
-    real = [
-        (parse_name(file), stop - start) for file, ranges in annotated for start, stop in ranges
+    lengths = [(name, segment.video, len(segment)) for segment in rendered]
+    lengths += [
+        ("real KTH", parse_name(file), stop - start)
+        for file, ranges in annotated
+        for start, stop in ranges
     ]
-    for method, lengths in {name: [(s.video, len(s)) for s in rendered], "real KTH": real}.items():
-        for action in LOCOMOTION:
-            values = [
-                length
-                for video, length in lengths
-                if (video.action, video.scenario) == (action, 1)
-                and video.person not in SPLITS["test"]
-            ]
-            yield from _rows(action, CROSSING, method, values)
+    found = defaultdict(list)
+    for method, video, length in lengths:
+        crosses = video.action in LOCOMOTION and video.scenario == 1
+        if crosses and video.person not in SPLITS["test"]:
+            found[video.action, CROSSING, method].append(length)
+    return found
 
 
-def _rows(action: str, quantity: str, name: str, values: Sequence[float]) -> list[Row]:
-    """Return one row, or none of no values."""
-    if not values:
-        return []
-    low, middle, high = map(float, np.quantile(values, (0.1, 0.5, 0.9)))
+def _row(action: str, quantity: str, name: str, values: Sequence[float]) -> Row:
+    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9)).tolist()
     task, note = f"{action}: {quantity}", f"10 to 90 %: {low:.3g} to {high:.3g}"
-    return [Row(task, name, middle, QUANTITIES[quantity], None, low, high, len(values), note)]
+    return Row(task, name, middle, QUANTITIES[quantity], None, low, high, len(values), note)
 
 
 def measurements(segment: Segment) -> dict[str, float]:
     """Measure one segment: noise, contrast, sharpness and movement of all; height and speed of
     locomotion."""
-    wanted = np.arange(segment.start, segment.stop)
+    wanted = range(segment.start, segment.stop)
     frames = read_frames(segment.video.path, wanted).astype(np.float32)  # (T, H, W)
-    found = appearance(frames)
-    return found | (_crossing(segment, frames) if segment.video.action in LOCOMOTION else {})
+    crossing = _crossing(segment, frames) if segment.video.action in LOCOMOTION else {}
+    return appearance(frames) | crossing
 
 
 def appearance(frames: np.ndarray) -> dict[str, float]:
@@ -134,10 +124,12 @@ def _crossing(segment: Segment, frames: np.ndarray) -> dict[str, float]:
     if len(seen) < 5:
         return {}
     at, left, width, height = np.array(seen, float).T
-    speed = float(abs(np.polyfit(at, left + width / 2, 1)[0]))  # pixels a frame
-    tall = float(np.median(height))
-    names = ("height of the figure", "speed", "speed by body height")
-    return dict(zip(names, (tall, speed, speed * FPS / tall), strict=True))
+    speed, tall = float(abs(np.polyfit(at, left + width / 2, 1)[0])), float(np.median(height))
+    return {
+        "height of the figure": tall,
+        "speed": speed,
+        "speed by body height": speed * FPS / tall,
+    }
 
 
 def _figure(difference: np.ndarray) -> tuple[int, int, int] | None:

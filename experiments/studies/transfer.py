@@ -6,10 +6,9 @@ persons are there to choose by; real clips are monitored only: nothing is chosen
 calibrated on them, and every evaluation of them is written down.
 """
 
-from __future__ import annotations
-
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from data.files import DEFAULT, place, read_json
 from data.kth import CARD, OWN_TABLE, dataset_name
 from experiments.recognisers import evaluate_checkpoint, load_recogniser
 from experiments.results import LEVELS, Result, record_reading
-from experiments.studies import accuracy_row, row_of
+from experiments.studies import accuracy_row
 from experiments.training import run_experiment
 from tracking.measurements import Row
 
@@ -44,16 +43,14 @@ class Variant:
 def variants(auxiliary: str | Path | None) -> dict[str, Variant]:
     """Return the rows by name; each differs in one thing from a row above it. Without an auxiliary
     set, its rows are missing."""
-    dense = {"dense": True}
+    dense, flips = {"dense": True}, {"horizontal_flip": True}
     rows = {
         "grey, average": Variant("average_window"),
         "grey, GRU": Variant("gru"),
         "grey, GRU over the whole segment": Variant("gru_uniform"),
         "stacked greyscale, average": Variant("stacked"),
         "stacked greyscale, GRU": Variant("stacked_gru"),
-        "stacked greyscale, average, horizontal flips too": Variant(
-            "stacked", {"horizontal_flip": True}
-        ),
+        "stacked greyscale, average, horizontal flips too": Variant("stacked", flips),
         "stacked greyscale, average, dense at test time": Variant("stacked", dense=True),
         "stacked greyscale, average, dense": Variant("stacked", dense, dense=True),
         "stacked greyscale, GRU, dense": Variant("stacked_gru", dense, dense=True),
@@ -95,50 +92,49 @@ def run(
         log: Folder of the list of evaluations of the real clips; None writes none.
         **recipe: Fields of `Recipe` for all rows, such as fast=True.
     """
-    sets: dict[str, tuple[str | Path, str]] = {"validation persons": (root, "validation")}
-    for there in _there(unlike, "Data/KTH-Synth-OOD"):
-        sets["out-of-distribution set"] = (there, "all")
-    if real is not None:
-        sets[REAL] = (real, "all")
-    rows: dict[str, list[Row]] = {task: [] for task in sets}
-    known = variants(next(iter(_there(auxiliary, "Data/KTH-Synth-Auxiliary")), None))
+    sets: dict[str, tuple[Any, str]] = {
+        "validation persons": (root, "validation"),
+        "out-of-distribution set": (_there(unlike, "Data/KTH-Synth-OOD"), "all"),
+        REAL: (real, "all"),
+    }
+    sets = {task: (folder, split) for task, (folder, split) in sets.items() if folder is not None}
+    known = variants(_there(auxiliary, "Data/KTH-Synth-Auxiliary"))
+    found: dict[tuple[str, str], list[Result]] = defaultdict(list)
     where: dict[str, Any] = {"cache_dir": cache_dir, "progress": False}
     for name in only or known:
-        how = {"root": root, "runs_dir": runs_dir, **where, **recipe, **known[name].recipe}
-        found: dict[str, list[Result]] = {task: [] for task in sets}
+        variant = known[name]
+        how = {"root": root, "runs_dir": runs_dir, **where, **recipe, **variant.recipe}
         for seed in seeds:
-            trained = run_experiment(known[name].experiment, seed=seed, results_dir=None, **how)
+            trained = run_experiment(variant.experiment, seed=seed, results_dir=None, **how)
             recogniser = load_recogniser(trained.run)
             for task, (folder, split) in sets.items():
                 result = evaluate_checkpoint(
-                    recogniser, folder, split=split, dense=known[name].dense, **where
+                    recogniser, folder, split=split, dense=variant.dense, **where
                 )
-                found[task].append(result)
+                found[task, name].append(result)
                 if log is not None and task == REAL:
                     about = {"trained_on": edition_of(root), "name": name}
                     record_reading(result, results_dir=place(log, "results"), **about)
-        for task, results in found.items():
-            rows[task] += _rows(task, name, results)
-    return [row for same in rows.values() for row in same]
+    order = list(sets)
+    keys = sorted(found, key=lambda key: order.index(key[0]))
+    return [row for key in keys for row in _rows(*key, found[key])]
 
 
-def _there(folder: str | Path | None, usual: str) -> list[Path]:
+def _there(folder: str | Path | None, usual: str) -> Path | None:
     root = place(folder, usual)
-    return [root] if root is not None and (root / OWN_TABLE).is_file() else []
+    return root if root is not None and (root / OWN_TABLE).is_file() else None
 
 
-def _rows(task: str, name: str, results: Sequence[Result]) -> list[Row]:
-    rows = []
+def _rows(task: str, name: str, results: Sequence[Result]) -> Iterator[Row]:
     for level in LEVELS[: 1 + (results[0].video.n < results[0].segment.n)]:
         row = accuracy_row(f"{task}, {level}s", name, [getattr(one, level) for one in results])
         if level == "segment":
             error = statistics.mean(one.predictions.calibration_error for one in results)
             row = replace(row, note=f"{row.note}; calibration error {error:.3f}")
-        rows.append(row)
+        yield row
     if task != REAL:  # nothing is chosen by the real ones
         loss = [result.predictions.loss for result in results]
-        rows.append(row_of(f"{task}, loss", name, loss, "", middle=statistics.mean))
-    return rows
+        yield Row.of(f"{task}, loss", name, loss, "", middle=statistics.mean)
 
 
 def edition_of(root: str | Path) -> str:
