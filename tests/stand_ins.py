@@ -101,6 +101,8 @@ def grid_classifier(*, backbone=None, channels=1, weights="bundled", hook=None, 
 def tiny(name, *, hook=None, **changes):
     """An experiment of the table on a GridBackbone; hook(head, inputs) is called before each pass
     through its head."""
+    if EXPERIMENTS[name].build is not frame_classifier:  # it has no backbone and is tiny as it is
+        return dataclasses.replace(EXPERIMENTS[name], **changes)
     build = grid_classifier if hook is None else functools.partial(grid_classifier, hook=hook)
     return dataclasses.replace(EXPERIMENTS[name], build=build, **changes)
 

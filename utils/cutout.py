@@ -72,10 +72,10 @@ class Cutout:
         side = float(np.median(track.square[rows[there], 2]))
         for place in np.flatnonzero(there):
             square = track.square[rows[place]]
-            moved = np.eye(3)  # from numbers of the frame's pixels to those of the result's
+            moved = np.identity(3)  # from numbers of the frame's pixels to those of the result's
             if self.normalise:
                 scale = TALL * height * STANDING / side
-                moved[:2] = scale * np.eye(2, 3)
+                moved[:2] = scale * np.identity(3)[:2]
                 moved[:2, 2] = np.array([width, height]) / 2 - scale * square[:2]
                 moved[:2, 2] += (scale - 1) / 2  # pixels' centres lie at .5
             cut[place] = self._cut(frames[place], track.mask[rows[place]], square, moved)

@@ -47,7 +47,12 @@ from utils.checkpoint import load_checkpoint, save_backbone
 STEPS = 6  # of an epoch on the discs: 48 segments in batches of 8
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+def slow_where_a_person_is_searched(name):
+    searched = hasattr(EXPERIMENTS[name].shown.reader, "finder")
+    return pytest.param(name, marks=pytest.mark.slow) if searched else name
+
+
+@pytest.mark.parametrize("name", map(slow_where_a_person_is_searched, EXPERIMENTS))
 def test_every_experiment_is_trained_measured_kept_and_predicts_again(shared_lab, name):
     result = shared_lab.run(name, epochs=1)
     files = 12  # person 22: six actions, two scenarios
