@@ -48,21 +48,22 @@ def run_study(name: str, root: str | Path, *, quick: bool = False, **data: Any) 
     Raises:
         ValueError: There is no such study.
     """
-    return run_named("study", STUDIES, name, __name__, root, quick, data)
+    return run_named(name, root, STUDIES, __name__, "study", quick=quick, **data)
 
 
 def run_named(
-    kind: str,
-    table: Mapping[str, str],
     name: str,
-    package: str,
     root: str | Path,
+    table: Mapping[str, str],
+    package: str,
+    kind: str,
+    *,
     quick: bool,
-    data: Mapping[str, Any],
+    **data: Any,
 ) -> list[Row]:
-    """Run a module of measurements with that of the data which is there and which it takes.
+    """Run a module of a package with that of the data which is there and which it takes.
 
-    Raises ValueError when the table of these measurements lacks the name.
+    Raises ValueError when the package's table of measurements of this kind lacks the name.
     """
     if name not in table:
         kinds = package.rpartition(".")[2]

@@ -6,6 +6,7 @@ persons are there to choose by; real clips are monitored only: nothing is chosen
 calibrated on them, and every evaluation of them is written down.
 """
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -96,9 +97,8 @@ def run(
                 if log is not None and task == REAL:
                     about = {"trained_on": edition_of(root), "name": name}
                     record_reading(result, results_dir=place(log, "results"), **about)
-    order = list(sets)
-    keys = sorted(found, key=lambda key: order.index(key[0]))
-    return [row for key in keys for row in _rows(*key, found[key])]
+    pairs = itertools.product(sets, only or known)
+    return [row for pair in pairs for row in _rows(*pair, found[pair])]
 
 
 def _there(folder: str | Path | None, usual: str) -> Path | None:
