@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks.measure import interleaved, rows_of, spread, those_that_work
 from benchmarks.naive import seek
 from data.kth import Segment, find_segments
-from data.video import read_segments
+from data.video import read_frames, read_segments
 from tracking.measurements import Row
 from utils.preprocessing import Uniform
 
@@ -123,19 +123,9 @@ def seek_with_opencv(path: Path, lists: Lists) -> list[np.ndarray]:
     return found
 
 
-def pass_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
-    """PyAV, one forward pass; a single thread, which its own documentation calls faster to
-    start."""
-    import av
-
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "NONE"
-        passing = enumerate(container.decode(video=0))
-        return _dealt(_wanted(passing, np.concatenate(lists)), lists)
-
-
-def seek_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
-    """PyAV, a seek to the key frame before each segment and a pass from there."""
+def read_with_av(path: Path, lists: Lists, *, seeks: bool) -> list[np.ndarray]:
+    """PyAV, one forward pass, or a seek to the key frame before each segment and a pass from there;
+    a single thread, which its own documentation calls faster to start."""
     import av
 
     found = []
@@ -144,22 +134,21 @@ def seek_with_av(path: Path, lists: Lists) -> list[np.ndarray]:
         stream.thread_type = "NONE"
         # in the units of presentation times
         per_frame = 1 / (stream.average_rate * stream.time_base)
-        for numbers in lists:
-            container.seek(round(int(numbers[0]) * per_frame), stream=stream, backward=True)
-            passing = ((round(f.pts / per_frame), f) for f in container.decode(stream))
-            found.append(np.stack(_wanted(passing, numbers)))
-    return found
+        for numbers in lists if seeks else [np.concatenate(lists)]:
+            if seeks:
+                container.seek(round(int(numbers[0]) * per_frame), stream=stream)
+            wanted, last, frames = set(numbers.tolist()), numbers.max(), {}
+            for frame in container.decode(stream):
+                number = round(frame.pts / per_frame)
+                if number in wanted:
+                    frames[number] = frame.to_ndarray(format="gray")
+                if number >= last:
+                    break
+            found += [frames[number] for number in numbers]
+    return _dealt(found, lists)
 
 
-def _wanted(passing: Iterable[tuple[int, Any]], numbers: np.ndarray) -> list[np.ndarray]:
-    """Convert the wanted ones of PyAV's frames that pass by, up to the last."""
-    wanted, last, frames = set(numbers.tolist()), numbers.max(), {}
-    for number, frame in passing:
-        if number in wanted:
-            frames[number] = frame.to_ndarray(format="gray")
-        if number >= last:
-            break
-    return [frames[number] for number in numbers]
+pass_with_av, seek_with_av = (partial(read_with_av, seeks=seeks) for seeks in (False, True))
 
 
 def read_with_decord(path: Path, lists: Lists) -> list[np.ndarray]:
@@ -216,7 +205,7 @@ def with_long_gop(jobs: Sequence[Job], folder: Path) -> list[Job]:
         return []
     copies = []
     for path, segments in jobs:
-        frames = read_segments(path, [np.arange(max(segment.stop for segment in segments))])[0]
+        frames = read_frames(path, range(max(segment.stop for segment in segments)))
         copy = folder / path.parent.name / path.name
         copy.parent.mkdir(exist_ok=True)
         with av.open(str(copy), "w") as container:

@@ -12,9 +12,10 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -65,7 +66,12 @@ def halves(segments: Sequence[Segment], count: int) -> list[Segment]:
     KTH-Synth has 1200 segments, KTH twice as many; the halves give as many as KTH on any machine.
     When there are fewer than asked for, ValueError says how many there are.
     """
-    both = [half for segment in segments for half in _cut(segment)]
+    both = []
+    for segment in segments:
+        edges = (segment.start, segment.start + len(segment) // 2, segment.stop)
+        for half, (start, stop) in enumerate(itertools.pairwise(edges)):
+            if start < stop:
+                both.append(Segment(segment.video, 2 * segment.index + half, start, stop))
     if len(both) < count:
         raise ValueError(
             f"{count} segments were asked for and the data set gives {len(both)}; render more of it"
@@ -73,23 +79,16 @@ def halves(segments: Sequence[Segment], count: int) -> list[Segment]:
     return both[:count]
 
 
-def _cut(segment: Segment) -> Iterator[Segment]:
-    edges = (segment.start, segment.start + len(segment) // 2, segment.stop)
-    for half, (start, stop) in enumerate(itertools.pairwise(edges)):
-        if start < stop:
-            yield Segment(segment.video, 2 * segment.index + half, start, stop)
-
-
 def _measure(root: str, size: int) -> tuple[float, float, float]:
     """Return the seconds, and the peak memory before and after, of one size in this program."""
     segments, backbone = halves(find_segments(root), size), EfficientNetBackbone()
     shown = Preprocessing(Uniform(16), ClipTransform(size=FRAME))
     with tempfile.TemporaryDirectory() as folder:
-        how = {"cache_dir": folder, "horizontal_flip": True, "progress": False}
-        build = partial(build_features, backbone, shown=shown, **how)
-        build(segments[:4])  # code and buffers that any size needs
+        how: dict[str, Any] = {"cache_dir": folder, "horizontal_flip": True, "progress": False}
+        build_features(backbone, segments[:4], shown, **how)  # code and buffers of any size
         before = _peak_mb()
-        return timed(partial(build, segments)), before, _peak_mb()
+        seconds = timed(partial(build_features, backbone, segments, shown, **how))
+        return seconds, before, _peak_mb()
 
 
 def _peak_mb() -> float:

@@ -7,6 +7,7 @@ network. Does not know how this project does it.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,6 +21,7 @@ from torchvision.transforms.functional import to_tensor
 from data.kth import Segment
 
 
+@dataclass(eq=False)
 class SeekingDataset(Dataset):
     """Clips (T, 1, H, W) in [0, 1] and labels, read from the files each time.
 
@@ -30,15 +32,10 @@ class SeekingDataset(Dataset):
         ghost: Average the frames of a clip into one.
     """
 
-    def __init__(
-        self,
-        segments: Sequence[Segment],
-        *,
-        sampler: Any,
-        size: tuple[int, int],
-        ghost: bool = False,
-    ):
-        self.segments, self.sampler, self.size, self.ghost = list(segments), sampler, size, ghost
+    segments: Sequence[Segment]
+    sampler: Any
+    size: tuple[int, int]
+    ghost: bool = False
 
     def __len__(self) -> int:
         """Return the number of segments."""

@@ -26,4 +26,4 @@ def run_benchmark(name: str, root: str | Path, *, quick: bool = False, **data: A
     Raises:
         ValueError: There is no such benchmark.
     """
-    return run_named("benchmark", BENCHMARKS, name, __package__, root, quick, data)
+    return run_named(name, root, BENCHMARKS, __package__, "benchmark", quick=quick, **data)

@@ -88,8 +88,7 @@ def run(
             _naive_accuracy(splits, result.experiment, size, Recipe(**recipe)) for result in results
         ]
     return [
-        *_time_rows(FROM_NOTHING, took, rendered),
-        *_time_rows(FROM_VIDEOS, took, 0.0),
+        *_time_rows(took, rendered),
         Row("rendering", "ours", rendered, "s", note="KTH-Synth, all cores"),
         *_accuracy_rows(accuracy),
     ]
@@ -99,7 +98,8 @@ def _ours(
     root: str | Path, repeats: int, recipe: Mapping[str, Any]
 ) -> tuple[list[float], list[float], list[Result]]:
     """Run the story with fresh folders: seconds cold, seconds warm, and the results."""
-    cold, warm, results = [], [], []
+    cold: list[float] = []
+    warm: list[float] = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             how = {"root": root, "results_dir": None, "cache_dir": f"{folder}/cache", **recipe}
@@ -110,15 +110,14 @@ def _ours(
     return cold, warm, results
 
 
-def _time_rows(
-    task: str, took: Mapping[str, tuple[Sequence[float], str]], extra: float
-) -> Iterator[Row]:
-    base = statistics.median(took["ours, cold"][0]) + extra
-    for name, (seconds, note) in took.items():
-        if not extra or name != "ours, warm":  # whose features are there has no video to render
-            totals = [value + extra for value in seconds]
-            ratio = statistics.median(totals) / base
-            yield Row.of(task, name, totals, "s", note, ratio=ratio)
+def _time_rows(took: Mapping[str, tuple[list[float], str]], rendered: float) -> Iterator[Row]:
+    for task, extra in ((FROM_NOTHING, rendered), (FROM_VIDEOS, 0.0)):
+        base = statistics.median(took["ours, cold"][0]) + extra
+        for name, (seconds, note) in took.items():
+            if not extra or name != "ours, warm":  # with features there, no video need be rendered
+                totals = [value + extra for value in seconds]
+                ratio = statistics.median(totals) / base
+                yield Row.of(task, name, totals, "s", note, ratio=ratio)
 
 
 def _accuracy_rows(accuracy: Mapping[str, Sequence[float]]) -> Iterator[Row]:
@@ -146,7 +145,7 @@ def _extrapolated(splits: Splits, result: Result, size: tuple[int, int], batches
     order = torch.randperm(len(dataset))[: batches * BATCH].tolist()
     loader = DataLoader(Subset(dataset, order), batch_size=BATCH, collate_fn=naive.padded)
     load, step, evaluation = _phases(loader, model)
-    train, validation, test = (len(splits[split]) for split in ("train", "validation", "test"))
+    train, validation, test = map(len, splits.values())
     epoch = train * (load + step) + validation * (load + evaluation)
     return len(result.history) * epoch + test * (load + evaluation)
 

@@ -4,13 +4,16 @@ Knows the machine that it runs on. Does not know what is measured or how; the ta
 are made by `tracking.results`.
 """
 
+import itertools
 import os
 import platform
+import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -66,52 +69,50 @@ class Row:
 def machine() -> str:
     """Describe the machine and the versions that a timing depends on, in one line."""
     about = _processor()
-    flags = about.get("flags", "").split()
-    extensions = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return ", ".join(
-        (
-            about.get("model name") or platform.processor() or platform.machine(),
-            f"{os.cpu_count()} cores",
-            " ".join(extensions) or platform.machine(),
-            torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
-            platform.system(),
-            f"Python {platform.python_version()}",
-            f"torch {torch.__version__}",
-            f"torchvision {torchvision.__version__}",
-            f"OpenCV {cv2.__version__}",
-        )
+    told = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    extensions = [name for name in told if name in about.get("flags", "").split()]
+    parts = (
+        about.get("model name") or platform.processor() or platform.machine(),
+        f"{os.cpu_count()} cores",
+        " ".join(extensions) or platform.machine(),
+        torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
+        f"{platform.system()}, Python {platform.python_version()}",
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}",
+        f"OpenCV {cv2.__version__}",
     )
+    return ", ".join(parts)
 
 
 def write_rows(path: str | os.PathLike, rows: Sequence[Row]) -> None:
     """Write rows with the machine and the date, replacing those of the last run."""
     where = {"machine": machine(), "date": date.today().isoformat()}
-    lines = [{**asdict(row), **where} for row in rows]
-    for line in lines:
-        floats = {name: value for name, value in line.items() if isinstance(value, float)}
-        line.update({name: f"{value:.4g}" for name, value in floats.items()})
+    lines = [{name: _rounded(value) for name, value in asdict(row).items()} | where for row in rows]
     write_csv(path, lines, [*Row.__dataclass_fields__, *where])
+
+
+def _rounded(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def as_text(rows: Iterable[Row]) -> str:
     """Lay rows out for a terminal, task by task, below the machine."""
-    lines, task = [machine()], None
-    for row in rows:
-        if row.task != task:
-            lines += ["", row.task]
-            task = row.task
-        ratio = "" if row.ratio is None else f"{row.ratio:9.2f} x"
-        spread = ""
-        if row.low is not None and row.repeats > 1:
-            spread = f"  [{row.low:.4g}, {row.high:.4g}] of {row.repeats}"
-        value = f"  {row.method:<42}{row.value:>10.4g} {row.unit:<10}{ratio:>11}"
-        lines.append(f"{value}{spread}  {row.note}".rstrip())
+    lines = [machine()]
+    for task, same in itertools.groupby(rows, lambda row: row.task):
+        lines += ["", task, *map(_line, same)]
     return "\n".join(lines)
+
+
+def _line(row: Row) -> str:
+    ratio = "" if row.ratio is None else f"{row.ratio:9.2f} x"
+    spread = ""
+    if row.low is not None and row.repeats > 1:
+        spread = f"  [{row.low:.4g}, {row.high:.4g}] of {row.repeats}"
+    value = f"  {row.method:<42}{row.value:>10.4g} {row.unit:<10}{ratio:>11}"
+    return f"{value}{spread}  {row.note}".rstrip()
 
 
 def _processor() -> dict[str, str]:
     """Return Linux's description of the last core by name; nothing elsewhere."""
     path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    parts = (line.partition(":") for line in lines)
-    return {name.strip(): value.strip() for name, _, value in parts}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return dict(re.findall(r"^(.+?)[ \t]*:[ \t]*(.*)$", text, re.MULTILINE))

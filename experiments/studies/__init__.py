@@ -8,16 +8,21 @@ rows and QUICK, settings of it that show in seconds that it works and whose numb
 import importlib
 import inspect
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from evaluation.predictions import Score
+from experiments.recognisers import load_recogniser
+from experiments.table import Experiment
+from experiments.training import run_experiment
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
 from utils.features import Features
+from utils.predict import Recogniser
 
 STUDIES = {
     "transfer": "what makes recognisers of rendered people recognise real ones, row by row",
@@ -44,21 +49,22 @@ def run_study(name: str, root: str | Path, *, quick: bool = False, **data: Any) 
     Raises:
         ValueError: There is no such study.
     """
-    return run_named("study", STUDIES, name, __name__, root, quick, data)
+    return run_named(name, root, STUDIES, __name__, "study", quick=quick, **data)
 
 
 def run_named(
-    kind: str,
-    table: Mapping[str, str],
     name: str,
-    package: str,
     root: str | Path,
+    table: Mapping[str, str],
+    package: str,
+    kind: str,
+    *,
     quick: bool,
-    data: Mapping[str, Any],
+    **data: Any,
 ) -> list[Row]:
-    """Run a module of measurements with that of the data which is there and which it takes.
+    """Run a module of a package with that of the data which is there and which it takes.
 
-    Raises ValueError when the table of these measurements lacks the name.
+    Raises ValueError when the package's table of measurements of this kind lacks the name.
     """
     if name not in table:
         kinds = package.rpartition(".")[2]
@@ -67,6 +73,32 @@ def run_named(
     taken = inspect.signature(module.run).parameters
     given = {key: value for key, value in data.items() if value is not None and key in taken}
     return module.run(root, **(module.QUICK if quick else {}), **given)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: an experiment, how it is trained, and how it is evaluated.
+
+    Args:
+        experiment: One of EXPERIMENTS, or its name.
+        recipe: Fields of `Recipe` that differ from the default.
+        level: What is counted: "segment" or "video".
+        dense: See `experiments.recognisers.evaluate_checkpoint`.
+    """
+
+    experiment: str | Experiment
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    level: str = "segment"
+    dense: bool = False
+
+    def trained(self, seeds: Sequence[int], how: Mapping[str, Any]) -> Iterator[Recogniser]:
+        """Give its recogniser of each seed, trained now or before.
+
+        `how` are further arguments of `run_experiment`.
+        """
+        settings = {**how, **self.recipe, "results_dir": None}
+        for seed in seeds:
+            yield load_recogniser(run_experiment(self.experiment, seed=seed, **settings).run)
 
 
 def accuracy_row(task: str, method: str, scores: Sequence[Score], note: str = "") -> Row:

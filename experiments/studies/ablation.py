@@ -6,13 +6,11 @@ table. The last tasks alone are none of these: they show what a random split of 
 claim.
 """
 
-from __future__ import annotations
-
-import dataclasses
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -22,17 +20,11 @@ from data.kth import FPS, find_segments, select
 from evaluation.predictions import Score
 from experiments.crossval import cross_validate, persons_in, plan, subject_leakage
 from experiments.datasets import shown_dataset
-from experiments.recognisers import (
-    evaluate_checkpoint,
-    load_recogniser,
-    predict_dataset,
-)
-from experiments.studies import accuracy_row
-from experiments.table import EXPERIMENTS, Experiment
-from experiments.training import run_experiment
+from experiments.recognisers import evaluate_checkpoint, predict_dataset
+from experiments.studies import Setting, accuracy_row, changed
+from experiments.table import EXPERIMENTS
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
-from utils.features import Features
 from utils.preprocessing import FixedStride
 
 Order = Callable[[int, np.random.Generator], np.ndarray]  # number of frames -> their order
@@ -47,53 +39,47 @@ LEAKED = ("average_window", "gru", "stacked")
 # higher rate.
 TUNED = {"fine_tune": 2, "batch_size": 16, "lr": 3e-3, "epochs": 6}
 HEADS = {"average": "average_window", "GRU": "gru", "temporal convolution": "tcn"}
-STACKED = {"average_window": "stacked", "gru": "stacked_gru"}
+STACKED = {"average": ("average_window", "stacked"), "GRU": ("gru", "stacked_gru")}
 QUICK = {"seeds": (0,), "fast": True, "only": ("head",)}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row: an experiment, fields of its recipe, and the level it is counted at."""
-
-    experiment: Experiment
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    level: str = "segment"
 
 
 def settings(imagenet: str | None) -> dict[tuple[str, str], Setting]:
     """Return the rows by task and method; without ImageNet weights their rows are missing."""
     gru, stacked = EXPERIMENTS["gru"], EXPERIMENTS["stacked"]
-    rows = {}
-    for frames, apart in ((2, 16), (4, 8), (8, 4), (16, 2)):
-        shown = dataclasses.replace(gru.shown, sampler=FixedStride(frames, apart / FPS))
-        name = f"{frames} frames, {apart} apart"
-        strided = Setting(dataclasses.replace(gru, shown=shown))
-        rows["frames of 1.2 seconds, grey GRU", name] = strided
-    for size in ((48, 64), (72, 96), (96, 128), (128, 171)):
-        sized = Setting(gru, {"size": size})
-        rows["size of a frame, grey GRU", "{} x {}".format(*size)] = sized
-    for name in ("ghost", "middle"):
-        task = f"trimmed clips or untrimmed videos, videos, {name}"
-        rows[task, "trimmed clips"] = Setting(EXPERIMENTS[name], level="video")
-        rows[task, "untrimmed videos"] = Setting(EXPERIMENTS[f"{name}_whole"], level="video")
-    for head, name in HEADS.items():
-        if name in STACKED:
-            task = f"grey or stacked greyscale, {head}"
-            rows[task, "grey"] = Setting(EXPERIMENTS[name])
-            rows[task, "stacked greyscale"] = Setting(EXPERIMENTS[STACKED[name]])
-    for head, name in HEADS.items():
-        rows["head, grey", head] = Setting(EXPERIMENTS[name])
+    of = {name: Setting(experiment) for name, experiment in EXPERIMENTS.items()}
     weights = {"bundled": "bundled", "ImageNet": imagenet, "random": None}
-    for title, experiment in (("grey GRU", gru), ("stacked greyscale, average", stacked)):
-        for name, value in weights.items():
-            if name != "ImageNet" or imagenet is not None:
-                task = f"weights of the frozen backbone, {title}"
-                rows[task, name] = Setting(experiment, {"weights": value})
-    task = "frozen or fine-tuned, stacked greyscale, average"
-    rows[task, "frozen"] = Setting(stacked)
+    if imagenet is None:
+        del weights["ImageNet"]
     tuned = f"last {TUNED['fine_tune']} of 9 stages tuned, {TUNED['epochs']} epochs"
-    rows[task, tuned] = Setting(stacked, TUNED)
-    return rows
+    tables: dict[str, dict[str, Setting]] = defaultdict(dict)
+    for frames, apart in ((2, 16), (4, 8), (8, 4), (16, 2)):
+        shown = replace(gru.shown, sampler=FixedStride(frames, apart / FPS))
+        strided = Setting(replace(gru, shown=shown))
+        tables["frames of 1.2 seconds, grey GRU"][f"{frames} frames, {apart} apart"] = strided
+    tables["size of a frame, grey GRU"] = {
+        "{} x {}".format(*size): Setting(gru, {"size": size})
+        for size in ((48, 64), (72, 96), (96, 128), (128, 171))
+    }
+    for name in ("ghost", "middle"):
+        tables[f"trimmed clips or untrimmed videos, videos, {name}"] = {
+            "trimmed clips": Setting(EXPERIMENTS[name], level="video"),
+            "untrimmed videos": Setting(EXPERIMENTS[f"{name}_whole"], level="video"),
+        }
+    for head, (grey, other) in STACKED.items():
+        tables[f"grey or stacked greyscale, {head}"] = {
+            "grey": of[grey],
+            "stacked greyscale": of[other],
+        }
+    tables["head, grey"] = {head: of[name] for head, name in HEADS.items()}
+    for title, experiment in (("grey GRU", gru), ("stacked greyscale, average", stacked)):
+        tables[f"weights of the frozen backbone, {title}"] = {
+            name: Setting(experiment, {"weights": value}) for name, value in weights.items()
+        }
+    tables["frozen or fine-tuned, stacked greyscale, average"] = {
+        "frozen": of["stacked"],
+        tuned: Setting(stacked, TUNED),
+    }
+    return {(task, method): row for task, table in tables.items() for method, row in table.items()}
 
 
 def run(
@@ -128,17 +114,18 @@ def run(
     def wanted(task: str) -> bool:
         return not only or any(word in task for word in only)
 
-    where = {"runs_dir": place(runs_dir, "runs/ablation"), "cache_dir": cache_dir}
-    how = {"root": root, "progress": False, **where, **recipe}
+    how = {"root": root, "progress": False, "cache_dir": cache_dir, **recipe}
+    runs = {"runs_dir": place(runs_dir, "runs/ablation"), **how}
     chosen = {key: row for key, row in settings(imagenet).items() if wanted(key[0])}
-    rows = list(trained_rows(chosen, seeds, how))
+    rows = [*trained_rows(chosen, seeds, runs)]
     if wanted("order of the frames"):
-        rows += [row for name in ordered for row in _order_rows(name, seeds, how)]
+        rows += [row for name in ordered for row in _order_rows(name, seeds, runs)]
     if wanted("subject leakage"):
         for encoder, weights in {"bundled": "bundled", "ImageNet": imagenet}.items():
             for name in leaked if weights is not None else ():
                 task = f"subject leakage, not for use: {name} on the {encoder} encoder"
-                rows += _leakage_rows(task, name, splits, {**how, "weights": weights})
+                encoded = {**how, "weights": weights}
+                rows += _leakage_rows(task, name, splits, runs["runs_dir"], encoded)
     return rows
 
 
@@ -149,29 +136,22 @@ def trained_rows(
 
     `how` are further arguments of `run_experiment`, root and cache_dir among them.
     """
+    where = {"root": how["root"], "cache_dir": how["cache_dir"], "progress": False}
     for (task, method), setting in tqdm(rows.items(), desc="ablation", unit="setting", leave=False):
-        scores: list[Score] = []
-        for seed in seeds:
-            which = _run(setting.experiment, seed, {**how, **setting.recipe})
-            where = {"cache_dir": how["cache_dir"], "progress": False}
-            result = evaluate_checkpoint(which, how["root"], split="validation", **where)
-            scores.append(getattr(result, setting.level))
-        yield accuracy_row(task, method, scores)
-
-
-def _run(experiment: str | Experiment, seed: int, how: Mapping[str, Any]) -> str:
-    """Return the folder of a run, trained now or before."""
-    return run_experiment(experiment, seed=seed, results_dir=None, **how).run
+        results = [
+            evaluate_checkpoint(recogniser, split="validation", **where)
+            for recogniser in setting.trained(seeds, how)
+        ]
+        yield accuracy_row(task, method, [getattr(result, setting.level) for result in results])
 
 
 def _order_rows(name: str, seeds: Sequence[int], how: Mapping[str, Any]) -> list[Row]:
     """Show a trained head the validation persons' frames in another order."""
     scores: dict[str, list[Score]] = {order: [] for order in ORDERS}
     segments = select(find_segments(how["root"]), "validation")
-    for seed in seeds:
-        recogniser = load_recogniser(_run(name, seed, how))
-        cache_dir = place(how["cache_dir"], "cache")
-        data = shown_dataset(recogniser.model, segments, recogniser.shown, cache_dir=cache_dir)
+    for recogniser in Setting(name).trained(seeds, how):
+        shown, cache_dir = recogniser.shown, how["cache_dir"]
+        data = shown_dataset(recogniser.model, segments, shown, cache_dir=cache_dir)
         for order, function in ORDERS.items():
             scores[order].append(predict_dataset(recogniser, reordered(data, function)).score())
     task = f"order of the frames at test time, {name}"
@@ -181,19 +161,16 @@ def _order_rows(name: str, seeds: Sequence[int], how: Mapping[str, Any]) -> list
 def reordered(data: VideoDataset, order: Order) -> VideoDataset:
     """Return a data set of features whose items show their frames in another order."""
     rng = np.random.default_rng(0)
-    items = cast(Features, data.source).items
-    return VideoDataset(
-        data.segments, Features([item[:, order(item.shape[1], rng)] for item in items])
-    )
+    return changed(data, lambda item: item[:, order(item.shape[1], rng)])
 
 
-def _leakage_rows(task: str, name: str, splits: int, how: Mapping[str, Any]) -> Iterator[Row]:
+def _leakage_rows(
+    task: str, name: str, splits: int, runs_dir: Path, how: Mapping[str, Any]
+) -> Iterator[Row]:
     """As many segments tested after training on as many: persons apart, and segments at random."""
     scheme = plan(persons_in(how["root"]), repeats=splits)
-    apart = cross_validate(name, scheme, seeds=1, **how).score("segment")
-    mixed = subject_leakage(
-        name, splits=splits, **{key: value for key, value in how.items() if key != "runs_dir"}
-    ).score
+    apart = cross_validate(name, scheme, seeds=1, runs_dir=runs_dir, **how).score("segment")
+    mixed = subject_leakage(name, splits=splits, **how).score
     scores = {scheme.name: apart, f"{splits} random splits of segments": mixed}
     for method, score in scores.items():
         low, high = (100 * end for end in score.persons or score.wilson)

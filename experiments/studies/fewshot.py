@@ -42,8 +42,7 @@ def run(
     cache_dir: str | Path | None = DEFAULT,
     log: str | Path | None = DEFAULT,
 ) -> list[Row]:
-    """Train heads on features of the bundled backbone and return the accuracy on other persons, by
-    number of persons.
+    """Train heads on the bundled backbone's features of few persons, and test all the others.
 
     Args:
         root: Folder in KTH's layout.
@@ -67,45 +66,41 @@ def run(
         )
     recogniser = load_recogniser(APPEARANCE)
     data = shown_dataset(recogniser.model, segments, recogniser.shown, cache_dir=cache_dir)
-    known = _as_it_is(recogniser, data, dataset_name(folder))
+    experiment, predictions = recogniser.extra["experiment"], predict_dataset(recogniser, data)
+    about = about_run(recogniser.extra, seconds=0)
+    known = Result(experiment, dataset_name(folder), "all", predictions, about)
     if log is not None and is_real(folder):
-        name = f"{known.experiment}, bundled, middle clip"
+        name = f"{experiment}, bundled, middle clip"
         record_reading(known, name=name, results_dir=place(log, "results"))
-    found = {"0 persons, bundled head": [known.segment]}
+    task = f"{known.data}, segments of persons not trained on"
+    rows = [_row(task, "0 persons, bundled head", [known.segment])]
     for count in counts:
         for start in STARTS if count < len(persons) else ():
-            found[f"{count} of {len(persons)} persons, {start}"] = [
-                _score(recogniser, data, _drawn(persons, count, draw), start, epochs, draw)
-                for draw in range(draws)
-            ]
-    task = f"{known.data}, segments of persons not trained on"
-    return [accuracy_row(task, name, scores, _counts(scores)) for name, scores in found.items()]
-
-
-def _as_it_is(recogniser: Recogniser, data: VideoDataset, data_name: str) -> Result:
-    """Evaluate the bundled head on everybody."""
-    about = about_run(recogniser.extra, seconds=0)
-    predictions = predict_dataset(recogniser, data)
-    return Result(recogniser.extra["experiment"], data_name, "all", predictions, about)
-
-
-def _drawn(persons: Sequence[int], count: int, draw: int) -> set[int]:
-    return set(np.random.default_rng(draw).choice(persons, size=count, replace=False).tolist())
+            scores = []
+            for draw in range(draws):
+                chosen = np.random.default_rng(draw).choice(persons, size=count, replace=False)
+                scores.append(_score(recogniser, data, chosen, start, epochs, draw))
+            rows.append(_row(task, f"{count} of {len(persons)} persons, {start}", scores))
+    return rows
 
 
 def _score(
-    recogniser: Recogniser, data: VideoDataset, chosen: set[int], start: str, epochs: int, seed: int
+    recogniser: Recogniser,
+    data: VideoDataset,
+    chosen: np.ndarray,
+    start: str,
+    epochs: int,
+    seed: int,
 ) -> Score:
     """Score the other persons' segments after training a head on the chosen persons'."""
     experiment = EXPERIMENTS[recogniser.extra["experiment"]]
     recipe = Recipe(seed=seed, epochs=epochs, patience=epochs)
-    sides: dict[bool, list[int]] = {True: [], False: []}
-    for index, segment in enumerate(data.segments):
-        sides[segment.video.person in chosen].append(index)
+    inside = np.array([segment.video.person in chosen for segment in data.segments])
+    trained, others = (np.flatnonzero(side).tolist() for side in (inside, ~inside))
     parts = {
-        "train": data.subset(sides[True], seed=seed),
-        "validation": data.subset(sides[True]),
-        "test": data.subset(sides[False]),
+        "train": data.subset(trained, seed=seed),
+        "validation": data.subset(trained),
+        "test": data.subset(others),
     }
     model = new_model(experiment, recipe, backbone=recogniser.model.backbone)
     if start == "bundled head":
@@ -113,5 +108,6 @@ def _score(
     return fit(experiment, recipe, parts, model=model, disjoint=False).predictions.score()
 
 
-def _counts(scores: Sequence[Score]) -> str:
-    return ", ".join(f"{score.correct} of {score.n}" for score in scores)
+def _row(task: str, method: str, scores: Sequence[Score]) -> Row:
+    counts = ", ".join(f"{score.correct} of {score.n}" for score in scores)
+    return accuracy_row(task, method, scores, counts)

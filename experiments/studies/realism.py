@@ -31,6 +31,7 @@ from data.synthetic.motion import LOCOMOTION
 from data.video import read_frames
 from tracking.measurements import Row
 
+Found = dict[tuple[Any, str, str], list[float]]  # action, quantity, data set -> values
 DIFFERENT = 14  # grey levels from the background that count as a person, after a blur of one pixel
 SMALLEST = 150  # pixels of a person
 SAMPLED = 40  # frames of a file that make its background
@@ -69,7 +70,7 @@ def run(root: str | Path, *, real: str | Path | None = None, every: int = 3) -> 
     return [_row(*key, found[key]) for key in sorted(found, key=lambda key: key[:2])]
 
 
-def _lengths(name: str, rendered: Sequence[Segment]) -> dict[Any, list[float]]:
+def _lengths(name: str, rendered: Sequence[Segment]) -> Found:
     """How long annotated crossings outdoors (d1) last, without those of the test persons."""
     annotated = load_segments().items()
     lengths = [(name, segment.video, len(segment)) for segment in rendered]
@@ -78,7 +79,7 @@ def _lengths(name: str, rendered: Sequence[Segment]) -> dict[Any, list[float]]:
         for file, ranges in annotated
         for start, stop in ranges
     ]
-    found = defaultdict(list)
+    found: Found = defaultdict(list)
     for method, video, length in lengths:
         crosses = video.action in LOCOMOTION and video.scenario == 1
         if crosses and video.person not in SPLITS["test"]:

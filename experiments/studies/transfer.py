@@ -6,60 +6,45 @@ persons are there to choose by; real clips are monitored only: nothing is chosen
 calibrated on them, and every evaluation of them is written down.
 """
 
+import itertools
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.files import DEFAULT, place, read_json
 from data.kth import CARD, OWN_TABLE, dataset_name
-from experiments.recognisers import evaluate_checkpoint, load_recogniser
+from experiments.recognisers import evaluate_checkpoint
 from experiments.results import LEVELS, Result, record_reading
-from experiments.studies import accuracy_row
-from experiments.training import run_experiment
+from experiments.studies import Setting, accuracy_row
 from tracking.measurements import Row
 
 REAL = "real clips"
 QUICK = {"auxiliary": None, "unlike": None, "seeds": (0,), "fast": True, "log": None}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One row: an experiment, how it is trained, and whether it is evaluated on dense clips.
-
-    Args:
-        experiment: One of EXPERIMENTS.
-        recipe: Fields of `Recipe` that differ from the default.
-        dense: See `experiments.recognisers.evaluate_checkpoint`.
-    """
-
-    experiment: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    dense: bool = False
-
-
-def variants(auxiliary: str | Path | None) -> dict[str, Variant]:
+def variants(auxiliary: str | Path | None) -> dict[str, Setting]:
     """Return the rows by name; each differs in one thing from a row above it. Without an auxiliary
     set, its rows are missing."""
     dense, flips = {"dense": True}, {"horizontal_flip": True}
     rows = {
-        "grey, average": Variant("average_window"),
-        "grey, GRU": Variant("gru"),
-        "grey, GRU over the whole segment": Variant("gru_uniform"),
-        "stacked greyscale, average": Variant("stacked"),
-        "stacked greyscale, GRU": Variant("stacked_gru"),
-        "stacked greyscale, average, horizontal flips too": Variant("stacked", flips),
-        "stacked greyscale, average, dense at test time": Variant("stacked", dense=True),
-        "stacked greyscale, average, dense": Variant("stacked", dense, dense=True),
-        "stacked greyscale, GRU, dense": Variant("stacked_gru", dense, dense=True),
+        "grey, average": Setting("average_window"),
+        "grey, GRU": Setting("gru"),
+        "grey, GRU over the whole segment": Setting("gru_uniform"),
+        "stacked greyscale, average": Setting("stacked"),
+        "stacked greyscale, GRU": Setting("stacked_gru"),
+        "stacked greyscale, average, horizontal flips too": Setting("stacked", flips),
+        "stacked greyscale, average, dense at test time": Setting("stacked", dense=True),
+        "stacked greyscale, average, dense": Setting("stacked", dense, dense=True),
+        "stacked greyscale, GRU, dense": Setting("stacked_gru", dense, dense=True),
     }
     if auxiliary is not None:
         more = {"auxiliary_root": str(auxiliary)}
         rows |= {
-            "stacked greyscale, average, auxiliary set": Variant("stacked", more),
-            "stacked greyscale, GRU, auxiliary set": Variant("stacked_gru", more),
+            "stacked greyscale, average, auxiliary set": Setting("stacked", more),
+            "stacked greyscale, GRU, auxiliary set": Setting("stacked_gru", more),
         }
     return rows
 
@@ -101,23 +86,19 @@ def run(
     known = variants(_there(auxiliary, "Data/KTH-Synth-Auxiliary"))
     found: dict[tuple[str, str], list[Result]] = defaultdict(list)
     where: dict[str, Any] = {"cache_dir": cache_dir, "progress": False}
+    how = {"root": root, "runs_dir": runs_dir, **where, **recipe}
     for name in only or known:
-        variant = known[name]
-        how = {"root": root, "runs_dir": runs_dir, **where, **recipe, **variant.recipe}
-        for seed in seeds:
-            trained = run_experiment(variant.experiment, seed=seed, results_dir=None, **how)
-            recogniser = load_recogniser(trained.run)
+        for recogniser in known[name].trained(seeds, how):
             for task, (folder, split) in sets.items():
                 result = evaluate_checkpoint(
-                    recogniser, folder, split=split, dense=variant.dense, **where
+                    recogniser, folder, split=split, dense=known[name].dense, **where
                 )
                 found[task, name].append(result)
                 if log is not None and task == REAL:
                     about = {"trained_on": edition_of(root), "name": name}
                     record_reading(result, results_dir=place(log, "results"), **about)
-    order = list(sets)
-    keys = sorted(found, key=lambda key: order.index(key[0]))
-    return [row for key in keys for row in _rows(*key, found[key])]
+    pairs = itertools.product(sets, only or known)
+    return [row for pair in pairs for row in _rows(*pair, found[pair])]
 
 
 def _there(folder: str | Path | None, usual: str) -> Path | None:
