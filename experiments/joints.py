@@ -28,7 +28,7 @@ from utils.predict import SOMETHING_ELSE
 
 STREAM = 11  # first word of the random streams; those of the rendered sets begin with others
 OTHERS = 0.3  # share of the performances that are none of the six
-REFUSED = 0.01  # share of the six actions' rendered windows that may be refused
+REFUSED = 0.02  # share of the six actions' rendered windows that may be refused
 TRIES = 4  # at a window that shows enough
 BATCH = 128
 
