@@ -157,6 +157,7 @@ MEASURING = (
     ROOT,
     _option("--real", "real clips to read too (HAR_REAL_CLIPS)", metavar="DIR"),
     _file("--imagenet", "ImageNet weights to compare with"),
+    _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"),
     _switch("--quick", "a sliver, to see that it works"),
     _switch("--no-record", "write nothing into results/"),
 )
@@ -403,7 +404,7 @@ def bench(args: Namespace) -> None:
     _measure("bench", BENCHMARKS, run_benchmark, args)
 
 
-@_verb(*MEASURING, _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"))
+@_verb(*MEASURING)
 def study(args: Namespace) -> None:
     """Answer one question a study: what matters, what carries over to real footage."""
     from experiments.studies import STUDIES, run_study
@@ -416,8 +417,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
     from tracking.measurements import as_text, write_rows
 
     folder, real = home("results"), args.real or os.environ.get("HAR_REAL_CLIPS")
-    found = {"real": real, "imagenet": args.imagenet}
-    found |= {"elsewhere": vars(args).get("elsewhere")}
+    found = {"real": real, "imagenet": args.imagenet, "elsewhere": args.elsewhere}
     data = {name: path for name, path in found.items() if path}
     for name in args.names or table:
         rows = run(name, args.root, quick=args.quick, **data)

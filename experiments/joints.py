@@ -1,12 +1,15 @@
 """How the classifier of joints learns: from rendered people's joints, not one pixel drawn.
 
 Knows performances, what a finder makes of them, and the training loop. Does not know real footage:
-epochs, temperature and the threshold of refusing are chosen on rendered people who are drawn from
-another random stream.
+epoch and the threshold of refusing are chosen on rendered people who are drawn from another random
+stream, so what is counted on those is too good by what choosing brings.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ OTHERS = 0.3  # share of the performances that are none of the six
 REFUSED = 0.02  # share of the six actions' rendered windows that may be refused
 TRIES = 4  # at a window that shows enough
 BATCH = 128
+LOOP: dict[str, Any] = {"label_smoothing": 0.05, "clip_norm": 2.0}
 
 
 class RenderedJoints(Dataset):
@@ -48,7 +52,10 @@ class RenderedJoints(Dataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the windows of an epoch; one in which too little is seen is drawn again, and at last
-        replaced by another of the same label."""
+        replaced by another of the same label.
+
+        Raises ValueError when no window of a label shows enough.
+        """
         rng = np.random.default_rng([STREAM, 1, self.seed, epoch])
         parts, labels, left = [], [], np.arange(len(self.pool))
         for _ in range(TRIES):
@@ -59,8 +66,13 @@ class RenderedJoints(Dataset):
             left = left[~enough]
         self.numbers, self.labels = np.concatenate(parts), np.concatenate(labels)
         for label in self.pool.label[left]:
-            same = rng.choice(np.flatnonzero(self.labels == label))
-            self.numbers = np.append(self.numbers, self.numbers[same][None], axis=0)
+            alike = np.flatnonzero(self.labels == label)
+            if not len(alike):
+                raise ValueError(
+                    f"no window of the {len(self.pool)} performances shows enough of the class "
+                    f"{label}; draw more performances"
+                )
+            self.numbers = np.append(self.numbers, self.numbers[rng.choice(alike)][None], axis=0)
             self.labels = np.append(self.labels, label)
 
     def __len__(self) -> int:
@@ -84,18 +96,27 @@ def train_joints(
 ) -> dict[str, Any]:
     """Train the classifier of joints and write its checkpoint; returns what it measured.
 
+    An interrupted training goes on where its last epoch ended: until the checkpoint is written, its
+    state lies beside it in a folder `<out>.training`.
+
     Args:
         out: The checkpoint's file.
         seed: Of persons, windows and weights.
-        performances: How many to learn from; a twelfth as many more choose.
+        performances: How many to learn from; a twelfth as many more choose epoch and threshold.
         epochs: Passes over them, each with windows of its own.
         others: Learn "something else" too.
         progress: Show progress bars.
+
+    Raises:
+        ValueError: Too few performances, or an interrupted training beside `out` had other
+            settings.
+        OSError: The checkpoint cannot be written.
     """
-    experiment = EXPERIMENTS["pose"]
     recipe = Recipe(weights=None, seed=seed, epochs=epochs)
-    classes = [*ACTIONS, *[SOMETHING_ELSE] * others]
-    model = new_model(experiment, recipe, num_classes=len(classes))
+    classes, folder = [*ACTIONS, *[SOMETHING_ELSE] * others], Path(f"{out}.training")
+    job = Job(EXPERIMENTS["pose"], recipe, "rendered joints", {}, None, progress)
+    job.model = model = new_model(job.experiment, recipe, num_classes=len(classes))
+    extra = job.extra([]) | {"classes": classes, "real_footage": "none"}
     data = {
         part: _rendered(part, count, seed, others, progress)
         for part, count in (("train", performances), ("validation", performances // 12))
@@ -108,31 +129,32 @@ def train_joints(
         )
         for part, dataset in data.items()
     }
-    settings = Settings(
-        epochs=epochs, lr=4e-3, label_smoothing=0.05, patience=epochs, clip_norm=2.0,
-        schedule="onecycle", seed=seed,
-    )  # fmt: skip
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a network is slower in several
-    try:
-        history = train_model(
-            model, loaders["train"], loaders["validation"], settings, progress=progress
-        )
+    settings = Settings(epochs, 4e-3, patience=epochs, schedule="onecycle", seed=seed, **LOOP)
+    kept = {"checkpoint_dir": folder, "extra": extra, "resume": True}
+    with _one_thread():
+        history = train_model(model, *loaders.values(), settings, progress=progress, **kept)
         log_probs, labels = evaluate(model, loaders["validation"])
-    finally:
-        torch.set_num_threads(threads)
-    found = measured(np.asarray(log_probs), np.asarray(labels))
+    found = measured(log_probs, labels)
     best = min(history, key=lambda row: row["val_loss"])
     state = TrainingState(
         epoch=len(history),
         best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")},
-        history=[dict(row) for row in history],
+        history=history,
     )
-    job = Job(experiment, recipe, "rendered joints", {}, None, progress)
-    job.model = model
-    extra = job.extra([]) | {"classes": classes, "rendered": found, "real_footage": "none"}
-    save_checkpoint(out, model, state, extra=extra)
+    save_checkpoint(out, model, state, extra=extra | {"rendered": found})
+    shutil.rmtree(folder)
     return found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: so small a network is slower in several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _rendered(part: str, count: int, seed: int, others: bool, progress: bool) -> RenderedJoints:

@@ -19,11 +19,10 @@ from data.kth import SPLITS, Segment, dataset_name, find_segments, is_real, sele
 from evaluation.predictions import Predictions
 from experiments.datasets import dense_clips, shown_dataset
 from experiments.results import Result, about_run, record, record_reading
-from experiments.table import EXPERIMENTS, Experiment
+from experiments.table import EXPERIMENTS, Experiment, find_experiment
 from tracking import runs
 from tracking.runs import Config
 from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
-from utils.cutout import Cutout
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device
 from utils.features import look_at
@@ -33,7 +32,6 @@ from utils.preprocessing import Preprocessing
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 APPEARANCE = WEIGHTS / "recogniser_stacked_gru.pth"  # the bundled head of whole images
 FUSION = WEIGHTS / "recogniser_fusion.json"  # the default: who is in it, and when it refuses
-READERS = {"Cutout": Cutout}  # in place of a member's own
 
 
 def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
@@ -45,7 +43,7 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
     """
     text, runs_dir = str(which), place(runs_dir, "runs")
     if text == "bundled":
-        return FUSION
+        return _there(FUSION)
     if text in EXPERIMENTS:
         run = runs.newest_run(runs_dir, text)
         if run is None and not _bundled_path(text).is_file():
@@ -69,6 +67,12 @@ def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
         f"{text!r} is neither a run folder nor a checkpoint file nor one of the experiments "
         f"{', '.join(EXPERIMENTS)}"
     )
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"no bundled recogniser at {path}: fetch this checkout anew")
+    return path
 
 
 def _bundled_path(name: str) -> Path:
@@ -115,28 +119,32 @@ def load_recogniser(
 def load_fusion(path: Path) -> Fusion:
     """Load the recognisers that a file names, and what it says of them together.
 
-    Raises ValueError when the file names no recognisers.
+    A member may be shown what another experiment's reader reads, by whose name it then goes. The
+    last member lends its classes and what else is told of a recogniser.
+
+    Raises ValueError when the file names no recognisers, or an experiment that there is not.
     """
     told = read_json(path)
     if not isinstance(told, dict) or not told.get("members"):
         raise ValueError(f"{path} names no recognisers; the bundled one is {FUSION.name}")
-    members = []
+    members, names = [], []
     for member in told["members"]:
         one = load_recogniser(path.parent / member["checkpoint"])
-        if "reader" in member:
-            shown = dataclasses.replace(one.shown, reader=READERS[member["reader"]]())
-            one = dataclasses.replace(one, shown=shown)
-        members.append(one)
-    last = members[-1].extra
-    names = [one.extra["experiment"] for one in members]
+        names.append(member.get("reader_of", one.extra["experiment"]))
+        reader = find_experiment(names[-1]).shown.reader
+        members.append(
+            dataclasses.replace(one, shown=dataclasses.replace(one.shown, reader=reader))
+        )
+    extras = [one.extra for one in members]
     extra = {
-        **last,
+        **extras[-1],
         "experiment": told["name"],
-        "frames": "joints and cut-outs",
+        "frames": "; ".join(one["frames"] for one in extras),
         "recipe": " + ".join(names),
-        "parameters": sum(one.extra["parameters"] for one in members),
+        "auxiliary_data": " + ".join(one["data"] for one in extras[:-1]),
+        "parameters": sum(one["parameters"] for one in extras),
     }
-    return Fusion(tuple(members), tuple(last["classes"]), told.get("threshold"), extra)
+    return Fusion(tuple(members), tuple(extra["classes"]), told.get("threshold"), extra)
 
 
 def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:
@@ -214,7 +222,7 @@ def evaluate_checkpoint(
         cache_dir: Where features are kept; None keeps none.
         dense: With a fixed stride, average the probabilities of clips all over a segment, half a
             clip length apart, instead of evaluating the one in its middle; None does so when it was
-            trained that way.
+            trained that way. A fusion always slides over the segment, as in predicting.
         progress: Show progress bars.
 
     Raises:

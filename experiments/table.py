@@ -30,7 +30,7 @@ class Experiment:
         model: Keyword arguments of `build`, all that decides the model but its weights; plain
             values, for they stand in configurations and checkpoints.
         build: Called with num_classes, channels, weights (of a pre-trained encoder; see
-            `experiments.training.Recipe`) and `model`; returns a network from clips (B, T, C, H, W)
+            `experiments.recipe.Recipe`) and `model`; returns a network from clips (B, T, C, H, W)
             and a mask (B, T) to logits (B, K). Where it also has `encode`, `backbone` and `head`,
             as `models.temporal.VideoClassifier` has, its features may be computed once and kept.
         whole_file: Take whole files for segments, as if nobody had annotated them.

@@ -63,9 +63,9 @@ class Recogniser:
 class Fusion:
     """Recognisers behind one person finder, whose log-probabilities are added.
 
-    A member that finds nobody to classify says nothing; when none does, the prediction is "nobody".
-    A member may know one class more, "something else": where it is likelier than the threshold,
-    that is the prediction.
+    A member to which nobody is shown long enough says nothing; where the finder sees nobody at all,
+    the prediction is "nobody". A member may know one class more, "something else": where it is
+    likelier than the threshold, that is the prediction.
 
     Args:
         members: The recognisers; their readers share a finder.
@@ -92,7 +92,6 @@ class Fusion:
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
-        said = [_predict(one, video, start, stop, fps, found) for one in self.members]
         if not _somebody(found, start, footage.length if stop is None else stop):
             # what it would say of the images as they are, for whoever wants one of the classes
             last = self.members[-1]
@@ -100,6 +99,7 @@ class Fusion:
                 return nobody(footage.name, self.classes)
             plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
             return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
+        said = [_predict(one, video, start, stop, fps, found) for one in self.members]
         total, else_ = np.zeros(len(self.classes)), 0.0
         for one in (one for one in said if one.label != NOBODY):
             known = np.array([one.probs[name] for name in self.classes])

@@ -67,10 +67,20 @@ def run(
     found = look_at(fusion.members[0].shown.reader, files, cache_dir=where)
     rows = []
     for name, recogniser in _parts(fusion).items():
-        said = [_said(recogniser, path, found) for path in tqdm(files, name, leave=False)]
-        rows += _rows(folder.name, name, files, said, recogniser.classes)
+        pairs = [
+            (path.parent.name, _said(recogniser, path, found).label)
+            for path in tqdm(files, name, leave=False)
+        ]
+        known = [label == said for label, said in pairs if label in ACTIONS]
+        refused = [said not in ACTIONS for label, said in pairs if label not in ACTIONS]
+        counts = {"files of the six actions, right": known, "other files, refused": refused}
+        rows += [
+            accuracy_row(f"{folder.name}, {what}", name, [Score(sum(right), len(right))])
+            for what, right in counts.items()
+            if right
+        ]
         if log is not None:
-            _log(place(log, "results"), f"{folder.name}: {name}", files, said)
+            _log(place(log, "results") / READINGS, f"{folder.name}: {name}", known)
     return sorted(rows, key=lambda row: row.task)
 
 
@@ -95,25 +105,8 @@ def _said(
     return predict_video(recogniser, path)
 
 
-def _rows(
-    data: str, name: str, files: Sequence[Path], said: Sequence[Prediction], classes: Sequence[str]
-) -> list[Row]:
-    """Count the right files of the six actions, and the refused ones of all others."""
-    pairs = [(path.parent.name, one.label) for path, one in zip(files, said, strict=True)]
-    known = [label == found for label, found in pairs if label in ACTIONS]
-    refused = [found not in classes for label, found in pairs if label not in ACTIONS]
-    counts = {"files of the six actions, right": known, "other files, refused": refused}
-    return [
-        accuracy_row(f"{data}, {what}", name, [Score(sum(right), len(right))])
-        for what, right in counts.items()
-        if right
-    ]
-
-
-def _log(folder: Path, name: str, files: Sequence[Path], said: Sequence[Prediction]) -> None:
-    pairs = [(path.parent.name, one.label) for path, one in zip(files, said, strict=True)]
-    six = [label == found for label, found in pairs if label in ACTIONS]
+def _log(path: Path, name: str, known: Sequence[bool]) -> None:
     row = dict.fromkeys(results.READING_COLUMNS, "")
     row |= {"date": date.today().isoformat(), "recogniser": name}
-    row |= {"files_right": str(sum(six)), "files": str(len(six))}
-    results.append_reading(folder / READINGS, row)
+    row |= {"files_right": str(sum(known)), "files": str(len(known))}
+    results.append_reading(path, row)

@@ -97,9 +97,15 @@ def track(steps=30, fps=25.0):
     square = np.where(here[:, None], (40.0, 40.0, 80.0, 0.0), np.nan)
     nothing = np.zeros(steps, int)
     return PersonTrack(
-        2 * np.arange(steps), fps, (120, 160), square, landmarks,
-        np.zeros((steps, 96, 96), np.uint8), nothing, nothing,
-    )  # fmt: skip
+        2 * np.arange(steps),
+        fps,
+        (120, 160),
+        square,
+        landmarks,
+        np.zeros((steps, 96, 96), np.uint8),
+        nothing,
+        nothing,
+    )
 
 
 def test_joints_are_means_of_landmarks_and_nobody_has_none():
