@@ -1,23 +1,30 @@
 """Predicting: how long the prediction for one KTH-sized file takes, in a fresh program and in one
-that is running.
+that is running, with the person finder in front and without it; and what one call of the finder's
+networks costs.
 
 Knows the command line and the recogniser that comes with the project. Does not know how a
 prediction is made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import fresh_python, interleaved, rows_of, spread
+import numpy as np
+import torch
+
+from benchmarks.measure import fresh_python, interleaved, rows_of, spread, those_that_work
 from data.kth import find_videos
 from data.video import probe
-from experiments import load_recogniser
+from experiments.recognisers import APPEARANCE, load_recogniser
 from tracking.measurements import Row
+from utils.blazepose import BACKENDS, load_networks
+from utils.person import CROP, DETECTOR
 from utils.predict import predict_video
 
 # the last one is ours; each includes what it imports
 MODULES = ("har", "torch", "torchvision", "experiments.recognisers")
+WITHOUT = "the whole image, no finder"
 QUICK = {"files": 1, "repeats": 1, "modules": ("har", "experiments.recognisers")}
 
 
@@ -27,9 +34,13 @@ def run(
     """Time predictions of files spread over the data set, a fresh program for one of them, and
     imports of modules."""
     chosen = [video.path for video in spread(find_videos(root), files)]
-    recogniser = load_recogniser()
+    recognisers = {"ours": load_recogniser(), WITHOUT: load_recogniser(APPEARANCE)}
     warm = interleaved(
-        {"ours": lambda: [predict_video(recogniser, path) for path in chosen]}, repeats=repeats
+        {
+            name: partial(lambda one: [predict_video(one, path) for path in chosen], recogniser)
+            for name, recogniser in recognisers.items()
+        },
+        repeats=repeats,
     )
     predict = partial(fresh_python, "predicting", "har.py", "predict", str(chosen[0].resolve()))
     imports = {name: partial(fresh_python, "importing", "-c", f"import {name}") for name in modules}
@@ -49,4 +60,23 @@ def run(
         *rows_of("predict one file, warm", warm, count=len(chosen), unit=unit, notes=average),
         *rows_of("predict one file, cold", cold, unit=unit, notes=new),
         *rows_of("import", imported, ours=modules[-1], unit="ms", notes=about),
+        *_finder_rows(repeats),
     ]
+
+
+def _finder_rows(repeats: int) -> Iterator[Row]:
+    """Time one call of each of the finder's networks by each backend, in one thread."""
+    networks = those_that_work(
+        {name: name for name in BACKENDS}, lambda name: load_networks(backend=name)
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for place, (task, pixels) in enumerate((("detector", DETECTOR), ("landmarks", CROP))):
+            image = np.random.default_rng(0).random((1, 3, pixels, pixels), np.float32)
+            methods = {name: partial(pair[place], image) for name, pair in networks.items()}
+            seconds = interleaved(methods, repeats=4 * repeats)
+            title = f"person finder, {task}, one thread"
+            yield from rows_of(title, seconds, ours="torch", unit="ms a call")
+    finally:
+        torch.set_num_threads(threads)

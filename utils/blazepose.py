@@ -5,9 +5,7 @@ what their numbers mean: see `utils.person`. Source and licence stand in the fil
 models/weights/README.md; experiments/convert_blazepose.py makes the file.
 
 Both ways of running stay in the calling thread, as files are searched side by side; torch takes
-as many threads as it has been given. Milliseconds a call, one thread of a shared AMD EPYC with
-avx2: onnxruntime 15 for the detector and 20 for the landmarks, torch 28 and 36; two threads of
-torch beside other work take several times as long as one.
+as many threads as it has been given. `python har.py bench predicting` says what a call costs.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ def load_networks(path: str | Path = WEIGHTS, backend: str | None = None) -> tup
 
     Args:
         path: The file of both.
-        backend: "torch", or "onnxruntime", which is about twice as fast on a CPU and needs the
+        backend: "torch", or "onnxruntime", which is faster on a CPU and needs the
             packages onnxruntime and onnx (`pip install -e ".[fast]"`); None takes it where they
             are installed.
 

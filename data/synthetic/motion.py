@@ -407,7 +407,11 @@ def cross(
 ) -> ndarray:
     """One crossing of `width` metres of the image, centred on the origin, at the speed that the
     gait itself makes."""
-    gait = draw_gait(action, habit, rng, spread)
+    return walk_across(draw_gait(action, habit, rng, spread), build, rng, width, heading)
+
+
+def walk_across(gait: Gait, build: Build, rng: Generator, width: float, heading: float) -> ndarray:
+    """Cross `width` metres of the image with a gait, as `cross` does."""
     speed = ground_speed(gait, build)
     length = width / max(abs(np.cos(heading)), 0.5)
     times = np.arange(max(round(length / speed * FPS), 16)) / FPS

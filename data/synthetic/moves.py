@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.synthetic.body import JOINT, SIDES, Build, rotate_about_z, set_arm
+from data.synthetic.body import JOINT, SIDES, Build, set_arm
 from data.synthetic.limbs import (
     HANGING,
     LOOSE,
@@ -36,16 +36,14 @@ from data.synthetic.limbs import (
     tremble,
 )
 from data.synthetic.motion import (
-    FPS,
     Habit,
     box,
     bump,
     clap,
     draw_gait,
     drift,
-    ground_speed,
     stand_at_ease,
-    stride,
+    walk_across,
     wave,
 )
 
@@ -470,9 +468,4 @@ def cross_freely(
             arm_swing=gait.arm_swing * rng.uniform(0.5, 1.7),
             lean=gait.lean + rng.uniform(-5, 8),
         )
-    speed = ground_speed(gait, build)
-    length = width / max(abs(np.cos(heading)), 0.5)
-    t = np.arange(max(round(length / speed * FPS), 16)) / FPS
-    joints = stride(gait, build, t, rng)
-    joints[..., 0] += (speed * t - length / 2)[:, None]
-    return rotate_about_z(joints, heading)
+    return walk_across(gait, build, rng, width, heading)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import har
-from benchmarks import cost, decoding, growth, naive, suite, whole
+from benchmarks import cost, decoding, growth, naive, predicting, suite, whole
 from benchmarks.measure import interleaved, rows_of
 from data.kth import find_segments, select
 from data.video import read_frames
@@ -130,6 +130,9 @@ def test_predicting_is_timed_warm_and_cold(tiny_kth):
     cold, warm = (rows[f"predict one file, {how}", "ours"] for how in ("cold", "warm"))
     assert cold.value > warm.value
     assert rows["import", "har"].value < rows["import", "experiments.recognisers"].value
+    assert warm.value > rows["predict one file, warm", predicting.WITHOUT].value  # a finder costs
+    for part in ("detector", "landmarks"):
+        assert rows[f"person finder, {part}, one thread", "torch"].value > 0
 
 
 def test_the_command_prints_and_records(make_kth, tmp_path, monkeypatch, capsys):
