@@ -130,9 +130,17 @@ def train_joints(
         for part, dataset in data.items()
     }
     settings = Settings(epochs, 4e-3, patience=epochs, schedule="onecycle", seed=seed, **LOOP)
-    kept = {"checkpoint_dir": folder, "extra": extra, "resume": True}
     with _one_thread():
-        history = train_model(model, *loaders.values(), settings, progress=progress, **kept)
+        history = train_model(
+            model,
+            loaders["train"],
+            loaders["validation"],
+            settings,
+            checkpoint_dir=folder,
+            extra=extra,
+            resume=True,
+            progress=progress,
+        )
         log_probs, labels = evaluate(model, loaders["validation"])
     found = measured(log_probs, labels)
     best = min(history, key=lambda row: row["val_loss"])
