@@ -151,6 +151,7 @@ def _recipe(args: Namespace) -> dict[str, Any]:
 ROOT = _folder("--root", "Data/KTH-Synth")
 DATA = (ROOT, _option("--data", "what to call the data", metavar="NAME"))
 SEED = _number("--seed", 0)
+SEEDS = _number("--seeds", [0], nargs="+", metavar="SEED")
 RENDERING = (SEED, _number("--workers", text="processes (default: one a core)"))
 MEASURING = (
     _option("names", "which; all when none is named", nargs="*", metavar="NAME"),
@@ -202,7 +203,7 @@ def data_auxiliary(args: Namespace) -> None:
 @_verb(
     _option("names", "experiments, or all", nargs="+", metavar="NAME"),
     *DATA,
-    _number("--seeds", [0], nargs="+", metavar="SEED"),
+    SEEDS,
     _recipe_options,
     _option("--log", "log to these too", nargs="+", default=(), choices=("tensorboard", "wandb")),
     _either(
@@ -386,14 +387,12 @@ def export(args: Namespace) -> None:
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-@_verb(
-    _option("--out", "the checkpoint's file", default="models/weights/recogniser_pose.pth"), SEED
-)
+@_verb(_option("--out", "checkpoint", default="models/weights/recogniser_pose.pth"), SEEDS)
 def joints(args: Namespace) -> None:
     """Train the classifier of joints on rendered people, without drawing a pixel."""
     from experiments.joints import train_joints
 
-    print(json.dumps(train_joints(Path(args.out), seed=args.seed), indent=2))
+    print(json.dumps(train_joints(Path(args.out), seeds=args.seeds), indent=2))
 
 
 @_verb(*MEASURING)

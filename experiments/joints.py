@@ -1,15 +1,17 @@
 """How the classifier of joints learns: from rendered people's joints, not one pixel drawn.
 
 Knows performances, what a finder makes of them, and the training loop. Does not know real footage:
-epoch and the threshold of refusing are chosen on rendered people who are drawn from another random
-stream, so what is counted on those is too good by what choosing brings.
+epoch and the threshold of refusing are chosen on rendered people, each on others, and counted is on
+others again.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from data.synthetic.joints import OTHER, Performances, draw_performances, draw_w
 from experiments.recipe import Recipe
 from experiments.table import EXPERIMENTS
 from experiments.training import Job, new_model
+from models.joints import JointGRUs
 from utils.checkpoint import TrainingState, save_checkpoint
 from utils.data_setup import Batches, collate
 from utils.engine import Settings, evaluate, train_model
@@ -34,7 +37,13 @@ OTHERS = 0.3  # share of the performances that are none of the six
 REFUSED = 0.02  # share of the six actions' rendered windows that may be refused
 TRIES = 4  # at a window that shows enough
 BATCH = 128
-LOOP: dict[str, Any] = {"label_smoothing": 0.05, "clip_norm": 2.0}
+PARTS = ("train", "validation", "threshold", "test")  # each is drawn from a stream of its own
+LOOP: dict[str, Any] = {
+    "lr": 4e-3,
+    "schedule": "onecycle",
+    "label_smoothing": 0.05,
+    "clip_norm": 2.0,
+}
 
 
 class RenderedJoints(Dataset):
@@ -88,70 +97,85 @@ class RenderedJoints(Dataset):
 def train_joints(
     out: Path,
     *,
-    seed: int = 0,
-    performances: int = 12_000,
-    epochs: int = 14,
+    seeds: Sequence[int] = (0,),
+    performances: int = 36_000,
+    epochs: int = 16,
     others: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Train the classifier of joints and write its checkpoint; returns what it measured.
 
-    An interrupted training goes on where its last epoch ended: until the checkpoint is written, its
-    state lies beside it in a folder `<out>.training`.
+    With several seeds it is the mean of as many networks, which share nothing. An interrupted
+    training goes on where its last epoch ended: until the checkpoint is written, its state lies
+    beside it in a folder `<out>.training`.
 
     Args:
         out: The checkpoint's file.
-        seed: Of persons, windows and weights.
-        performances: How many to learn from; a twelfth as many more choose epoch and threshold.
+        seeds: Of persons, windows and dropout.
+        performances: How many each network learns from; a twelfth as many more choose its epoch, as
+            many others the threshold, and with as many others again it is tested.
         epochs: Passes over them, each with windows of its own.
         others: Learn "something else" too.
         progress: Show progress bars.
 
     Raises:
-        ValueError: Too few performances, or an interrupted training beside `out` had other
+        ValueError: No seed, too few performances, or an interrupted training beside `out` had other
             settings.
         OSError: The checkpoint cannot be written.
     """
-    recipe = Recipe(weights=None, seed=seed, epochs=epochs)
+    if not seeds:
+        raise ValueError("no seed; give at least one")
     classes, folder = [*ACTIONS, *[SOMETHING_ELSE] * others], Path(f"{out}.training")
-    job = Job(EXPERIMENTS["pose"], recipe, "rendered joints", {}, None, progress)
-    job.model = model = new_model(job.experiment, recipe, num_classes=len(classes))
+    recipe = Recipe(weights=None, seed=seeds[0], epochs=epochs)
+    row = EXPERIMENTS["pose"]
+    row = replace(row, model={**row.model, "networks": len(seeds)})
+    job = Job(row, recipe, "rendered joints", {}, None, progress)
+    job.model = model = new_model(row, recipe, num_classes=len(classes))
     extra = job.extra([]) | {"classes": classes, "real_footage": "none"}
-    data = {
-        part: _rendered(part, count, seed, others, progress)
-        for part, count in (("train", performances), ("validation", performances // 12))
-    }
-    loaders = {
-        part: DataLoader(
-            dataset,
-            batch_sampler=Batches(len(dataset), BATCH, train=part == "train", seed=seed),
-            collate_fn=collate,
-        )
-        for part, dataset in data.items()
-    }
-    settings = Settings(epochs, 4e-3, patience=epochs, schedule="onecycle", seed=seed, **LOOP)
+    draw = partial(_loader, performances=performances, others=others, progress=progress)
     with _one_thread():
-        history = train_model(
-            model,
-            loaders["train"],
-            loaders["validation"],
-            settings,
-            checkpoint_dir=folder,
-            extra=extra,
-            resume=True,
-            progress=progress,
-        )
-        log_probs, labels = evaluate(model, loaders["validation"])
-    found = measured(log_probs, labels)
-    best = min(history, key=lambda row: row["val_loss"])
-    state = TrainingState(
-        epoch=len(history),
-        best={name: best[name] for name in ("epoch", "val_loss", "val_accuracy")},
-        history=history,
-    )
-    save_checkpoint(out, model, state, extra=extra | {"rendered": found})
+        for seed, network in zip(seeds, model.networks, strict=True):
+            settings = Settings(epochs, patience=epochs, seed=seed, **LOOP)
+            train_model(
+                network,
+                draw("train", seed),
+                draw("validation", seed),
+                settings,
+                checkpoint_dir=folder / f"seed{seed}",
+                extra=extra | {"seed": seed},
+                resume=True,
+                progress=progress,
+            )
+        found = _tested(model, draw("threshold", seeds[0]), draw("test", seeds[0]))
+    save_checkpoint(out, model, TrainingState(epoch=epochs), extra=extra | {"rendered": found})
     shutil.rmtree(folder)
     return found
+
+
+def _tested(model: JointGRUs, chosen: DataLoader, counted: DataLoader) -> dict[str, Any]:
+    """Choose the threshold on some windows, and count on others what is right and refused."""
+    log_probs, labels = evaluate(model, counted)
+    six = labels != OTHER
+    right = log_probs[six, : len(ACTIONS)].argmax(1) == labels[six]
+    alone = [evaluate(one, counted)[0] for one in model.networks]
+    found: dict[str, Any] = {
+        "six_right": int(right.sum()),
+        "six": int(six.sum()),
+        "six_right_each": [
+            int((one[six, : len(ACTIONS)].argmax(1) == labels[six]).sum()) for one in alone
+        ],
+    }
+    if log_probs.shape[1] > len(ACTIONS):
+        threshold = threshold_of(*evaluate(model, chosen))
+        refused = np.exp(log_probs[:, OTHER]) > threshold
+        found |= {"threshold": round(threshold, 4), "six_refused": int(refused[six].sum())}
+        found |= {"others_refused": int(refused[~six].sum()), "others": int((~six).sum())}
+    return found
+
+
+def threshold_of(log_probs: np.ndarray, labels: np.ndarray) -> float:
+    """Return the probability of something else that REFUSED of the six actions' windows exceed."""
+    return float(np.quantile(np.exp(log_probs[labels != OTHER, OTHER]), 1 - REFUSED))
 
 
 @contextmanager
@@ -165,30 +189,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _rendered(part: str, count: int, seed: int, others: bool, progress: bool) -> RenderedJoints:
-    """Draw a part's persons, from a random stream of its own."""
-    stream = [STREAM, 0, ("train", "validation").index(part), seed]
+def _loader(part: str, seed: int, *, performances: int, others: bool, progress: bool) -> DataLoader:
+    """Draw a part's persons, from a random stream of its own, and load windows of theirs."""
+    stream = [STREAM, 0, PARTS.index(part), seed]
+    count = performances if part == "train" else performances // 12
     rest = round(count * OTHERS) if others else 0
     drawn = draw_performances(stream, count - rest, rest)
     bar = tqdm(drawn, f"persons, {part}", count, leave=False, disable=not progress)
     sampler: Any = EXPERIMENTS["pose"].shown.sampler
     pool = gathered(list(bar))
-    return RenderedJoints(pool, seed=seed, steps=sampler.frames, rate=1 / sampler.seconds)
-
-
-def measured(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Count what the classifier knows of rendered windows, and choose when it refuses.
-
-    Returns counts of the six actions among one another, and with a class of something else its
-    threshold, which refuses REFUSED of the six actions' windows, and the share of others refused.
-    """
-    six = labels != OTHER
-    right = log_probs[six, : len(ACTIONS)].argmax(1) == labels[six]
-    found: dict[str, Any] = {"six_right": int(right.sum()), "six": int(six.sum())}
-    if log_probs.shape[1] > len(ACTIONS):
-        doubt = np.exp(log_probs[:, OTHER])
-        threshold = float(np.quantile(doubt[six], 1 - REFUSED))
-        refused = doubt[~six] > threshold
-        found |= {"threshold": round(threshold, 4), "others_refused": int(refused.sum())}
-        found |= {"others": int((~six).sum())}
-    return found
+    data = RenderedJoints(pool, seed=seed, steps=sampler.frames, rate=1 / sampler.seconds)
+    batches = Batches(len(data), BATCH, train=part == "train", seed=seed)
+    return DataLoader(data, batch_sampler=batches, collate_fn=collate)

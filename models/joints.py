@@ -3,6 +3,8 @@
 Knows numbers and masks. Does not know which numbers they are, nor where they come from.
 """
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -46,8 +48,29 @@ class JointGRU(nn.Module):
         return self.classifier(torch.cat([mean, most], -1))
 
 
+class JointGRUs(nn.Module):
+    """Several networks that are trained one by one; the prediction is their mean probability."""
+
+    def __init__(self, networks: Iterable[JointGRU]):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log-probabilities (B, K) of numbers (B, T, D); see `JointGRU`."""
+        said = [network(clip, mask).log_softmax(-1) for network in self.networks]
+        return torch.logsumexp(torch.stack(said), 0) - math.log(len(said))
+
+
 def joint_classifier(
-    *, num_classes: int, in_dim: int, channels: int = 1, weights: Any = None, **config: Any
-) -> JointGRU:
-    """Build a JointGRU as experiments do; it has neither channels nor pre-trained weights."""
-    return JointGRU(in_dim=in_dim, num_classes=num_classes, **config)
+    *,
+    num_classes: int,
+    in_dim: int,
+    networks: int = 1,
+    channels: int = 1,
+    weights: Any = None,
+    **config: Any,
+) -> JointGRUs:
+    """Build a classifier of joints as experiments do; it has neither channels nor pre-trained
+    weights."""
+    each = (JointGRU(in_dim=in_dim, num_classes=num_classes, **config) for _ in range(networks))
+    return JointGRUs(each)

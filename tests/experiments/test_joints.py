@@ -8,13 +8,13 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from data.kth import ACTIONS
 from data.synthetic.joints import OTHER, draw_performances, gathered
 from experiments import load_recogniser
-from experiments.joints import RenderedJoints, measured, train_joints
+from experiments.joints import RenderedJoints, threshold_of, train_joints
 from models.joints import JointGRU
 from tests.stand_ins import stop_after
 from utils.pose import EMPTIEST, NUMBERS, SHOULDERS, Pose
 from utils.predict import SOMETHING_ELSE
 
-TINY = {"performances": 300, "epochs": 2, "progress": False}  # three batches an epoch
+TINY = {"seeds": (0, 1), "performances": 300, "epochs": 2, "progress": False}  # three batches
 
 
 @pytest.fixture(scope="module")
@@ -58,32 +58,48 @@ def test_it_is_loaded_as_a_recogniser_that_knows_something_else(trained):
     assert isinstance(recogniser.shown.reader, Pose) and recogniser.shown.sampler.frames == 24
     assert recogniser.extra["rendered"] == found and recogniser.extra["real_footage"] == "none"
     assert found["six"] + found["others"] == 25 and 0 < found["threshold"] <= 1
+    assert len(recogniser.model.networks) == len(found["six_right_each"]) == 2
     assert not out.with_name("pose.pth.training").exists()
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(trained, tmp_path):
-    out, stop = tmp_path / "pose.pth", stop_after(4)
+    out, stop = tmp_path / "pose.pth", stop_after(10)  # amid the second network's training
     hook = register_module_forward_pre_hook(
         lambda module, inputs: stop(module, inputs) if isinstance(module, JointGRU) else None
     )
     with hook, pytest.raises(KeyboardInterrupt):
         train_joints(out, **TINY)
-    assert not out.exists() and (tmp_path / "pose.pth.training" / "last.pth").is_file()
+    assert not out.exists() and (tmp_path / "pose.pth.training" / "seed1" / "last.pth").is_file()
     assert train_joints(out, **TINY) == trained[1]
     whole, resumed = (load_recogniser(path).model.state_dict() for path in (trained[0], out))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_without_others_it_knows_the_six_alone(tmp_path):
-    found = train_joints(tmp_path / "six.pth", others=False, **{**TINY, "epochs": 1})
+    few = {**TINY, "seeds": [0], "epochs": 1}
+    found = train_joints(tmp_path / "six.pth", others=False, **few)
     assert "threshold" not in found and found["six"] == 25
     assert load_recogniser(tmp_path / "six.pth").classes == ACTIONS
 
 
+def test_two_networks_differ_and_their_mean_is_what_they_say(trained, windows):
+    model = load_recogniser(trained[0]).model
+    numbers = torch.from_numpy(windows.numbers)
+    with torch.inference_mode():
+        said = [network(numbers).softmax(-1) for network in model.networks]
+        mean = model(numbers).exp()
+    assert not torch.allclose(*said, atol=1e-3)
+    assert torch.allclose(mean, sum(said) / 2, atol=1e-6)
+
+
+def test_no_seed_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="no seed; give at least one"):
+        train_joints(tmp_path / "none.pth", seeds=())
+
+
 def test_the_threshold_refuses_two_in_a_hundred_of_the_six():
     probs = np.full((200, 7), 0.1)
-    probs[:100, 0] = probs[100:, OTHER] = 0.9  # a hundred boxers, a hundred others
     probs[:100, OTHER] = np.linspace(0.01, 0.3, 100)
-    found = measured(np.log(probs), np.repeat([0, OTHER], 100))
-    assert (probs[:100, OTHER] > found["threshold"]).sum() == 2
-    assert found["six_right"] == found["six"] == found["others_refused"] == found["others"] == 100
+    probs[100:, OTHER] = 0.9
+    threshold = threshold_of(np.log(probs), np.repeat([0, OTHER], 100))
+    assert (probs[:100, OTHER] > threshold).sum() == 2
