@@ -4,7 +4,7 @@ Knows experiments, recipes, features and clips. Does not know how a model is tra
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +91,32 @@ def shown_dataset(
         cache_dir: Where features, and what readers find, are kept; None keeps none.
         progress: Show progress bars.
     """
-    if clips or not hasattr(model, "encode"):
-        paths = [segment.video.path for segment in segments]
-        found = look_at(shown.reader, paths, cache_dir=cache_dir, progress=progress)
+    where: dict[str, Any] = {"cache_dir": cache_dir, "progress": progress}
+    clips, found = clips or not hasattr(model, "encode"), {}
+    if clips or hasattr(shown.reader, "span"):
+        found = look_at(shown.reader, [segment.video.path for segment in segments], **where)
+        segments = [_placed(segment, shown, found) for segment in segments]
+    if clips:
         source = ClipSource(segments, shown, augment=augment, found=found)
         return VideoDataset(segments, source, seed=seed)
     features = build_features(
         model.backbone,
         segments,
         shown,
-        cache_dir=cache_dir,
         horizontal_flip=flipped,
-        progress=progress,
         skip_errors=True,
+        **where,
     )
     whole, readable = VideoDataset(segments, features, seed=seed), features.readable()
     return whole if len(readable) == len(segments) else whole.subset(readable, seed=seed)
+
+
+def _placed(
+    segment: Segment, shown: Preprocessing, found: Mapping[Path, Mapping[str, np.ndarray]]
+) -> Segment:
+    """Narrow a segment to where the reader shows somebody."""
+    start, stop = shown.span(segment.start, segment.stop, found.get(segment.video.path))
+    return dataclasses.replace(segment, start=start, stop=stop)
 
 
 def dense_clips(segments: Sequence[Segment], shown: Preprocessing) -> list[Segment]:

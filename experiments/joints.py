@@ -29,7 +29,8 @@ from models.joints import JointGRUs
 from utils.checkpoint import TrainingState, save_checkpoint
 from utils.data_setup import Batches, collate
 from utils.engine import Settings, evaluate, train_model
-from utils.pose import EMPTIEST, SHOULDERS, joint_features
+from utils.person import EMPTIEST
+from utils.pose import JOINTS, bodies, joint_features
 from utils.predict import SOMETHING_ELSE
 
 STREAM = 11  # first word of the random streams; those of the rendered sets begin with others
@@ -69,7 +70,7 @@ class RenderedJoints(Dataset):
         parts, labels, left = [], [], np.arange(len(self.pool))
         for _ in range(TRIES):
             points, seen = draw_windows(self.pool, left, rng, self.steps, self.rate)
-            enough = seen[:, :, SHOULDERS].all(-1).mean(1) >= EMPTIEST
+            enough = bodies(seen).mean(1) >= EMPTIEST
             parts.append(joint_features(points[enough], seen[enough], self.rate))
             labels.append(self.pool.label[left[enough]])
             left = left[~enough]
@@ -89,9 +90,12 @@ class RenderedJoints(Dataset):
         return len(self.pool)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return {"input": tensor (T, 77), "label": int, "index": int}."""
-        numbers = torch.from_numpy(self.numbers[index])
-        return {"input": numbers, "label": int(self.labels[index]), "index": index}
+        """Return {"input": tensor (T, 77), "label": int, "index": int}: the steps from the first to
+        the last that shows a body, as windows of videos are placed, see `PersonReader.span`."""
+        numbers = self.numbers[index]
+        there = np.flatnonzero(bodies(numbers[:, -len(JOINTS) :] > 0))
+        placed = torch.from_numpy(numbers[there[0] : there[-1] + 1])
+        return {"input": placed, "label": int(self.labels[index]), "index": index}
 
 
 def train_joints(

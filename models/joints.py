@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class JointGRU(nn.Module):
@@ -25,7 +24,8 @@ class JointGRU(nn.Module):
     def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 96, dropout: float = 0.3):
         super().__init__()
         self.project = nn.Sequential(nn.Linear(in_dim, hidden), nn.ReLU(), nn.Dropout(0.1))
-        self.gru = nn.GRU(hidden, hidden, bidirectional=True, batch_first=True)
+        self.forth = nn.GRU(hidden, hidden, batch_first=True)
+        self.back = nn.GRU(hidden, hidden, batch_first=True)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * hidden, num_classes))
 
     def forward(self, clip: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -33,15 +33,13 @@ class JointGRU(nn.Module):
         which come first; None means that all do."""
         if mask is None:
             mask = torch.ones(clip.shape[:2], dtype=torch.bool, device=clip.device)
-        steps = self.project(clip)
-        if bool(mask.all()):
-            states = self.gru(steps)[0]
-        else:  # packed, which is slower: the way back starts at a clip's own last step
-            packed = pack_padded_sequence(
-                steps, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
-            )
-            states = self.gru(packed)[0]
-            states = pad_packed_sequence(states, batch_first=True, total_length=len(mask[0]))[0]
+        steps = self.project(clip)  # (B, T, H)
+        # the way back starts at a clip's own last step, and what does not count stays behind; this
+        # is several times as fast as packed sequences are
+        turned = mask.sum(1, keepdim=True) - 1 - torch.arange(clip.shape[1], device=clip.device)
+        turned = turned.remainder(clip.shape[1]).unsqueeze(-1).expand_as(steps)
+        back = self.back(steps.gather(1, turned))[0].gather(1, turned)
+        states = torch.cat([self.forth(steps)[0], back], -1)  # (B, T, 2 H)
         valid = mask.unsqueeze(-1)  # (B, T, 1)
         mean = (states * valid).sum(1) / valid.sum(1)
         most = states.masked_fill(~valid, -torch.inf).amax(1)

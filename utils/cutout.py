@@ -8,23 +8,23 @@ grounds; with the ground gone it needs no other training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from utils.person import MASK, STANDING, PersonFinder, PersonTrack, crop_matrix
+from utils.person import MASK, STANDING, PersonReader, PersonTrack, crop_matrix
 from utils.preprocessing import Footage, GreyFrames
 
 TALL = 0.7  # stature of a normalised person, in heights of the image: arms raised still fit
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Cutout(PersonReader):
     """Grey frames in which all but the person is flat grey; where nobody is, the whole frame is.
 
     Args:
-        finder: Finds him.
+        finder: See `PersonReader`.
         grey: Level of the ground, 0 to 255; by default the mean of KTH-Synth's lawns.
         grow: How far the person's mask is widened, in sides of the square around him, which is
             about 1.25 times his stature.
@@ -33,7 +33,6 @@ class Cutout:
             enlarged alike, so that nothing pulses.
     """
 
-    finder: PersonFinder = field(default_factory=PersonFinder)
     grey: int = 131
     grow: float = 0.0
     normalise: bool = False
@@ -43,10 +42,6 @@ class Cutout:
             raise ValueError(
                 f"grey is {self.grey} and grow {self.grow}; they take 0 to 255, and 0 or more"
             )
-
-    def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray]:
-        """Find the person in a whole video; see `PersonFinder.look`."""
-        return self.finder.look(video, fps)
 
     def read(
         self,

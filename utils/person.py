@@ -16,7 +16,7 @@ Places are in pixels whose centres lie at .5, so that 0 is the image's edge.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,7 @@ TRIES = 3  # detected persons whose landmarks are looked for before there is nob
 LARGER = 1.25  # times: by how much another must be larger to be followed instead
 SAME = 0.25  # sides of the square: whose hips are no further away is the person who is followed
 SMALLEST = 4.0  # pixels: no square is smaller
+EMPTIEST = 0.2  # least share of a clip's steps that show somebody
 
 
 @dataclass(frozen=True, eq=False)
@@ -414,3 +415,41 @@ class _OneEuro:
     def _share(self, cutoff: np.ndarray) -> np.ndarray:
         """Return how much of the newest value is taken at a cutoff in hertz."""
         return 1 / (1 + self.rate / (2 * np.pi * cutoff))
+
+
+@dataclass(frozen=True)
+class PersonReader:
+    """What readers share that show a person: who finds him, and where somebody is.
+
+    Args:
+        finder: Finds the person.
+    """
+
+    finder: PersonFinder = field(default_factory=PersonFinder)
+
+    def look(self, video: Path | np.ndarray, fps: float | None = None) -> Mapping[str, np.ndarray]:
+        """Find the person in a whole video; see `PersonFinder.look`."""
+        return self.finder.look(video, fps)
+
+    def there(self, found: Mapping[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
+        """Tell at which of some frames (T,) somebody is there, as bool (T,)."""
+        track = PersonTrack.of(found)
+        return track.presence[track.at(frames)]
+
+    def shows(self, found: Mapping[str, np.ndarray], frames: np.ndarray) -> bool:
+        """Tell whether a clip of these frames shows somebody long enough to be classified."""
+        return bool(self.there(found, frames).mean() >= EMPTIEST)
+
+    def span(self, found: Mapping[str, np.ndarray], start: int, stop: int) -> tuple[int, int]:
+        """Return the part of start..stop in which somebody is there, all of it when nobody is.
+
+        A classifier that is shown empty frames before and after somebody learns how long he was in
+        the image instead of what he does.
+        """
+        looked = found["frames"]
+        inside = looked[(looked >= start) & (looked < stop)]
+        inside = inside[self.there(found, inside)] if len(inside) else inside
+        if not len(inside):
+            return start, stop
+        apart = int(np.median(np.diff(looked))) if len(looked) > 1 else 1
+        return int(inside[0]), min(int(inside[-1]) + apart, stop)

@@ -8,11 +8,12 @@ clothes and light are gone. Does not know how a person is found (`utils.person`)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from utils.person import PersonFinder, PersonTrack
+from utils.person import PersonReader, PersonTrack
 from utils.preprocessing import Footage
 
 # the 15 joints, and the finder's landmarks whose mean each of them is
@@ -39,7 +40,6 @@ NUMBERS = 5 * len(JOINTS) + 2  # place, speed and mask of each joint, and the ne
 VISIBLE = 0.3  # least visibility of a landmark that counts as seen
 MOST = np.array([5.0, 8.0, 12.0])  # torso lengths (a second) beyond which places and speeds are cut
 SPEEDS = 3.0  # torso lengths a second that count as 1
-EMPTIEST = 0.2  # least share of a clip's steps that show a body
 SMALLEST = 2.0  # pixels: no torso is shorter
 
 
@@ -48,6 +48,11 @@ def joints_of(track: PersonTrack, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
     landmarks = np.nan_to_num(track.landmarks[rows])
     means = np.stack([landmarks[:, list(of)].mean(1) for of in LANDMARKS_OF.values()], 1)
     return means[..., :2], (means[..., 3] > VISIBLE) & track.presence[rows][:, None]
+
+
+def bodies(seen: np.ndarray) -> np.ndarray:
+    """Tell which steps (..., T) show both shoulders, given which joints are seen (..., T, 15)."""
+    return np.asarray(seen[..., SHOULDERS].all(-1))
 
 
 def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndarray:
@@ -63,7 +68,7 @@ def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndar
         rate: Steps a second.
     """
     neck, hips = (points[..., pair, :].mean(-2) for pair in (SHOULDERS, HIPS))
-    body = np.asarray(seen[..., SHOULDERS].all(-1))
+    body = bodies(seen)
     size = _torso(points, neck, hips, body, body & seen[..., HIPS].all(-1))
     up = np.array([1.0, -1.0])
     mask = seen & body[..., None]
@@ -107,23 +112,15 @@ def _speed(places: np.ndarray, there: np.ndarray, rate: float, time: int) -> np.
 
 
 @dataclass(frozen=True)
-class Pose:
-    """Joints as numbers (T, 77) instead of images; see `joint_features`.
+class Pose(PersonReader):
+    """Joints as numbers (T, 77) instead of images; see `joint_features`."""
 
-    Args:
-        finder: Finds the person.
-    """
+    by_clip: ClassVar[bool] = True  # a step's numbers depend on the others of its clip
 
-    finder: PersonFinder = field(default_factory=PersonFinder)
-
-    def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray]:
-        """Find the person in a whole video; see `PersonFinder.look`."""
-        return self.finder.look(video, fps)
-
-    def shows(self, numbers: np.ndarray) -> bool:
-        """Tell whether numbers (T, 77) show a body in enough of their steps to be classified."""
-        body = numbers[:, -len(JOINTS) :][:, SHOULDERS].all(1)
-        return bool(body.mean() >= EMPTIEST)
+    def there(self, found: Mapping[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
+        """Tell at which of some frames (T,) both shoulders are seen, as bool (T,)."""
+        track = PersonTrack.of(found)
+        return bodies(joints_of(track, track.at(frames))[1])
 
     def read(
         self,

@@ -22,6 +22,7 @@ from data.kth import FPS
 from data.video import probe
 from utils.data_setup import collate
 from utils.encoder import Encoder
+from utils.person import PersonReader
 from utils.preprocessing import FixedStride, GreyFrames, Preprocessing, looker
 
 # Motion gating: a clip is kept when in each of its steps the most changed pixels change at least
@@ -95,7 +96,7 @@ class Fusion:
         if not _somebody(found, start, footage.length if stop is None else stop):
             # what it would say of the images as they are, for whoever wants one of the classes
             last = self.members[-1]
-            if hasattr(last.shown.reader, "shows"):  # it knows numbers alone
+            if getattr(last.shown.reader, "by_clip", False):  # it knows numbers alone
                 return nobody(footage.name, self.classes)
             plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
             return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
@@ -244,6 +245,16 @@ class _Footage:
         info = probe(video)
         return cls(Path(video), str(video), info.frames, fps or info.fps)
 
+    def part(self, start: int, stop: int | None) -> tuple[int, int]:
+        """Return start..stop, where None means to the end; ValueError when it is no part."""
+        end = self.length if stop is None else stop
+        if not 0 <= start < end <= self.length:
+            raise ValueError(
+                f"{self.name} has {self.length} frames, not {start}..{end}; give "
+                f"0 <= start < stop <= {self.length}"
+            )
+        return start, end
+
 
 @dataclass(frozen=True)
 class _ByFrame:
@@ -267,25 +278,21 @@ def _predict(
     with_frames: bool = False,
 ) -> Prediction:
     footage, shown = _Footage.of(video, fps), recogniser.shown
-    end = footage.length if stop is None else stop
-    if not 0 <= start < end <= footage.length:
-        raise ValueError(
-            f"{footage.name} has {footage.length} frames, not {start}..{end}; give "
-            f"0 <= start < stop <= {footage.length}"
-        )
+    start, stop = footage.part(start, stop)
+    found = found or looker(shown.reader).look(footage.video, footage.fps)
+    start, stop = shown.span(start, stop, found)
+    clips = _clips(recogniser, start, stop, footage.fps)
+    if found is not None and isinstance(shown.reader, PersonReader):
+        clips = [clip for clip in clips if shown.reader.shows(found, clip)]
+        if not clips:
+            return nobody(footage.name, recogniser.classes)
 
     def stacked(frames: np.ndarray) -> np.ndarray:
-        return shown.stacked(frames, start, end, footage.fps)
+        return shown.stacked(frames, start, stop, footage.fps)
 
-    clips = _clips(recogniser, start, end, footage.fps)
-    found = found or looker(shown.reader).look(footage.video, footage.fps)
-    if hasattr(shown.reader, "shows"):  # numbers of whole clips
+    if getattr(shown.reader, "by_clip", False):
         arrays = shown.reader.read(footage.video, clips, found)
-        shown_at_all = [place for place, one in enumerate(arrays) if shown.reader.shows(one)]
-        if not shown_at_all:
-            return nobody(footage.name, recogniser.classes)
-        clips = [clips[place] for place in shown_at_all]
-        inputs = [shown.transformed(arrays[place]) for place in shown_at_all]
+        inputs = [shown.transformed(array) for array in arrays]
     else:
         numbers = np.unique(np.concatenate([stacked(clip) for clip in clips]))
         (images,) = shown.reader.read(footage.video, [numbers], found)

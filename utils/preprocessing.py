@@ -253,7 +253,8 @@ class Reader(Protocol):
 
     A reader is a frozen dataclass of plain settings, and of dataclasses of such, so that a
     configuration can name it. Readers that share a look keep who looks in their field `finder`: a
-    video is then searched once for all with an equal one, see `looker`.
+    video is then searched once for all with an equal one, see `looker`. One that shows somebody may
+    have `span(found, start, stop)` too: windows are then placed where he is.
     """
 
     def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray] | None:
@@ -325,6 +326,13 @@ class Preprocessing:
     def channels(self) -> int:
         """How many channels a clip has: three for stacked greyscale."""
         return 3 if self.frame_offset else self.transform.channels
+
+    def span(
+        self, start: int, stop: int, found: Mapping[str, np.ndarray] | None
+    ) -> tuple[int, int]:
+        """Return the part of start..stop that the reader shows: all of it, or where somebody is."""
+        span = getattr(self.reader, "span", None)
+        return (start, stop) if span is None or found is None else span(found, start, stop)
 
     def frames(self, start: int, stop: int, fps: float = FPS, rng: Rng = None) -> np.ndarray:
         """Choose frame numbers of start..stop: (T,), or (T, 3) for stacks, which stay inside."""

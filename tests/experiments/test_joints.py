@@ -11,7 +11,8 @@ from experiments import load_recogniser
 from experiments.joints import RenderedJoints, threshold_of, train_joints
 from models.joints import JointGRU
 from tests.stand_ins import stop_after
-from utils.pose import EMPTIEST, NUMBERS, SHOULDERS, Pose
+from utils.person import EMPTIEST
+from utils.pose import NUMBERS, SHOULDERS, Pose
 from utils.predict import SOMETHING_ELSE
 
 TINY = {"seeds": (0, 1), "performances": 300, "epochs": 2, "progress": False}  # three batches

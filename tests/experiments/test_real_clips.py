@@ -32,6 +32,7 @@ def test_every_annotated_segment_can_be_read(segments):
     assert frames.shape == (4, 120, 160) and frames.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_people_who_were_never_seen_are_recognised_far_above_chance(segments):
     result = evaluate_checkpoint("bundled", CLIPS, split="all", cache_dir=None, progress=False)
     assert result.segment.n == len(segments)

@@ -46,7 +46,7 @@ def test_the_recogniser_was_trained_on_these_very_weights():
     assert extra["backbone"] == {"weights": "bundled", "fingerprint": backbone.fingerprint()}
 
 
-@pytest.mark.parametrize("which", ["bundled", RECOGNISER])
+@pytest.mark.parametrize("which", [pytest.param("bundled", marks=pytest.mark.slow), RECOGNISER])
 def test_it_recognises_rendered_strangers(strangers, which):
     result = evaluate_checkpoint(which, strangers, split="all", cache_dir=None, progress=False)
     assert result.segment.n == 24 and result.segment.accuracy >= 0.75

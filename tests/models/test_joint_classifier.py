@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.joints import joint_classifier
+from models.joints import JointGRU, joint_classifier
 
 
 @pytest.fixture
@@ -29,3 +29,19 @@ def test_what_lies_in_the_padding_does_not_matter(model):
 def test_the_order_of_steps_matters(model):
     clip = torch.rand(1, 10, 5)
     assert not torch.allclose(model(clip), model(clip.flip(1)), atol=1e-4)
+
+
+def test_both_ways_are_torchs_own_bidirectional_recurrence_over_packed_clips():
+    torch.manual_seed(0)
+    ours = JointGRU(in_dim=5, num_classes=3, hidden=8).eval()
+    theirs = torch.nn.GRU(8, 8, batch_first=True, bidirectional=True)
+    for way, suffix in ((ours.forth, ""), (ours.back, "_reverse")):
+        for name, value in way.named_parameters():
+            getattr(theirs, name + suffix).data = value.data
+    clip, lengths = torch.rand(3, 6, 5), torch.tensor([6, 4, 1])
+    packed = torch.nn.utils.rnn.pack_padded_sequence(ours.project(clip), lengths, batch_first=True)
+    states, _ = torch.nn.utils.rnn.pad_packed_sequence(theirs(packed)[0], batch_first=True)
+    mask = torch.arange(6) < lengths[:, None]
+    mean = states.sum(1) / lengths[:, None]
+    most = states.masked_fill(~mask[..., None], -torch.inf).amax(1)
+    assert torch.allclose(ours(clip, mask), ours.classifier(torch.cat([mean, most], -1)), atol=1e-6)

@@ -117,5 +117,15 @@ def test_joints_are_means_of_landmarks_and_nobody_has_none():
 def test_the_reader_reads_clips_of_a_track_at_its_own_rate():
     reader, found = Pose(finder=PersonFinder()), track().arrays()
     clip, late = reader.read(None, [np.arange(0, 24, 2), np.arange(44, 56, 2)], found)
-    assert clip.shape == (12, NUMBERS) and reader.shows(clip)
-    assert late.shape == (6, NUMBERS) and not reader.shows(late)
+    assert clip.shape == (12, NUMBERS) and reader.shows(found, np.arange(0, 24, 2))
+    assert late.shape == (6, NUMBERS) and not reader.shows(found, np.arange(44, 56, 2))
+
+
+def test_windows_are_placed_where_both_shoulders_are_seen():
+    reader, seen = Pose(), track()
+    seen.landmarks[:3, 11, 3] = 0.0  # at first one shoulder is hidden; after frame 38 nobody is
+    found = seen.arrays()
+    assert reader.span(found, 0, 60) == (6, 40) and reader.span(found, 10, 20) == (10, 20)
+    assert reader.span(found, 45, 60) == (45, 60), "nobody: all of it"
+    assert reader.span(found, 41, 42) == (41, 42), "no frame was looked at"
+    assert reader.there(found, np.array([0, 5, 6, 38, 40])).tolist() == [0, 0, 1, 1, 0]
