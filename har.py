@@ -4,7 +4,6 @@ Knows arguments, and how to say what happened. Does not know how anything is don
 seconds to import (torch) is imported by the verbs that need it.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import home, write_json
-from experiments.recipe import Recipe
+from experiments.recipe import add_flags, from_flags
 
 README = Path("README.md")
 HERE = Path(__file__).resolve().parent
@@ -120,32 +119,8 @@ def _file(name: str, text: str) -> Option:
 
 
 def _recipe_options(verb: ArgumentParser) -> None:
-    """Make a flag of every field of a recipe that has a help text; not given, it stays None."""
-    group = verb.add_argument_group("recipe")
-    for setting in dataclasses.fields(Recipe):
-        if text := setting.metadata.get("help"):
-            default = setting.default
-            if default is False:
-                how: dict[str, Any] = {"action": "store_true", "default": None}
-            elif isinstance(default, tuple):
-                how = {"nargs": len(default), "type": int, "metavar": ("HEIGHT", "WIDTH")}
-            else:
-                how = {"type": str if default is None else type(default), "metavar": "VALUE"}
-            shown = "" if default in (None, False) else f" (default: {default})"
-            flag = f"--{setting.name.replace('_', '-')}"
-            group.add_argument(flag, help=text + shown, **how)
+    add_flags(verb.add_argument_group("recipe"))
     verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
-
-
-def _recipe(args: Namespace) -> dict[str, Any]:
-    """Collect the fields of a recipe that the command line names."""
-    named = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(Recipe)}
-    recipe = {name: value for name, value in named.items() if value is not None}
-    if recipe.get("weights") == "random":
-        recipe["weights"] = None
-    if "size" in recipe:
-        recipe["size"] = tuple(recipe["size"])
-    return recipe
 
 
 ROOT = _folder("--root", "Data/KTH-Synth")
@@ -201,6 +176,19 @@ def data_auxiliary(args: Namespace) -> None:
 
 
 @_verb(
+    _folder("--root", "Data/KTH-Synth-Others"),
+    _number("--persons", 6, "how many (%(default)s)"),
+    *RENDERING,
+)
+def data_others(args: Namespace) -> None:
+    """Render movements that are none of the six actions, each by so many persons."""
+    from data.synthetic import render_others
+
+    root = render_others(args.root, seed=args.seed, persons=args.persons, workers=args.workers)
+    _say_rendered("other movements", root)
+
+
+@_verb(
     _option("names", "experiments, or all", nargs="+", metavar="NAME"),
     *DATA,
     SEEDS,
@@ -229,7 +217,7 @@ def train(args: Namespace) -> None:
                     resume=args.resume,
                     log=args.log,
                     seed=seed,
-                    **_recipe(args),
+                    **from_flags(args),
                 )
                 if parallel.is_main_process():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
@@ -286,7 +274,7 @@ def crossval(args: Namespace) -> None:
     scheme = crossval.plan(
         crossval.persons_in(args.root), folds=args.folds, loo=args.loo, repeats=args.repeats
     )
-    recipe, found = _recipe(args), []
+    recipe, found = from_flags(args), []
     for name in args.names:
         one = crossval.cross_validate(
             name, scheme, root=args.root, data_name=args.data, seeds=args.seeds, **recipe

@@ -134,7 +134,8 @@ def train_joints(
     row = EXPERIMENTS["pose"]
     row = replace(row, model={**row.model, "networks": len(seeds)})
     job = Job(row, recipe, "rendered joints", {}, None, progress)
-    job.model = model = new_model(row, recipe, num_classes=len(classes))
+    model: Any = new_model(row, recipe, num_classes=len(classes))
+    job.model = model
     extra = job.extra([]) | {"classes": classes, "real_footage": "none"}
     draw = partial(_loader, performances=performances, others=others, progress=progress)
     with _one_thread():

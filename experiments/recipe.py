@@ -7,6 +7,7 @@ torch nor numpy, so that the command line can ask for its flags at once.
 from __future__ import annotations
 
 import dataclasses
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,3 +80,30 @@ class Recipe:
         name = "random" if self.weights is None else self.weights
         name = name if name in ("bundled", "imagenet", "random") else Path(name).name
         return name + (f", {self.fine_tune} stages tuned" if self.fine_tune else "")
+
+
+def add_flags(group: Any) -> None:
+    """Add a flag for every field of a recipe that has a help text; not given, it stays None."""
+    for setting in dataclasses.fields(Recipe):
+        if text := setting.metadata.get("help"):
+            default = setting.default
+            if default is False:
+                how: dict[str, Any] = {"action": "store_true", "default": None}
+            elif isinstance(default, tuple):
+                how = {"nargs": len(default), "type": int, "metavar": ("HEIGHT", "WIDTH")}
+            else:
+                how = {"type": str if default is None else type(default), "metavar": "VALUE"}
+            shown = "" if default in (None, False) else f" (default: {default})"
+            flag = f"--{setting.name.replace('_', '-')}"
+            group.add_argument(flag, help=text + shown, **how)
+
+
+def from_flags(args: Namespace) -> dict[str, Any]:
+    """Collect the fields of a recipe that the command line names."""
+    named = {f.name: getattr(args, f.name, None) for f in dataclasses.fields(Recipe)}
+    recipe = {name: value for name, value in named.items() if value is not None}
+    if recipe.get("weights") == "random":
+        recipe["weights"] = None
+    if "size" in recipe:
+        recipe["size"] = tuple(recipe["size"])
+    return recipe

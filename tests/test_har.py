@@ -93,7 +93,7 @@ class TestTrain:
 
     def test_what_is_not_named_is_not_in_the_recipe(self):
         def recipe(*more):
-            return har._recipe(har._parser().parse_args(["train", "gru", *more]))
+            return har.from_flags(har._parser().parse_args(["train", "gru", *more]))
 
         assert recipe() == {}
         assert recipe("--fine-tune", "0", "--weights", "random") == {

@@ -134,7 +134,7 @@ def make_shot(
 ) -> Shot:
     """Put a person into a scenario and let him act, `segments` times."""
     camera, joints, heading, ranges = stage(person, action, scenario, rng, segments, spread)
-    scene = _scene(person, scenario, camera, rng, spread)
+    scene = scene_of(person, scenario, camera, rng, spread)
     if scenario == 2 and action not in LOCOMOTION:
         scene = replace(scene, zoom=_zoom(len(joints), rng))
     return Shot(scene, joints, heading, ranges, rng)
@@ -174,7 +174,8 @@ def camera_of(action: str, scenario: int, rng: Generator, spread: float) -> Came
     return Camera(scale, rng.uniform(9, 20), pitch, WIDTH / 2, feet)
 
 
-def _scene(person: Person, scenario: int, camera: Camera, rng: Generator, spread: float) -> Scene:
+def scene_of(person: Person, scenario: int, camera: Camera, rng: Generator, spread: float) -> Scene:
+    """Draw ground and light of a scenario, and dress the person for it."""
     clothes = person.heavy if scenario == 3 else person.clothes
     if scenario == 4:
         wall = rng.uniform(0.6, 1.6)
@@ -354,7 +355,7 @@ def _render_all(
     """Render a cast of (person, action, scenario); settings go to `shot_of` and on the card."""
     root = Path(root)
     _prepare_root(root, {"name": name, "version": VERSION, **settings})
-    done = _in_processes(partial(_render_missing, root, settings), cast, workers)
+    done = in_processes(partial(_render_missing, root, settings), cast, workers)
     bar = tqdm(done, total=len(cast), desc=name, unit="file", disable=not progress)
     write_segments(root / "segments.csv", dict(bar))
     return root
@@ -377,7 +378,8 @@ def _prepare_root(root: Path, settings: dict) -> None:
     write_json(card, settings)
 
 
-def _in_processes(work: Callable, cast: list[tuple], workers: int | None) -> Iterator[tuple]:
+def in_processes(work: Callable, cast: list[tuple], workers: int | None) -> Iterator[Any]:
+    """Do some work for each of a cast, in so many processes, one a core for None."""
     workers = min(workers or os.cpu_count() or 1, len(cast))
     if workers <= 1:
         yield from map(work, cast)

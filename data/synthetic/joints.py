@@ -10,8 +10,7 @@ was used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from data.synthetic.body import JOINT, rotate_about_z
 from data.synthetic.dataset import AUXILIARY_SPREAD, Person, camera_of, stage
 from data.synthetic.motion import FPS, LOCOMOTION, drift, perform
 from data.synthetic.moves import MOVES, box_freely, cross_freely
+from data.synthetic.others import FRAMES, close_up, draw_moving
 from data.synthetic.render import HEIGHT, WIDTH, Camera
 
 NAMES = ("head",) + tuple(
@@ -29,7 +29,6 @@ NAMES = ("head",) + tuple(
 )
 PLACES = [JOINT[name] for name in NAMES]
 OTHER = len(ACTIONS)  # the label of a movement that is none of the six
-FRAMES = 112  # kept of a performance, 4.5 seconds
 AWAY = -1e6  # pixels: where the joints are of somebody who is not there yet
 MIRRORED = [0, *(i + 1 if i % 2 else i - 1 for i in range(1, len(NAMES)))]
 SHOULDERS, HIPS, LEGS = [1, 2], [7, 8], list(range(9, 15))
@@ -83,8 +82,9 @@ def draw_performances(seed: Sequence[int], actions: int, others: int) -> Iterato
         yield _cut(points, goes, rng), ACTIONS.index(action), action, False, goes, followed
     for _ in range(others):
         kind = str(rng.choice(list(MOVES)))
-        points, legs, goes = _movement(kind, rng)
-        yield _cut(points, goes, rng), OTHER, kind, legs, goes, False
+        one = draw_moving(kind, rng)
+        goes, points = one.move.goes, _seen(one.camera, one.joints)
+        yield _cut(points, goes, rng), OTHER, kind, one.move.legs, goes, False
 
 
 def gathered(performances: Sequence[tuple]) -> Performances:
@@ -108,7 +108,7 @@ def _action(action: str, rng: np.random.Generator) -> tuple[np.ndarray, bool, bo
     camera = camera_of(action, scenario, rng, AUXILIARY_SPREAD)
     if action not in LOCOMOTION:
         joints = _standing_action(action, person, scenario, rng)
-        camera = _close_up(camera, person, rng) if rng.random() < 0.5 else camera
+        camera = close_up(camera, person, rng) if rng.random() < 0.5 else camera
         return _seen(camera, joints), False, False
     chance = rng.random()
     if chance < 0.65:
@@ -147,39 +147,6 @@ def _standing_action(action: str, person: Person, scenario: int, rng) -> np.ndar
     build, habit = person.build, person.habit
     settings = {"seconds": FRAMES / FPS, "heading": heading, "spread": AUXILIARY_SPREAD}
     return perform(action, build, habit, rng, **settings)
-
-
-def _movement(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, bool, bool]:
-    """One that is none of the six: joints in pixels, whether legs must be seen, whether it goes."""
-    person, scenario = Person.draw(rng, AUXILIARY_SPREAD), int(rng.integers(1, 5))
-    seconds = np.arange(FRAMES) / FPS
-    move = MOVES[kind](person.build, person.habit, seconds, rng)
-    heading: Any = move.heading
-    if heading is None:
-        front = -np.pi / 2 + rng.normal(0, 0.35)
-        side = rng.choice([0, np.pi]) + rng.normal(0, 0.35)
-        chance = rng.random()
-        any_way = rng.uniform(-np.pi, np.pi)
-        heading = any_way if chance < 0.3 else side if chance < 0.55 else front
-    joints = rotate_about_z(move.joints, np.asarray(heading)[..., None])
-    camera = camera_of("walking" if move.goes else "boxing", scenario, rng, AUXILIARY_SPREAD)
-    if not move.legs and rng.random() < 0.5:
-        camera = _close_up(camera, person, rng)
-    if not move.goes:
-        joints[..., 0] += float(np.clip(rng.normal(0, 0.25), -0.6, 0.6))
-    return _seen(camera, joints), move.legs, move.goes
-
-
-def _close_up(camera: Camera, person: Person, rng: np.random.Generator) -> Camera:
-    """The same camera nearer: from the knees or the waist up."""
-    scale, head = float(rng.uniform(38, 115)), float(rng.uniform(4, 40))
-    return replace(
-        camera,
-        scale=scale,
-        row=head + person.build.stature * scale * 0.97,
-        column=float(rng.uniform(0.3, 0.7) * WIDTH),
-        pitch=float(rng.uniform(-0.05, 0.25)),
-    )
 
 
 def _seen(camera: Camera, joints: np.ndarray) -> np.ndarray:
