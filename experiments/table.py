@@ -12,8 +12,10 @@ from typing import Any
 
 from torch import nn
 
+from models.followed import followed_classifier
 from models.joints import joint_classifier
 from models.temporal import frame_classifier
+from utils.crop import Crop
 from utils.cutout import Cutout
 from utils.pose import NUMBERS, Pose
 from utils.preprocessing import ClipTransform, FixedStride, Middle, Preprocessing, Uniform
@@ -66,6 +68,7 @@ UNIFORM = Preprocessing(Uniform(FRAMES))
 STRIDED = Preprocessing(FixedStride(FRAMES, STRIDE))
 STACKED = Preprocessing(FixedStride(FRAMES, STRIDE), frame_offset=0.08)
 CUTOUT = Preprocessing(FixedStride(FRAMES, STRIDE), frame_offset=0.08, reader=Cutout())
+CROP = Preprocessing(FixedStride(FRAMES, STRIDE), frame_offset=0.08, reader=Crop())
 JOINTS = Preprocessing(FixedStride(24, 0.08), reader=Pose())
 AVERAGE: dict[str, Any] = {"head": "average", "dropout": 0.3}
 GRU: dict[str, Any] = {"head": "gru", "hidden": 128, "dropout": 0.3}
@@ -82,6 +85,13 @@ _ROWS = (
     Experiment("stacked", "Stacked greyscale, averaged", STACKED, AVERAGE),
     Experiment("stacked_gru", "Stacked greyscale + Bi-GRU", STACKED, GRU),
     Experiment("cutout_gru", "Person cut out, stacked + Bi-GRU", CUTOUT, GRU),
+    Experiment(
+        "crop_gru",
+        "Following the person, stacked + Bi-GRU",
+        CROP,
+        {**GRU, "numbers": 2},
+        followed_classifier,
+    ),
     Experiment("pose", "Joints + Bi-GRU", JOINTS, {"in_dim": NUMBERS}, joint_classifier),
     Experiment("ghost_whole", "Ghost frame, whole file", GHOST, AVERAGE, whole_file=True),
     Experiment("middle_whole", "Middle frame, whole file", MIDDLE, AVERAGE, whole_file=True),

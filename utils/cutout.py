@@ -63,16 +63,12 @@ class Cutout(PersonReader):
         cut, there = np.full_like(frames, self.grey), track.presence[rows]
         if not there.any():
             return cut
-        height, width = frames.shape[1:]
         side = float(np.median(track.square[rows[there], 2]))
         for place in np.flatnonzero(there):
             square = track.square[rows[place]]
             moved = np.identity(3)  # from numbers of the frame's pixels to those of the result's
             if self.normalise:
-                scale = TALL * height * STANDING / side
-                moved[:2] = scale * np.identity(3)[:2]
-                moved[:2, 2] = np.array([width, height]) / 2 - scale * square[:2]
-                moved[:2, 2] += (scale - 1) / 2  # pixels' centres lie at .5
+                moved = bring_to_middle(square, side, frames.shape[1:])
             cut[place] = self._cut(frames[place], track.mask[rows[place]], square, moved)
         return cut
 
@@ -89,3 +85,14 @@ class Cutout(PersonReader):
             edge = cv2.BORDER_REPLICATE
             frame = cv2.warpAffine(frame, moved[:2], (width, height), borderMode=edge)
         return np.round(frame * share + self.grey * (1 - share)).astype(np.uint8)
+
+
+def bring_to_middle(square: np.ndarray, side: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the matrix (3, 3) from a frame's pixels to those of one of the same shape in which the
+    person's hips are in the middle, and somebody whose square has this side is TALL."""
+    height, width = shape
+    scale = TALL * height * STANDING / side
+    moved = np.diag([scale, scale, 1.0])
+    moved[:2, 2] = np.array([width, height]) / 2 - scale * square[:2]
+    moved[:2, 2] += (scale - 1) / 2  # pixels' centres lie at .5
+    return moved

@@ -145,7 +145,8 @@ class ClipSource:
         clip = self.shown.clip(segment, rng, self.found.get(segment.video.path))
         if rng is None or self.augment is None or clip.ndim == 2:
             return clip
-        return self.augment(clip, rng)
+        images, told = clip.split([c := self.shown.channels, clip.shape[1] - c], 1)
+        return torch.cat([self.augment(images, rng), told], 1)
 
     def subset(self, indices: Sequence[int]) -> "ClipSource":
         """Return these items, in this order."""

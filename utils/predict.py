@@ -93,14 +93,17 @@ class Fusion:
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
-        if not _somebody(found, start, footage.length if stop is None else stop):
-            # what it would say of the images as they are, for whoever wants one of the classes
-            last = self.members[-1]
-            if getattr(last.shown.reader, "by_clip", False):  # it knows numbers alone
-                return nobody(footage.name, self.classes)
-            plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
-            return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
-        said = [_predict(one, video, start, stop, fps, found) for one in self.members]
+        if _somebody(found, *footage.part(start, stop)):
+            return self.joined([_predict(m, video, start, stop, fps, found) for m in self.members])
+        # what it would say of the images as they are, for whoever wants one of the classes
+        last = self.members[-1]
+        if getattr(last.shown.reader, "by_clip", False):  # it knows numbers alone
+            return nobody(footage.name, self.classes)
+        plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
+        return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
+
+    def joined(self, said: Sequence[Prediction]) -> Prediction:
+        """Join what the members said of one video."""
         total, else_ = np.zeros(len(self.classes)), 0.0
         for one in (one for one in said if one.label != NOBODY):
             known = np.array([one.probs[name] for name in self.classes])
@@ -112,7 +115,7 @@ class Fusion:
             label = SOMETHING_ELSE
         frames = sorted({frame for one in said for frame in one.frames})
         named = dict(zip(self.classes, probs.tolist(), strict=True))
-        return Prediction(footage.name, label, named, frames)
+        return Prediction(said[0].file, label, named, frames)
 
 
 def _somebody(found: Mapping[str, np.ndarray], start: int, stop: int) -> bool:
@@ -299,7 +302,11 @@ def _predict(
         read = _ByFrame(numbers, images)
         if isinstance(shown.sampler, FixedStride):
             clips = _moving(clips, read)
-        inputs = _inputs(recogniser, clips, lambda frames: shown.transformed(read[stacked(frames)]))
+        inputs = _inputs(
+            recogniser,
+            clips,
+            lambda frames: shown.told(shown.transformed(read[stacked(frames)]), found, frames),
+        )
     log_probs, frame_probs = _run(recogniser, inputs, with_frames=with_frames)
     probs = log_probs.exp().mean(0)  # clips count alike, as a video's segments do
     named = zip(recogniser.classes, (probs / probs.sum()).tolist(), strict=True)

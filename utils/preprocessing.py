@@ -254,7 +254,8 @@ class Reader(Protocol):
     A reader is a frozen dataclass of plain settings, and of dataclasses of such, so that a
     configuration can name it. Readers that share a look keep who looks in their field `finder`: a
     video is then searched once for all with an equal one, see `looker`. One that shows somebody may
-    have `span(found, start, stop)` too: windows are then placed where he is.
+    have `span(found, start, stop)` too: windows are then placed where he is; and one may tell
+    `numbers(found, frames)` (T, P) beside its images.
     """
 
     def look(self, video: Footage, fps: float | None = None) -> Mapping[str, np.ndarray] | None:
@@ -371,7 +372,9 @@ class Preprocessing:
         found = looker(self.reader).look(path, fps) if found is None else found
         arrays = self.reader.read(path, [indices.ravel() for indices in index_lists], found)
         return [
-            self.transformed(array.reshape(*indices.shape, *array.shape[1:]))
+            self.told(
+                self.transformed(array.reshape(*indices.shape, *array.shape[1:])), found, indices
+            )
             for array, indices in zip(arrays, index_lists, strict=True)
         ]
 
@@ -380,6 +383,18 @@ class Preprocessing:
         if array.dtype == np.uint8:
             return self.transform(array)
         return torch.from_numpy(array.astype(np.float32))
+
+    def told(
+        self, clip: Tensor, found: Mapping[str, np.ndarray] | None, frames: np.ndarray
+    ) -> Tensor:
+        """Put what the reader tells beside the images of frames (T,) or (T, 3) behind a clip's
+        channels, a plane for each number; most readers tell nothing."""
+        numbers = getattr(self.reader, "numbers", None)
+        if numbers is None:
+            return clip
+        middle = frames if frames.ndim == 1 else frames[:, 1]
+        planes = torch.from_numpy(numbers(found, middle))[..., None, None]
+        return torch.cat([clip, planes.expand(*planes.shape[:2], *clip.shape[-2:])], 1)
 
     def frames_out(self, frames: np.ndarray) -> int:
         """Return how many steps T the clip of these frame numbers has."""

@@ -31,7 +31,9 @@ def test_a_row_says_everything_in_plain_values(name):
         assert config["build"] == "models.joints.joint_classifier"
         assert config["model"] == {"in_dim": NUMBERS}
     else:
-        assert config["build"] == "models.temporal.frame_classifier"
+        followed = "models.followed.followed_classifier"
+        usual = "models.temporal.frame_classifier"
+        assert config["build"] == (followed if "numbers" in row.model else usual)
         assert row.model["head"] in HEADS
     assert Preprocessing.from_config(config["shown"], type(row.shown.reader)) == row.shown
 
