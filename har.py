@@ -383,6 +383,14 @@ def joints(args: Namespace) -> None:
     print(json.dumps(train_joints(Path(args.out), seeds=args.seeds), indent=2))
 
 
+@_verb(ROOT, _folder("--others", "Data/KTH-Synth-Others", "videos of other movements"))
+def fuse(args: Namespace) -> None:
+    """Choose on rendered people when the bundled recogniser refuses."""
+    from experiments.fusion import MEMBERS, choose_fusion
+
+    print(json.dumps(choose_fusion(args.root, args.others, members=MEMBERS), indent=2))
+
+
 @_verb(*MEASURING)
 def bench(args: Namespace) -> None:
     """Measure how fast things are, against others and against the bound."""

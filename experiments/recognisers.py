@@ -127,9 +127,14 @@ def load_fusion(path: Path) -> Fusion:
     told = read_json(path)
     if not isinstance(told, dict) or not told.get("members"):
         raise ValueError(f"{path} names no recognisers; the bundled one is {FUSION.name}")
+    return fusion_of(told, path.parent)
+
+
+def fusion_of(told: Config, folder: Path) -> Fusion:
+    """Load the recognisers of a folder that a fusion's file would name."""
     members, names = [], []
     for member in told["members"]:
-        one = load_recogniser(path.parent / member["checkpoint"])
+        one = load_recogniser(folder / member["checkpoint"])
         names.append(member.get("reader_of", one.extra["experiment"]))
         reader = find_experiment(names[-1]).shown.reader
         members.append(

@@ -89,33 +89,54 @@ class Fusion:
         found: Mapping[str, np.ndarray] | None = None,
     ) -> Prediction:
         """Name the action in a video; see `predict_video`. found: what the finder's look gave."""
+        return self.joined(self.said(video, start, stop, fps, found))
+
+    def said(
+        self,
+        video: str | Path | np.ndarray,
+        start: int = 0,
+        stop: int | None = None,
+        fps: float | None = None,
+        found: Mapping[str, np.ndarray] | None = None,
+    ) -> list[Prediction]:
+        """Return what each member says of a video, see `predict`; all say nobody where nobody is.
+
+        The last one's probabilities are then those of the images as they are, for whoever wants one
+        of the classes.
+        """
         footage = _Footage.of(video, fps)
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
         if _somebody(found, *footage.part(start, stop)):
-            return self.joined([_predict(m, video, start, stop, fps, found) for m in self.members])
-        # what it would say of the images as they are, for whoever wants one of the classes
-        last = self.members[-1]
-        if getattr(last.shown.reader, "by_clip", False):  # it knows numbers alone
-            return nobody(footage.name, self.classes)
-        plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
-        return replace(_predict(plain, video, start, stop, fps), label=NOBODY)
+            return [_predict(one, video, start, stop, fps, found) for one in self.members]
+        said, last = [nobody(footage.name, one.classes) for one in self.members], self.members[-1]
+        if not getattr(last.shown.reader, "by_clip", False):  # else it knows numbers alone
+            plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
+            said[-1] = replace(_predict(plain, video, start, stop, fps), label=NOBODY)
+        return said
 
     def joined(self, said: Sequence[Prediction]) -> Prediction:
         """Join what the members said of one video."""
-        total, else_ = np.zeros(len(self.classes)), 0.0
-        for one in (one for one in said if one.label != NOBODY):
-            known = np.array([one.probs[name] for name in self.classes])
-            total += np.log(known.clip(1e-9) / max(known.sum(), 1e-9))
-            else_ = max(else_, one.probs.get(SOMETHING_ELSE, 0.0))
+        told = [one for one in said if one.label != NOBODY]
+        total = sum(self.log_probs(one) for one in told or said)
         probs = np.exp(total - np.logaddexp.reduce(total))
-        label = self.classes[int(probs.argmax())]
-        if self.threshold is not None and else_ > self.threshold:
+        label = self.classes[int(probs.argmax())] if told else NOBODY
+        if told and self.threshold is not None and doubt(told) > self.threshold:
             label = SOMETHING_ELSE
         frames = sorted({frame for one in said for frame in one.frames})
         named = dict(zip(self.classes, probs.tolist(), strict=True))
         return Prediction(said[0].file, label, named, frames)
+
+    def log_probs(self, one: Prediction) -> np.ndarray:
+        """Return a member's log-probabilities of the classes (K,) among one another."""
+        known = np.array([one.probs[name] for name in self.classes])
+        return np.log(known.clip(1e-9) / max(known.sum(), 1e-9))
+
+
+def doubt(said: Sequence[Prediction]) -> float:
+    """Return the probability of something else, by the member who thinks it likeliest."""
+    return max(one.probs.get(SOMETHING_ELSE, 0.0) for one in said)
 
 
 def _somebody(found: Mapping[str, np.ndarray], start: int, stop: int) -> bool:

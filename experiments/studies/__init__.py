@@ -9,7 +9,7 @@ import importlib
 import inspect
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,8 @@ from experiments.training import run_experiment
 from tracking.measurements import Row
 from utils.data_setup import VideoDataset
 from utils.features import Features
-from utils.predict import Recogniser
+from utils.predict import Fusion, Recogniser, predict_video
+from utils.preprocessing import GreyFrames
 
 STUDIES = {
     "transfer": "what makes recognisers of rendered people recognise real ones, row by row",
@@ -33,6 +34,7 @@ STUDIES = {
     ),
     "realism": "rendered and real footage in numbers",
     "elsewhere": "clips of other places: as filmed, the person cut out, joints, all together",
+    "stress": "rendered test persons made harder, one thing at a time, by the same parts",
 }
 
 
@@ -107,6 +109,26 @@ def accuracy_row(task: str, method: str, scores: Sequence[Score], note: str = ""
     counts = f"{' '.join(f'{score.correct:g}' for score in scores)} of {scores[0].n}"
     percent = [100 * score.accuracy for score in scores]
     return Row.of(task, method, percent, "%", note or counts, middle=statistics.mean)
+
+
+def answers_of_parts(
+    fusion: Fusion,
+    video: Path | np.ndarray,
+    *,
+    fps: float | None = None,
+    found: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, str]:
+    """Return the label that each part of a fusion of joints and appearance gives a video."""
+    pose, appearance = fusion.members
+    plain = replace(appearance, shown=replace(appearance.shown, reader=GreyFrames()))
+    said, forced = fusion.said(video, fps=fps, found=found), replace(fusion, threshold=None)
+    return {
+        "as filmed": predict_video(plain, video, fps=fps).label,
+        "the person cut out": replace(forced, members=(appearance,)).joined(said[1:]).label,
+        "joints alone": replace(forced, members=(pose,)).joined(said[:1]).label,
+        "cut out and joints": forced.joined(said).label,
+        "cut out and joints, may refuse": fusion.joined(said).label,
+    }
 
 
 def changed(data: VideoDataset, change: Callable[[np.ndarray], np.ndarray]) -> VideoDataset:

@@ -8,13 +8,12 @@ results/real_clips.csv.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from data.files import DEFAULT, place
@@ -22,12 +21,10 @@ from data.kth import ACTIONS
 from evaluation.predictions import Score
 from experiments.recognisers import load_recogniser
 from experiments.results import READINGS
-from experiments.studies import accuracy_row
+from experiments.studies import accuracy_row, answers_of_parts
 from tracking import results
 from tracking.measurements import Row
 from utils.features import look_at
-from utils.predict import Fusion, Prediction, Recogniser, predict_video
-from utils.preprocessing import GreyFrames
 
 VIDEOS = (".avi", ".mp4", ".mpg", ".webm", ".mov", ".gif", ".mkv", ".m4v", ".ogv")
 QUICK: dict[str, Any] = {"most": 1, "log": None}
@@ -65,12 +62,12 @@ def run(
     fusion = load_recogniser("bundled")
     where = place(cache_dir, "cache")
     found = look_at(fusion.members[0].shown.reader, files, cache_dir=where)
+    said: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for path in tqdm(files, folder.name, leave=False):
+        for part, label in answers_of_parts(fusion, path, found=found[path]).items():
+            said[part].append((path.parent.name, label))
     rows = []
-    for name, recogniser in _parts(fusion).items():
-        pairs = [
-            (path.parent.name, _said(recogniser, path, found).label)
-            for path in tqdm(files, name, leave=False)
-        ]
+    for name, pairs in said.items():
         known = [label == said for label, said in pairs if label in ACTIONS]
         refused = [said not in ACTIONS for label, said in pairs if label not in ACTIONS]
         counts = {"files of the six actions, right": known, "other files, refused": refused}
@@ -82,27 +79,6 @@ def run(
         if log is not None:
             _log(place(log, "results") / READINGS, f"{folder.name}: {name}", known)
     return sorted(rows, key=lambda row: row.task)
-
-
-def _parts(fusion: Fusion) -> dict[str, Any]:
-    """The recogniser's parts one by one, and together."""
-    pose, appearance = fusion.members
-    as_filmed = replace(appearance, shown=replace(appearance.shown, reader=GreyFrames()))
-    return {
-        "as filmed": as_filmed,
-        "the person cut out": replace(fusion, members=(appearance,), threshold=None),
-        "joints alone": replace(fusion, members=(pose,), threshold=None),
-        "cut out and joints": replace(fusion, threshold=None),
-        "cut out and joints, may refuse": fusion,
-    }
-
-
-def _said(
-    recogniser: Recogniser | Fusion, path: Path, found: Mapping[Path, Mapping[str, np.ndarray]]
-) -> Prediction:
-    if isinstance(recogniser, Fusion):
-        return recogniser.predict(path, found=found[path])
-    return predict_video(recogniser, path)
 
 
 def _log(path: Path, name: str, known: Sequence[bool]) -> None:

@@ -1,0 +1,61 @@
+"""Backgrounds full of things, as rooms and streets are: what a classifier must not look at.
+
+Knows images. Does not know people, actions or models. A picture is covered by opaque shapes of
+random grey whose sizes follow a power law, which has the statistics of natural images (the dead
+leaves model: Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001, section 3), and
+on some of them shelves and a floor are drawn.
+"""
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from data.synthetic.render import HEIGHT, WIDTH
+
+SMALLEST, LARGEST = 2.0, 60.0  # radii in pixels
+COVERED = 6.0  # how often the image is covered on average
+
+
+def clutter(rng: Generator) -> np.ndarray:
+    """Draw a background (HEIGHT, WIDTH) float32, 0 to 255, that has no empty place."""
+    image = np.full((HEIGHT, WIDTH), rng.uniform(40, 215), np.float32)
+    covered = 0.0
+    while covered < COVERED * HEIGHT * WIDTH:
+        # density of radii ~ r^-3 between the smallest and the largest, drawn by its inverse
+        u = rng.random()
+        radius = (SMALLEST**-2 * (1 - u) + LARGEST**-2 * u) ** -0.5
+        covered += _shape(image, radius, rng)
+    if rng.random() < 0.4:
+        _shelves(image, rng)
+    if rng.random() < 0.4:
+        edge = int(rng.uniform(0.5, 0.85) * HEIGHT)
+        share = np.float32(rng.uniform(0.6, 1.0))
+        image[edge:] += share * (np.float32(rng.uniform(40, 215)) - image[edge:])
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    return np.clip(blurred, 0, 255).astype(np.float32)
+
+
+def _shape(image: np.ndarray, radius: float, rng: Generator) -> float:
+    """Draw an ellipse, a board or a polygon; returns about how many pixels it covers."""
+    x, y = rng.uniform(-0.1, 1.1, 2) * (WIDTH, HEIGHT)
+    grey, angle, kind = float(rng.uniform(15, 240)), rng.uniform(0, 180), rng.integers(3)
+    long = radius * rng.uniform(1, 3)
+    if kind == 0:
+        cv2.ellipse(image, ((x, y), (2 * long, 2 * radius), angle), grey, -1)
+    elif kind == 1:
+        box = cv2.boxPoints(((x, y), (2 * long, 2 * radius), angle if rng.random() < 0.5 else 0.0))
+        cv2.fillConvexPoly(image, box.round().astype(int), grey)
+    else:
+        turns = np.sort(rng.uniform(0, 2 * np.pi, rng.integers(3, 7)))
+        corners = (x, y) + radius * np.stack([np.cos(turns), np.sin(turns)], 1)
+        cv2.fillPoly(image, [corners.round().astype(int)], grey)
+    return 4 * long * radius
+
+
+def _shelves(image: np.ndarray, rng: Generator) -> None:
+    """Draw even lines, upright or level: shelves, blinds, a fence."""
+    apart, grey = rng.uniform(5, 24), float(rng.uniform(15, 240))
+    thick, upright = int(rng.integers(1, 4)), rng.random() < 0.5
+    for at in np.arange(rng.uniform(0, apart), WIDTH if upright else HEIGHT, apart).astype(int):
+        line = image[:, at : at + thick] if upright else image[at : at + thick]
+        line[:] = grey

@@ -1,0 +1,73 @@
+"""Harder footage: what a stress promises is in the frames, and every part is counted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data.kth import CARD, FPS
+from data.synthetic.dataset import shot_of
+from experiments.studies import stress
+from experiments.studies.stress import NOISE, SHORT, STRESSES, SWAY, _frames
+
+
+def frames_of(name, action="handclapping"):
+    return _frames(STRESSES[name], shot_of(2, action, 1))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return frames_of("as it is")[0]
+
+
+def figure(frames):
+    """Rows and columns in which the median frame is left: how tall and where somebody is."""
+    moved = np.abs(frames.astype(int) - np.median(frames, 0)).max(0) > 40
+    return np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
+
+
+def test_each_changes_the_frames_in_its_own_way_and_always_the_same(plain):
+    for name, one in STRESSES.items():
+        frames, fps = frames_of(name)
+        assert frames.dtype == np.uint8 and frames.shape[1:] == plain.shape[1:]
+        assert np.array_equal(frames, frames_of(name)[0]) and fps == (one.fps or FPS)
+        if name != "as it is":
+            assert frames.shape != plain.shape or not np.array_equal(frames, plain), name
+
+
+def test_frame_rates_keep_the_seconds(plain):
+    for name, fps in (("10 frames a second", 10), ("60 frames a second", 60)):
+        frames, rate = frames_of(name)
+        assert rate == fps and len(frames) == pytest.approx(len(plain) * fps / FPS, abs=1)
+        assert np.array_equal(frames[0], plain[0])
+    assert np.array_equal(frames_of("10 frames a second")[0][2], plain[5])
+
+
+def test_entering_and_leaving_are_the_ends():
+    whole = frames_of("as it is", "walking")[0]
+    assert np.array_equal(frames_of("first 29 frames", "walking")[0], whole[:SHORT])
+    assert np.array_equal(frames_of("last 29 frames", "walking")[0], whole[-SHORT:])
+
+
+def test_noise_and_sway_are_as_large_as_they_say(plain):
+    noise = frames_of("noise")[0].astype(int) - plain
+    assert noise[:, 30:60, :40].std() == pytest.approx(NOISE, rel=0.1)
+    swaying = frames_of("hand-held sway of 4 pixels")[0]
+    assert not np.array_equal(swaying[0], plain[0]) and SWAY == 4
+
+
+def test_half_as_large_is_half_as_large():
+    rows, _ = figure(frames_of("as it is", "handwaving")[0])
+    fewer, _ = figure(frames_of("figures half as large", "handwaving")[0])
+    assert np.ptp(fewer) == pytest.approx(np.ptp(rows) / 2, rel=0.15)
+
+
+@pytest.mark.slow
+def test_every_part_is_counted(tmp_path):
+    (tmp_path / CARD).write_text(json.dumps({"seed": 0}))
+    rows = stress.run(tmp_path, **stress.QUICK)
+    assert [row.task for row in rows] == ["rendered test persons, as it is"] * 5 + [
+        "rendered test persons, noise"
+    ] * 5
+    assert all(row.note in ("0 of 1", "1 of 1") for row in rows)
+    assert rows[0].value == rows[3].value == 100, "a boxer as KTH-Synth has them"
