@@ -181,13 +181,36 @@ def draw_windows(
     points = np.where(there[..., None, None], points, 0.0)
     inside = (points > -2) & (points < np.array([WIDTH, HEIGHT]) + 2)
     seen = there[..., None] & (inside.all(-1) | pool.followed[chosen][:, None, None])
-    torso = _torsos(points, there)
+    torso = torsos(points, there)
     points = _filmed(points, torso, t, pool.followed[chosen], rng)
+    points, seen = disturbed(points, seen, torso, t, pool.legs[chosen], rng)
+    mirror = rng.random(n) < 0.5
+    points[mirror, ..., 0] *= -1
+    return _exchanged(points, seen, np.broadcast_to(mirror[:, None], (n, steps)), MIRRORED)
+
+
+def disturbed(
+    points: np.ndarray,
+    seen: np.ndarray,
+    torso: np.ndarray,
+    t: np.ndarray,
+    legs: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Disturb joints (n, T, 15, 2) and which are seen (n, T, 15) as a finder does.
+
+    Args:
+        points, seen: Of n windows; they are not changed.
+        torso: See `torsos`.
+        t: Seconds of the steps (T,).
+        legs: The legs are needed and stay (n,).
+        rng: What is drawn.
+    """
     points, seen = _found(points, seen, torso, t, rng)
-    return _lost(points, seen, torso, pool.legs[chosen], rng)
+    return _lost(points, seen, torso, legs, rng)
 
 
-def _torsos(points: np.ndarray, there: np.ndarray) -> np.ndarray:
+def torsos(points: np.ndarray, there: np.ndarray) -> np.ndarray:
     """Each window's torso length in pixels (n, 1, 1, 1), at least 3."""
     length = np.linalg.norm(points[:, :, SHOULDERS].mean(2) - points[:, :, HIPS].mean(2), axis=-1)
     square = (length**2 * there).sum(1) / there.sum(1).clip(1)
@@ -284,6 +307,4 @@ def _lost(points, seen, torso, legs, rng) -> tuple[np.ndarray, np.ndarray]:
     seen[:, :, LEGS] &= ~((rng.random(n) < 0.3) & ~legs)[:, None, None]
     seen[:, :, HIPS] &= ~((rng.random(n) < 0.1) & ~legs)[:, None, None]
     seen &= ~(rng.random((n, steps)) < rng.choice([0, 0.05, 0.2], (n, 1)))[..., None]
-    mirror = rng.random(n) < 0.5
-    points[mirror, ..., 0] *= -1
-    return _exchanged(points, seen, np.broadcast_to(mirror[:, None], (n, steps)), MIRRORED)
+    return points, seen
