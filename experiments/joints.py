@@ -102,8 +102,8 @@ def train_joints(
     out: Path,
     *,
     seeds: Sequence[int] = (0,),
-    performances: int = 36_000,
-    epochs: int = 16,
+    performances: int = 24_000,
+    epochs: int = 14,
     others: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Knows performances (the six actions, wider than KTH-Synth's, and movements that are none of them),
 cameras that stand, come close or follow, and what a finder does to joints: jitter, bias, limbs too
 long, sides exchanged, the far arm copied or frozen, joints and frames lost. Does not know features
-or classifiers. How a finder errs was learned from looking at it on rendered people; no real frame
-was used.
+or classifiers. How a finder errs was learned by running it on rendered people (`python har.py study
+finder` says how large its errors are, and these); no real frame was used.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _found(points, seen, torso, t, rng) -> tuple[np.ndarray, np.ndarray]:
         on = (rng.random(n) < np.where(sideways, when_sideways, else_))[:, None]
         return on & (np.arange(steps) >= start) & (np.arange(steps) < stop)
 
-    copied, frozen, unseen = stretch(0.4, 0.05), stretch(0.2, 0.03), stretch(0.3, 0.05)
+    copied, frozen, unseen = stretch(0.4, 0.05), stretch(0.2, 0.03), stretch(0.95, 0.45)
     far, share = rng.integers(0, 2, n), rng.uniform(0.3, 1, (n, 1, 1))
     for side, (mine, others) in enumerate((ARMS, ARMS[::-1])):
         on, shoulder = (far == side)[:, None], points[:, :, 1 + side]
@@ -294,15 +294,15 @@ def _lost(points, seen, torso, legs, rng) -> tuple[np.ndarray, np.ndarray]:
     """Jitter, bias, outliers, sides exchanged for a moment; joints, legs and frames lost."""
     n, steps, joints, _ = points.shape
     points = points + rng.normal(0, 1, points.shape) * rng.uniform(0.01, 0.06, (n, 1, 1, 1)) * torso
-    points = points + rng.normal(0, 0.05, (n, 1, joints, 2)) * torso
+    hips = np.isin(np.arange(joints), HIPS)
+    bias = rng.normal(0, 1, (n, 1, joints, 2)) * np.where(hips, 0.11, 0.05)[:, None]
+    points = points + bias * torso
     outlier = (rng.random((n, steps, joints)) < 0.02)[..., None]
     points = points + outlier * rng.normal(0, 0.5, points.shape) * torso
     often = rng.uniform(0, 0.4, (n, 1)) * (rng.random((n, 1)) < 0.3)
     points, seen = _exchanged(points, seen, rng.random((n, steps)) < often, MIRRORED)
     firm = np.isin(np.arange(joints), SHOULDERS)
-    seen = seen & ~(
-        rng.random((n, 1, joints)) < np.where(firm | np.isin(np.arange(joints), HIPS), 0, 0.04)
-    )
+    seen = seen & ~(rng.random((n, 1, joints)) < np.where(firm | hips, 0, 0.04))
     seen &= ~(rng.random((n, steps, joints)) < np.where(firm, 0, 0.02))
     seen[:, :, LEGS] &= ~((rng.random(n) < 0.3) & ~legs)[:, None, None]
     seen[:, :, HIPS] &= ~((rng.random(n) < 0.1) & ~legs)[:, None, None]
