@@ -105,10 +105,11 @@ class Fusion:
         of the classes.
         """
         footage = _Footage.of(video, fps)
+        part = footage.part(start, stop)
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
-        if _somebody(found, *footage.part(start, stop)):
+        if _somebody(found, *part):
             return [_predict(one, video, start, stop, fps, found) for one in self.members]
         said, last = [nobody(footage.name, one.classes) for one in self.members], self.members[-1]
         if not getattr(last.shown.reader, "by_clip", False):  # else it knows numbers alone

@@ -12,7 +12,10 @@ from utils.predict import (
     NOBODY,
     SOMETHING_ELSE,
     Fusion,
+    Prediction,
     Recogniser,
+    doubt,
+    nobody,
     predict_video,
     predict_video_with_frame_probs,
 )
@@ -107,3 +110,25 @@ def test_a_file_that_names_no_recognisers_is_refused(tmp_path):
     path.write_text(json.dumps({"name": "fusion"}))
     with pytest.raises(ValueError, match="odd.json names no recognisers"):
         load_fusion(path)
+
+
+def test_joining_leaves_out_whoever_was_shown_nobody_and_says_nobody_when_all_were():
+    fusion = Fusion((), CLASSES, threshold=0.5)
+    right = Prediction("clip", "right", {"left": 0.2, "right": 0.8}, [4, 2])
+    refuses = Prediction("clip", "left", {"left": 0.2, "right": 0.1, SOMETHING_ELSE: 0.7}, [2])
+    gone = nobody("clip", CLASSES)
+    assert fusion.joined([gone, right]).label == "right"
+    assert fusion.joined([gone, right]).probs["right"] == pytest.approx(0.8)
+    assert fusion.joined([refuses, right]).label == SOMETHING_ELSE
+    assert fusion.joined([refuses, right]).frames == [2, 4]
+    assert doubt([refuses, right]) == 0.7 and doubt([gone]) == 0
+    both = fusion.joined([gone, gone])
+    assert both.label == NOBODY and both.probs == {"left": 0.5, "right": 0.5}
+
+
+def test_a_part_that_is_none_is_refused_before_anything_is_looked_for(finder):
+    fusion = Fusion((member(finder, 0.6, 0.4),), CLASSES)
+    for start, stop in ((5, 5), (-1, 4), (0, 21)):
+        with pytest.raises(ValueError, match="has 20 frames"):
+            predict_video(fusion, video(), start=start, stop=stop, fps=25)
+    assert not finder.asked
