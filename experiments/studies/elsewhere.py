@@ -51,14 +51,7 @@ def run(
         ValueError: The folder holds no videos.
     """
     folder = Path(elsewhere if elsewhere is not None else root)
-    files = [
-        path
-        for label in sorted(folder.iterdir())
-        if label.is_dir()
-        for path in sorted(p for p in label.iterdir() if p.suffix.lower() in VIDEOS)[:most]
-    ]
-    if not files:
-        raise ValueError(f"no videos under {folder}; they lie there as <label>/<file>")
+    files = clips_of(folder, most)
     fusion = load_recogniser("bundled")
     where = place(cache_dir, "cache")
     found = look_at(fusion.members[0].shown.reader, files, cache_dir=where)
@@ -77,11 +70,25 @@ def run(
             if right
         ]
         if log is not None:
-            _log(place(log, "results") / READINGS, f"{folder.name}: {name}", known)
+            log_reading(place(log, "results") / READINGS, f"{folder.name}: {name}", known)
     return sorted(rows, key=lambda row: row.task)
 
 
-def _log(path: Path, name: str, known: Sequence[bool]) -> None:
+def clips_of(folder: Path, most: int | None = None) -> list[Path]:
+    """List the videos <label>/<file> of a folder, at most so many a label; ValueError without."""
+    labels = [label for label in sorted(folder.iterdir()) if label.is_dir()]
+    files = [
+        path
+        for label in labels
+        for path in sorted(p for p in label.iterdir() if p.suffix.lower() in VIDEOS)[:most]
+    ]
+    if not files:
+        raise ValueError(f"no videos under {folder}; they lie there as <label>/<file>")
+    return files
+
+
+def log_reading(path: Path, name: str, known: Sequence[bool]) -> None:
+    """Write down that real clips were read, and how many of those of the actions were right."""
     row = dict.fromkeys(results.READING_COLUMNS, "")
     row |= {"date": date.today().isoformat(), "recogniser": name}
     row |= {"files_right": str(sum(known)), "files": str(len(known))}

@@ -1,0 +1,50 @@
+"""What a classifier is shown of a person: the rows differ in what they say, and are trained."""
+
+import pytest
+
+from data.files import read_csv
+from data.kth import ACTIONS
+from experiments.studies import readers
+from experiments.table import EXPERIMENTS, find_experiment
+from utils.crop import Crop
+from utils.cutout import Cutout
+from utils.pose import Pose
+
+
+def test_each_row_is_what_its_name_says():
+    rows = {name: find_experiment(row.experiment) for name, row in readers.variants().items()}
+    kinds = [type(row.shown.reader) for row in rows.values()]
+    assert kinds[1:] == [Cutout, Cutout, Crop, Pose, Cutout, Cutout]
+    place, brought = (rows[name].shown for name in list(rows)[1:3])
+    assert not place.reader.normalise and brought.reader.normalise
+    assert place.sampler == brought.sampler == EXPERIMENTS["stacked_gru"].shown.sampler
+    assert rows["cut out, averaged"].model["head"] == "average"
+    assert readers.variants()["cut out, no label smoothing"].recipe == {"label_smoothing": 0.0}
+    keys = [
+        str(row.to_config()) + str(dict(readers.variants()[n].recipe)) for n, row in rows.items()
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.slow
+def test_a_row_is_trained_and_other_places_are_read_and_logged(tiny_kth, tmp_path):
+    places = tmp_path / "places"
+    for action in ACTIONS[:2]:
+        (places / action).mkdir(parents=True)
+        file = next(tiny_kth.rglob(f"*{action}*.avi"))
+        (places / action / "one.avi").write_bytes(file.read_bytes())
+    (places / "bending").mkdir()
+    (places / "bending" / "two.avi").write_bytes(file.read_bytes())
+    rows = readers.run(
+        tiny_kth,
+        elsewhere=places,
+        runs_dir=tmp_path / "runs",
+        cache_dir=None,
+        **{**readers.QUICK, "log": tmp_path},
+    )
+    assert [row.task for row in rows] == [
+        "validation persons, segments",
+        "other places, files of the six actions",
+    ]
+    assert rows[1].note.endswith("of 2"), "bending is none of the six"
+    assert read_csv(tmp_path / "real_clips.csv")[0]["recogniser"] == "places: trained on as filmed"
