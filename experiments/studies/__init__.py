@@ -36,6 +36,7 @@ STUDIES = {
     "elsewhere": "clips of other places: as filmed, the person cut out, joints, all together",
     "finder": "how the person finder errs on rendered people, and how joints are disturbed",
     "readers": "what a classifier is to be shown of a person: filmed, cut out, followed, joints",
+    "finders": "other ways of finding the person, in front of the same classifier of cut-outs",
     "presence": "what a head could read from when somebody is in the image, and from nothing else",
     "stress": "rendered test persons made harder, one thing at a time, by the same parts",
 }
