@@ -9,17 +9,18 @@ prediction is made.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.measure import fresh_python, interleaved, rows_of, spread, those_that_work
 from data.kth import find_videos
-from data.video import probe
+from data.video import probe, stream
 from experiments.recognisers import APPEARANCE, load_recogniser
 from tracking.measurements import Row
 from utils.blazepose import BACKENDS, load_networks
-from utils.person import CROP, DETECTOR
+from utils.person import CROP, DETECTOR, PersonFinder
 from utils.predict import predict_video
 
 # the last one is ours; each includes what it imports
@@ -61,7 +62,24 @@ def run(
         *rows_of("predict one file, cold", cold, unit=unit, notes=new),
         *rows_of("import", imported, ours=modules[-1], unit="ms", notes=about),
         *_finder_rows(repeats),
+        *_search_rows(chosen[0], repeats),
     ]
+
+
+def _search_rows(path: Path, repeats: int) -> Iterator[Row]:
+    """Say how many seconds of a file are searched in one, by each backend, in all threads."""
+    frames, fps = [frame for _, frame in stream(path)], probe(path).fps
+
+    def search_by(name: str) -> Any:
+        load_networks(backend=name)  # fails where it is not installed
+        return partial(PersonFinder().find, frames, fps, backend=name)
+
+    methods = those_that_work({name: name for name in BACKENDS}, search_by)
+    seconds = interleaved(methods, repeats=repeats)
+    for name, times in seconds.items():
+        quick = [len(frames) / fps / one for one in times]
+        note = f"{torch.get_num_threads()} threads, {len(frames)} frames of {fps:g} a second"
+        yield Row.of("person found in one file, times real time", name, quick, "x", note)
 
 
 def _finder_rows(repeats: int) -> Iterator[Row]:

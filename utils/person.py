@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 
 from data.video import USUAL_FPS, probe, spaced, stream
 from utils.blazepose import FINGERPRINT, fingerprint, load_networks
@@ -146,14 +147,18 @@ class PersonFinder:
         rate = probe(video).fps if fps is None else fps
         return self._search(stream(video, self._step(rate)), rate).arrays()
 
-    def find(self, frames: Iterable[np.ndarray], fps: float) -> PersonTrack:
+    def find(
+        self, frames: Iterable[np.ndarray], fps: float, *, backend: str | None = None
+    ) -> PersonTrack:
         """Follow a person through the frames of a video, (H, W) grey or (H, W, 3) BGR uint8.
+
+        `backend` runs the networks, see `utils.blazepose.load_networks`.
 
         Raises:
             ValueError: A frame is no such image, fps is not above 0, or the networks at hand are
                 others than `weights` says.
         """
-        return self._search(spaced(frames, self._step(fps)), fps)
+        return self._search(spaced(frames, self._step(fps)), fps, backend)
 
     def _step(self, fps: float) -> float:
         """Return how many frames lie between two that are looked at."""
@@ -161,8 +166,10 @@ class PersonFinder:
             raise ValueError(f"fps is {fps}; it takes frames a second, above 0")
         return max(1.0, fps / self.rate)
 
-    def _search(self, frames: Iterator[tuple[int, np.ndarray]], fps: float) -> PersonTrack:
-        search = _Search(self, fps / self._step(fps))
+    def _search(
+        self, frames: Iterator[tuple[int, np.ndarray]], fps: float, backend: str | None = None
+    ) -> PersonTrack:
+        search = _Search(self, fps / self._step(fps), backend)
         if self.weights != (here := fingerprint()):
             raise ValueError(f"the person finder has weights {here} here, not {self.weights}")
         numbers, found, size = [], [], (0, 0)
@@ -198,9 +205,11 @@ class _Person(NamedTuple):
 class _Search:
     """A person who is followed from image to image, `rate` of them a second."""
 
-    def __init__(self, finder: PersonFinder, rate: float):
+    def __init__(self, finder: PersonFinder, rate: float, backend: str | None = None):
         self.finder, self.rate = finder, rate
-        self.detector, self.landmarker = load_networks()
+        self.detector, self.landmarker = load_networks(
+            backend=backend, threads=torch.get_num_threads()
+        )
         self.small: np.ndarray | None = None
         self.square: np.ndarray | None = None  # where to look in the next image
         self.scene = self.others = self.since = 0  # since: images since the detector looked

@@ -266,7 +266,7 @@ def followed(monkeypatch, steps):
     """Follow through steps of (frame, [(x, y of the hips, radius, score), ...])."""
     detector = Detected(steps[0][0].shape)
     networks = detector, load_networks(WEIGHTS, "torch")[1]
-    monkeypatch.setattr("utils.person.load_networks", lambda: networks)
+    monkeypatch.setattr("utils.person.load_networks", lambda **how: networks)
 
     def frames():
         for frame, people in steps:
