@@ -15,9 +15,11 @@ Places are in pixels whose centres lie at .5, so that 0 is the image's edge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,8 @@ import torch
 
 from data.video import USUAL_FPS, probe, spaced, stream
 from utils.blazepose import FINGERPRINT, fingerprint, load_networks
+from utils.images import denoised, stretched
+from utils.one_euro import OneEuro
 
 LANDMARKS, MASK = 33, 96  # points of a body; rows and columns of a kept mask
 DETECTOR, CROP = 224, 256  # pixels of the networks' inputs
@@ -34,6 +38,8 @@ OVERLAP = 0.3  # boxes that overlap more are the same person's
 SQUARE = 2.5  # side of the square, in distances from the hips to the edge of the body's circle
 STANDING = 1.25  # sides of the square, in statures of somebody upright: the circle's radius is half
 DOUBT = 0.2  # of persons detected about as surely, the largest is followed
+PART = 0.6  # side of a part of an image, in the image's longer sides; they overlap by half
+PARTS_EVERY = 0.5  # seconds from one look at the parts to the next
 TRIES = 3  # detected persons whose landmarks are looked for before there is nobody
 LARGER = 1.25  # times: by how much another must be larger to be followed instead
 SAME = 0.25  # sides of the square: whose hips are no further away is the person who is followed
@@ -109,13 +115,17 @@ class PersonTrack:
 class PersonFinder:
     """Finds the largest person and follows him.
 
-    Where the detector sees nobody it looks again at an image of more contrast: of 47 segments of
-    rendered people in which it had seen nobody at all, it then found him in one frame of five, and
-    of 150 cluttered empty images it took one more for somebody, three in all.
+    Where the detector sees nobody it looks again at an image of more contrast, and twice a second
+    at parts of that, where small people are larger. Chosen on rendered people (one frame each):
+    of 47 segments in which nobody had been seen at all more contrast finds one frame in five,
+    taking one of 150 cluttered empty images more for somebody; parts find 53 instead of 38 % of
+    those half as large as KTH's, and nobody in 104 empty images; and without noise 71 instead of
+    33 % are found behind noise of 20 grey levels.
 
     Args:
         rate: Frames a second that are looked at; all of them where there are no more.
         detected: Least probability of a person in the whole image.
+        sure: Least probability of a person in a part of the image.
         followed: Least probability that the square still holds one.
         cut: Mean difference of two small images, of 255, above which it is a cut. Chosen on
             rendered clips: 0.08 s of one differ by less, three in four pairs of two by more. A cut
@@ -127,9 +137,11 @@ class PersonFinder:
 
     rate: float = 12.5
     detected: float = 0.5
+    sure: float = 0.7
     followed: float = 0.5
     cut: float = 20.0
     least_range: float = 20.0
+    least_noise: float = 6.0
     weights: str = FINGERPRINT
 
     def __post_init__(self):
@@ -212,7 +224,8 @@ class _Search:
         )
         self.small: np.ndarray | None = None
         self.square: np.ndarray | None = None  # where to look in the next image
-        self.scene = self.others = self.since = 0  # since: images since the detector looked
+        self.scene = self.others = 0
+        self.since = self.empty = 0  # images since the detector looked, and in which it saw nobody
 
     def step(self, image: np.ndarray) -> tuple[_Person | None, int, int]:
         """Look at the next image: the person, how many cuts came before, how many others."""
@@ -223,6 +236,7 @@ class _Search:
             )
         self._notice_cut(image)
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
+        image = denoised(image, self.finder.least_noise)
         person, self.since = None, self.since + 1
         if self.square is not None and self.since >= self.rate:
             person = self._look_around(image)
@@ -240,18 +254,26 @@ class _Search:
 
     def _start(self, image: np.ndarray) -> _Person | None:
         """Find somebody anew: the first of the detected who has a body."""
-        squares = self._detect(image)
-        if not len(squares):
-            squares = self._detect(stretched(image, self.finder.least_range))
-        for square in squares[:TRIES]:
-            if person := self._begin(image, square):
-                self.others = len(squares) - 1
-                return person
+        for squares in self._sought(image):
+            for square in squares[:TRIES]:
+                if person := self._begin(image, square):
+                    self.others = len(squares) - 1
+                    return person
         self.others = 0
         return None
 
+    def _sought(self, image: np.ndarray) -> Iterator[np.ndarray]:
+        """Detect in the whole image, then in one of more contrast, and now and then in its parts,
+        where small people are larger."""
+        yield self._detect(image)
+        raised = stretched(image, self.finder.least_range)
+        yield self._detect(raised)
+        if self.empty % max(1, round(self.rate * PARTS_EVERY)) == 0:
+            yield _apart([self._detect(raised, part) for part in parts_of(*image.shape[:2])])
+        self.empty += 1
+
     def _begin(self, image: np.ndarray, square: np.ndarray) -> _Person | None:
-        self.square, self.filter = square, _OneEuro(self.rate)
+        self.square, self.filter = square, OneEuro(self.rate)
         return self._follow(image)
 
     def _look_around(self, image: np.ndarray) -> _Person | None:
@@ -267,24 +289,27 @@ class _Search:
             self.square, self.filter = before
         return None
 
-    def _detect(self, image: np.ndarray) -> np.ndarray:
+    def _detect(
+        self, image: np.ndarray, part: tuple[float, float, float] | None = None
+    ) -> np.ndarray:
         """Return a square (P, 4) for every person in an image, the one to be followed first.
 
         He is the largest of those detected about as surely as the surest: a tree may be larger than
-        anybody, but is no person as surely.
+        anybody, but is no person as surely. A part, centre x and y and side, is looked at alone,
+        and somebody in it must be surer.
         """
         self.since = 0
         height, width = image.shape[:2]
-        side = max(height, width)
-        whole, _ = crop(image, np.array([width / 2, height / 2, side, 0]), DETECTOR, edge=False)
-        out = self.detector(_batch(whole, 127.5, -1))
+        x, y, side = part or (width / 2, height / 2, max(height, width))
+        seen, _ = crop(image, np.array([x, y, side, 0]), DETECTOR, edge=False)
+        out = self.detector(_batch(seen, 127.5, -1))
         scores = sigmoid(out["scores"].ravel())
-        there = np.flatnonzero(scores >= self.finder.detected)
+        there = np.flatnonzero(scores >= (self.finder.sure if part else self.finder.detected))
         boxes = out["boxes"][0][there] / DETECTOR
         boxes[:, :2] += ANCHORS[there]
         boxes[:, 4:] += np.tile(ANCHORS[there], 4)
         points, scores = _merged(boxes, scores[there])
-        points = points * side + np.tile([(width - side) / 2, (height - side) / 2], 2)
+        points = points * side + np.tile([x - side / 2, y - side / 2], 2)
         squares = np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4)
         unsure = scores < scores.max(initial=0) - DOUBT
         return squares[np.lexsort((-squares[:, 2], unsure))]
@@ -311,12 +336,27 @@ class _Search:
         return _Person(square, landmarks, (mask * 255).round().astype(np.uint8))
 
 
-def stretched(image: np.ndarray, least_range: float) -> np.ndarray:
-    """Return an image (H, W, 3) whose darkest and brightest hundredth are 0 and 255."""
-    apart = max(1, min(image.shape[:2]) // 120)
-    low, high = np.percentile(image[::apart, ::apart], [1, 99])
-    levels = (np.arange(256) - low) * (255 / max(high - low, least_range))
-    return cv2.LUT(image, levels.clip(0, 255).astype(np.uint8))
+def parts_of(height: int, width: int) -> Iterator[tuple[float, float, float]]:
+    """Yield the parts of an image that are looked at one by one: centre x and y, and side."""
+    side = PART * max(height, width)
+    middles = [
+        np.linspace(side / 2, long - side / 2, 1 + math.ceil(2 * (long - side) / side))
+        if long > side
+        else [long / 2]
+        for long in (width, height)
+    ]
+    for x, y in product(*middles):
+        yield float(x), float(y), side
+
+
+def _apart(found: Sequence[np.ndarray]) -> np.ndarray:
+    """Put together squares (P, 4) of overlapping parts, the largest first, everybody once."""
+    squares = np.concatenate(found)
+    kept: list[np.ndarray] = []
+    for square in squares[np.argsort(-squares[:, 2], kind="stable")]:
+        if all(np.hypot(*(square - one)[:2]) > SAME * one[2] for one in kept):
+            kept.append(square)
+    return np.array(kept).reshape(-1, 4)
 
 
 def square_around(centre: np.ndarray, top: np.ndarray) -> np.ndarray:
@@ -418,29 +458,6 @@ def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
     x, y = (around.sum(1) * columns).sum(1) / total, (around.sum(2) * rows).sum(1) / total
     hot = inside & (around.max((1, 2)) >= 0.5)
     return np.where(hot[:, None], np.stack([x, y], 1) * size, points)
-
-
-class _OneEuro:
-    """The filter of the points that make the next square: still when they are, quick when not."""
-
-    def __init__(self, rate: float, cutoff: float = 0.01, beta: float = 10.0):
-        self.rate, self.cutoff, self.beta = rate, cutoff, beta
-        self.last = self.smooth = self.speed = np.zeros(0)
-
-    def __call__(self, points: np.ndarray, scale: float) -> np.ndarray:
-        """Return the points (2, 2), smoothed; speeds are counted in `scale` pixels a second."""
-        if not self.smooth.size:
-            self.smooth, self.speed = points, np.zeros_like(points)
-        speed = (points - self.last) / scale * self.rate if self.last.size else self.speed
-        self.last = points
-        self.speed = self.speed + self._share(np.array(1.0)) * (speed - self.speed)
-        share = self._share(self.cutoff + self.beta * np.abs(self.speed))
-        self.smooth = self.smooth + share * (points - self.smooth)
-        return self.smooth
-
-    def _share(self, cutoff: np.ndarray) -> np.ndarray:
-        """Return how much of the newest value is taken at a cutoff in hertz."""
-        return 1 / (1 + self.rate / (2 * np.pi * cutoff))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The person finder on rendered people, whose places are known; what is kept of a track."""
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from utils.person import (
     PersonTrack,
     crop,
     crop_matrix,
+    parts_of,
     square_around,
-    stretched,
 )
 from utils.preprocessing import GreyFrames
 
@@ -122,13 +123,31 @@ def test_somebody_of_little_contrast_is_found_in_an_image_of_more(clapping):
     assert find(dim).presence.all()
 
 
-def test_contrast_is_raised_to_the_whole_range_and_no_further():
-    image = np.repeat(np.arange(100, 150, dtype=np.uint8).repeat(4).reshape(10, 20, 1), 3, 2)
-    raised = stretched(image, 20.0)
-    assert (raised.min(), raised.max()) == (0, 255) and raised[4, 9, 0] == pytest.approx(114, abs=2)
-    assert np.ptp(stretched(image, 510.0).astype(int)) == pytest.approx(25, abs=1)
-    flat = np.full((8, 8, 3), 77, np.uint8)
-    assert not np.ptp(stretched(flat, 20.0))
+def test_somebody_small_is_found_in_a_part_of_the_image(clapping):
+    wide = np.full((3, 300, 400), 128, np.uint8)
+    wide[:, 175:295, 10:170] = clapping.frames[:3]
+    assert not find(wide, sure=1.1).presence.any(), "in the whole image alone"
+    track = find(wide)
+    assert track.presence.all() and not track.others.any()
+    assert (hips(track)[:, 0] < 170).all() and (hips(track)[:, 1] > 175).all()
+
+
+def test_parts_cover_the_image_and_overlap_by_half():
+    for height, width in ((120, 160), (160, 120), (100, 100), (40, 400)):
+        seen, side = np.zeros((height, width), int), 0.6 * max(height, width)
+        for x, y, one in parts_of(height, width):
+            assert one == pytest.approx(side)
+            rows = slice(max(0, int(y - side / 2)), math.ceil(y + side / 2))
+            seen[rows, max(0, int(x - side / 2)) : math.ceil(x + side / 2)] += 1
+        assert seen.min() >= 1
+    assert len(list(parts_of(120, 160))) == 6 and len(list(parts_of(40, 400))) == 3
+
+
+def test_somebody_behind_noise_is_found(clapping):
+    noise = np.random.default_rng(0).normal(0, 45, clapping.frames[:4].shape)
+    noisy = (clapping.frames[:4] + noise).clip(0, 255).astype(np.uint8)
+    assert not find(noisy, least_noise=1e9).presence.any()
+    assert find(noisy).presence.sum() >= 2
 
 
 def test_box_square_and_mask_are_around_him(waving, track):
