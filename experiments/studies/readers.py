@@ -18,7 +18,6 @@ from evaluation.predictions import Score
 from experiments.recognisers import evaluate_checkpoint
 from experiments.results import READINGS
 from experiments.studies import Setting, accuracy_row
-from experiments.studies.ablation import TUNED
 from experiments.studies.elsewhere import clips_of, log_reading
 from experiments.table import AVERAGE, EXPERIMENTS
 from tracking.measurements import Row
@@ -42,7 +41,6 @@ def variants() -> dict[str, Setting]:
         "cut out, averaged": Setting(replace(cutout, model=AVERAGE)),
         "cut out, no label smoothing": Setting(cutout, {"label_smoothing": 0.0}),
         "cut out, half as large again": Setting(cutout, {"size": (144, 192)}),
-        "cut out, last 2 of 9 stages tuned": Setting(cutout, TUNED),
     }
 
 

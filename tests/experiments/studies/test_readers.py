@@ -14,7 +14,7 @@ from utils.pose import Pose
 def test_each_row_is_what_its_name_says():
     rows = {name: find_experiment(row.experiment) for name, row in readers.variants().items()}
     kinds = [type(row.shown.reader) for row in rows.values()]
-    assert kinds[1:] == [Cutout, Cutout, Crop, Pose, *[Cutout] * 4]
+    assert kinds[1:] == [Cutout, Cutout, Crop, Pose, *[Cutout] * 3]
     place, brought = (rows[name].shown for name in list(rows)[1:3])
     assert not place.reader.normalise and brought.reader.normalise
     assert place.sampler == brought.sampler == EXPERIMENTS["stacked_gru"].shown.sampler
