@@ -118,7 +118,7 @@ def choose_fusion(
     told["threshold"] = round(threshold, 4)
     told["chosen_on"] = {
         "segments": int(six.sum()),
-        "each_right": [said.right(alone) for alone in np.eye(len(members))],
+        "each_right": [said.right(alone) for alone in np.identity(len(members))],
         "right": said.right(plain),
         "right_by_learned_weights": learned,
         "refused": int(refused[six].sum()),
