@@ -342,6 +342,7 @@ def test_an_error_of_ours_out_of_a_worker_is_for_users(here, monkeypatch, capsys
     assert said.startswith("har.py: ") and "clip.avi ends early" in said
 
 
+@pytest.mark.slow
 def test_a_missing_package_says_how_to_install_it(here, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "experiments", None)
     assert har.main(["predict", "a.avi"]) == 1

@@ -100,11 +100,14 @@ def _rows(
     both = seen & inside
     error = np.where(both[..., None], (points - truth) / torso, np.nan)
     turned = np.where(both[..., None], (points[:, :, MIRRORED] - truth) / torso, np.nan)
-    size, other = (np.nanmedian(np.linalg.norm(e, axis=-1), axis=-1) for e in (error, turned))
+    known = both.any(-1)
+    size, other = (
+        np.nanmedian(np.linalg.norm(e[known], axis=-1), axis=-1) for e in (error, turned)
+    )
     whole = np.asarray(inside.all(-1))
     lost = np.asarray(~seen[..., PARTS["shoulders"]].any(-1))
     yield _row("frames in which he is whole and lost", name, 100 * lost[whole].mean(), "%")
-    exchanged = (other < 0.6 * size)[np.isfinite(size)]
+    exchanged = other < 0.6 * size
     yield _row("frames in which sides are exchanged", name, 100 * exchanged.mean(), "%")
     for part, joints in PARTS.items():
         one = error[:, :, joints]

@@ -37,6 +37,9 @@ TRAININGS = {
 }
 
 
+QUICK = ("average", "gru", "stacked_gru")
+
+
 @pytest.fixture(scope="module")
 def bundled():
     recogniser = load_recogniser(APPEARANCE)
@@ -63,7 +66,10 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.mark.parametrize("name", TRAININGS)  # rows of later are golden in their own tests
+@pytest.mark.parametrize(
+    "name",  # rows of later are golden in their own tests
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TRAININGS],
+)
 def test_a_tiny_training_ends_where_it_ended(tiny_kth, tmp_path, cache, name):
     result = run_experiment(
         name,

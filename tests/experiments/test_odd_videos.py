@@ -86,7 +86,12 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
+QUICK = ("leaves and comes back", "a cut", "a crowd", "dark", "one frame", "an empty room")
+
+
+@pytest.mark.parametrize(
+    "kind", [k if k in QUICK else pytest.param(k, marks=pytest.mark.slow) for k in ODD]
+)
 def test_there_is_an_answer(bundled, people, kind):
     video = ODD[kind](people)
     found = predict_video(bundled, video)

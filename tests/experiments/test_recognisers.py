@@ -46,13 +46,17 @@ def test_the_recogniser_was_trained_on_these_very_weights():
     assert extra["backbone"] == {"weights": "bundled", "fingerprint": backbone.fingerprint()}
 
 
-@pytest.mark.parametrize("which", [pytest.param("bundled", marks=pytest.mark.slow), RECOGNISER])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["bundled", RECOGNISER])
 def test_it_recognises_rendered_strangers(strangers, which):
     result = evaluate_checkpoint(which, strangers, split="all", cache_dir=None, progress=False)
     assert result.segment.n == 24 and result.segment.accuracy >= 0.75
 
 
-@pytest.mark.parametrize("action", ["boxing", "handclapping", "handwaving"])
+@pytest.mark.parametrize(
+    "action",
+    ["boxing", *(pytest.param(a, marks=pytest.mark.slow) for a in ("handclapping", "handwaving"))],
+)
 def test_it_names_the_action_of_a_whole_file(strangers, action):
     file = strangers / action / f"person02_{action}_d1.avi"
     assert predict_video(load_recogniser("bundled"), file).label == action

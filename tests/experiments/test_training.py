@@ -222,6 +222,7 @@ class TestRuns:
         assert same_predictions(second.predictions, first.predictions)
         assert second.about == first.about and list(second.history) == list(first.history)
 
+    @pytest.mark.slow
     def test_force_another_seed_and_another_recipe_are_other_runs(self, lab):
         changes = ({}, {"seed": 1}, {"lr": 1e-2}, {"force": True})
         assert len({lab.run("average", epochs=1, **change).run for change in changes}) == 4

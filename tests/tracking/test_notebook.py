@@ -29,6 +29,7 @@ def sources(cells, kind):
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
 
 
+@pytest.mark.slow
 def test_every_cell_runs_in_fast_mode(tmp_path, monkeypatch):
     """A copy in a folder of its own: its runs and caches must not meet the reader's."""
     synth = render_dataset(
@@ -180,6 +181,7 @@ def test_the_kernel_imports_this_code_in_any_folder(tmp_path, monkeypatch):
     assert printed(notebook) == [f"{ROOT / 'utils' / 'viz.py'}\n{ROOT / 'runs'}\n"]
 
 
+@pytest.mark.slow
 def test_one_line_of_path_does_the_same_in_any_kernel(tmp_path, monkeypatch):
     for name in ("PYTHONPATH", "HAR_HOME"):
         monkeypatch.delenv(name, raising=False)

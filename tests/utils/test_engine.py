@@ -331,6 +331,7 @@ def test_workers_do_not_disturb_an_epoch_that_is_taken_up(tmp_path):
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="autograd's threads for a GPU do not survive a fork"
 )
+@pytest.mark.slow
 def test_twenty_kills_at_any_moment_change_no_bit(tmp_path):
     """Kills strike amid an epoch and amid the write of a checkpoint, which is slowed down; then it
     is started again."""

@@ -380,6 +380,7 @@ def counting_file_calls(patch):
     return calls
 
 
+@pytest.mark.slow
 def test_two_programs_at_once_are_harmless_and_both_right(root, segments, expected, tmp_path):
     both = [program(root, tmp_path) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
