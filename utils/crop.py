@@ -7,40 +7,24 @@ how he is found (`utils.person`), nor actions or models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from utils.cutout import bring_to_middle
-from utils.person import STANDING, PersonReader, PersonTrack
-from utils.preprocessing import Footage, GreyFrames
+from utils.cutout import PersonImages, bring_to_middle
+from utils.person import STANDING, PersonTrack
 
 FASTEST = 4.0  # statures a second; no runner is faster
 
 
 @dataclass(frozen=True)
-class Crop(PersonReader):
+class Crop(PersonImages):
     """Grey frames that follow the person, and his speed; where nobody is, the frames as they are.
 
     All frames of a clip are enlarged alike, see `utils.cutout.bring_to_middle`.
     """
-
-    def read(
-        self,
-        video: Footage,
-        index_lists: Sequence[np.ndarray],
-        found: Mapping[str, np.ndarray] | None = None,
-    ) -> list[np.ndarray]:
-        """Read lists of frames in one pass, (len(list), H, W) uint8 each.
-
-        Raises VideoError when the file cannot give the frames.
-        """
-        track = PersonTrack.of(self.look(video) if found is None else found)
-        clips = GreyFrames().read(video, index_lists)
-        rows = [track.at(np.asarray(indices)) for indices in index_lists]
-        return [_followed(track, *clip) for clip in zip(clips, rows, strict=True)]
 
     def numbers(self, found: Mapping[str, np.ndarray], frames: np.ndarray) -> np.ndarray:
         """Return speeds (T, 2) float32 at some frames: sideways, whichever way, and upwards, in
@@ -55,13 +39,14 @@ class Crop(PersonReader):
         speed[:, 0] = np.abs(speed[:, 0])
         return np.nan_to_num(speed).clip(-FASTEST, FASTEST).astype(np.float32)
 
-
-def _followed(track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Move frames (T, H, W) after the person, given the track's row of each (T,)."""
-    there, moved = track.presence[rows], frames.copy()
-    side = float(np.median(track.square[rows[there], 2])) if there.any() else 0.0
-    size = frames.shape[:0:-1]
-    for place in np.flatnonzero(there):
-        matrix = bring_to_middle(track.square[rows[place]], side, frames.shape[1:])[:2]
-        moved[place] = cv2.warpAffine(frames[place], matrix, size, borderMode=cv2.BORDER_REPLICATE)
-    return moved
+    def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Move frames (T, H, W) after the person, given the track's row of each (T,)."""
+        there, moved = track.presence[rows], frames.copy()
+        side = float(np.median(track.square[rows[there], 2])) if there.any() else 0.0
+        size = frames.shape[:0:-1]
+        for place in np.flatnonzero(there):
+            matrix = bring_to_middle(track.square[rows[place]], side, frames.shape[1:])[:2]
+            moved[place] = cv2.warpAffine(
+                frames[place], matrix, size, borderMode=cv2.BORDER_REPLICATE
+            )
+        return moved

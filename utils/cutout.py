@@ -20,7 +20,31 @@ TALL = 0.7  # stature of a normalised person, in heights of the image: arms rais
 
 
 @dataclass(frozen=True)
-class Cutout(PersonReader):
+class PersonImages(PersonReader):
+    """What readers share that show a person in images: they change frames by his track."""
+
+    def read(
+        self,
+        video: Footage,
+        index_lists: Sequence[np.ndarray],
+        found: Mapping[str, np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
+        """Read lists of frames in one pass, (len(list), H, W) uint8 each, changed.
+
+        Raises VideoError when the file cannot give the frames.
+        """
+        track = PersonTrack.of(self.look(video) if found is None else found)
+        clips = GreyFrames().read(video, index_lists)
+        rows = [track.at(np.asarray(indices)) for indices in index_lists]
+        return [self._clip(track, *clip) for clip in zip(clips, rows, strict=True)]
+
+    def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Change frames (T, H, W), given the track's row of each (T,)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Cutout(PersonImages):
     """Grey frames in which all but the person is flat grey; where nobody is, the whole frame is.
 
     Args:
@@ -42,21 +66,6 @@ class Cutout(PersonReader):
             raise ValueError(
                 f"grey is {self.grey} and grow {self.grow}; they take 0 to 255, and 0 or more"
             )
-
-    def read(
-        self,
-        video: Footage,
-        index_lists: Sequence[np.ndarray],
-        found: Mapping[str, np.ndarray] | None = None,
-    ) -> list[np.ndarray]:
-        """Read lists of frames in one pass, (len(list), H, W) uint8 each, the person cut out.
-
-        Raises VideoError when the file cannot give the frames.
-        """
-        track = PersonTrack.of(self.look(video) if found is None else found)
-        clips = GreyFrames().read(video, index_lists)
-        rows = [track.at(np.asarray(indices)) for indices in index_lists]
-        return [self._clip(track, *clip) for clip in zip(clips, rows, strict=True)]
 
     def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cut the person out of frames (T, H, W), given the track's row of each (T,)."""

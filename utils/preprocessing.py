@@ -322,6 +322,11 @@ class Preprocessing:
                 f"frame_offset is {self.frame_offset} with pool {self.transform.pool!r}; it takes "
                 'seconds, 0 or more, and above 0 only pool "none"'
             )
+        if self.transform.pool != "none" and hasattr(self.reader, "numbers"):
+            raise ValueError(
+                f"{type(self.reader).__name__} tells numbers of every frame, which pool "
+                f'{self.transform.pool!r} has no place for; it takes pool "none"'
+            )
 
     @property
     def channels(self) -> int:

@@ -54,10 +54,10 @@ class Moving:
     move: Move
 
 
-def draw_moving(kind: str, rng: Generator, near: float = 0.5, spread: float = 1.6) -> Moving:
+def draw_moving(kind: str, rng: Generator, near: float = 0.5) -> Moving:
     """Draw somebody who does this kind of movement; `near` is the chance of a camera that comes
     close where the legs need not be seen."""
-    person, scenario = Person.draw(rng, spread), int(rng.integers(1, 5))
+    person, scenario = Person.draw(rng, AUXILIARY_SPREAD), int(rng.integers(1, 5))
     seconds = np.arange(FRAMES) / FPS
     move = MOVES[kind](person.build, person.habit, seconds, rng)
     heading: Any = move.heading
@@ -69,7 +69,7 @@ def draw_moving(kind: str, rng: Generator, near: float = 0.5, spread: float = 1.
         heading = any_way if chance < 0.3 else side if chance < 0.55 else front
     heading = np.broadcast_to(heading, FRAMES)
     joints = rotate_about_z(move.joints, heading[..., None])
-    camera = camera_of("walking" if move.goes else "boxing", scenario, rng, spread)
+    camera = camera_of("walking" if move.goes else "boxing", scenario, rng, AUXILIARY_SPREAD)
     if not move.legs and rng.random() < near:
         camera = close_up(camera, person, rng)
     if not move.goes:
@@ -123,7 +123,7 @@ def render_others(
 def _render_missing(root: Path, seed: int, role: tuple[int, str]) -> None:
     number, kind = role
     rng = np.random.default_rng([seed, STREAM, number, list(MOVES).index(kind)])
-    one = draw_moving(kind, rng, near=0.3, spread=AUXILIARY_SPREAD)
+    one = draw_moving(kind, rng, near=0.3)
     path = root / kind / f"person{number}_{kind}_d{one.scenario}.avi"
     if not path.is_file():
         scene = scene_of(one.person, one.scenario, one.camera, rng, AUXILIARY_SPREAD)

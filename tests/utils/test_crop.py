@@ -68,3 +68,8 @@ def test_speeds_are_planes_behind_the_images_which_augmenting_leaves_alone(tmp_p
     source = ClipSource([segment], shown, augment=Augment(), found={path: found})
     changed = source.load(0, np.random.default_rng(1))
     assert torch.equal(changed[:, 3:], clip[:, 3:]) and not torch.equal(changed[:, :3], clip[:, :3])
+
+
+def test_a_mean_of_frames_has_no_place_for_numbers():
+    with pytest.raises(ValueError, match="Crop tells numbers of every frame"):
+        Preprocessing(FixedStride(3, 0.16), ClipTransform(pool="mean"), reader=Crop())
