@@ -352,6 +352,7 @@ def runs(args: Namespace) -> None:
     _option("--out", default="models/weights/efficientnet_b0_kth_synth.pth"),
     _option("--init", "imagenet (default), random, or a file", default="imagenet"),
     _number("--steps", 2400, "batches (default: %(default)s)"),
+    _option("--cluttered", "share of shots before clutter (%(default)s)", type=float, default=0.0),
     SEED,
 )
 def pretrain(args: Namespace) -> None:
@@ -359,7 +360,8 @@ def pretrain(args: Namespace) -> None:
     from experiments.pretraining import pretrain
 
     init = None if args.init == "random" else args.init
-    card = pretrain(Path(args.out), init=init, seed=args.seed, steps=args.steps)
+    how = {"seed": args.seed, "steps": args.steps, "cluttered": args.cluttered}
+    card = pretrain(Path(args.out), init=init, **how)
     print(json.dumps(card, indent=2))
 
 

@@ -20,7 +20,8 @@ from data.video import probe, stream
 from experiments.recognisers import APPEARANCE, load_recogniser
 from tracking.measurements import Row
 from utils.blazepose import BACKENDS, load_networks
-from utils.person import CROP, DETECTOR, PersonFinder
+from utils.person import PersonFinder
+from utils.person_search import CROP, DETECTOR
 from utils.predict import predict_video
 
 # the last one is ours; each includes what it imports

@@ -13,7 +13,7 @@ import time
 import timeit
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 
 from data.kth import ACTIONS
 from data.synthetic.body import JOINTS
+from data.synthetic.clutter import clutter
 from data.synthetic.dataset import AUXILIARY_SPREAD, Person, Shot, make_shot
 from data.synthetic.motion import FPS, LOCOMOTION
 from data.synthetic.render import HEIGHT, WIDTH
@@ -78,11 +79,14 @@ class Target:
     action: int
 
 
-def draw_shot(rng: np.random.Generator) -> tuple[Shot, str]:
-    """Draw one person of the wide ranges in one scene, acting once."""
+def draw_shot(rng: np.random.Generator, cluttered: float = 0.0) -> tuple[Shot, str]:
+    """Draw one person of the wide ranges in one scene, acting once; before clutter as often as
+    told."""
     action = str(rng.choice(ACTIONS))
     person, scenario = Person.draw(rng, AUXILIARY_SPREAD), int(rng.integers(1, 5))
     shot = make_shot(person, action, scenario, rng, segments=1, spread=AUXILIARY_SPREAD)
+    if cluttered and rng.random() < cluttered:
+        shot = replace(shot, scene=replace(shot.scene, background=clutter(rng)))
     return shot, action
 
 
@@ -128,17 +132,26 @@ def _seen_by(shot: Shot, vectors: np.ndarray) -> np.ndarray:
 
 class RenderedMoments(IterableDataset):
     """An endless, reproducible stream of rendered moments: (3, H, W) float tensors and their
-    targets as tensors."""
+    targets as tensors.
 
-    def __init__(self, *, seed: int, stream: int, transform: ClipTransform) -> None:
+    Args:
+        seed, stream: Of the random numbers.
+        transform: Brings images to the network's input.
+        cluttered: Share of the shots before clutter, see `data.synthetic.clutter`.
+    """
+
+    def __init__(
+        self, *, seed: int, stream: int, transform: ClipTransform, cluttered: float = 0.0
+    ) -> None:
         self.seed, self.stream, self.transform = seed, stream, transform
+        self.cluttered = cluttered
 
     def __iter__(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         worker = torch.utils.data.get_worker_info()
         stream = [PRETRAIN_STREAM, self.seed, self.stream, worker.id if worker else 0]
         rng = np.random.default_rng(stream)
         while True:
-            shot, action = draw_shot(rng)
+            shot, action = draw_shot(rng, self.cluttered)
             renderer = shot.renderer()
             for frame in self._choose(shot, action, rng):
                 offset = FRAME_OFFSET if rng.random() < STACKED_SHARE else 0
@@ -229,6 +242,7 @@ def pretrain(
     batch_size: int = 48,
     lr: float = 1e-3,
     size: tuple[int, int] = (96, 128),
+    cluttered: float = 0.0,
     progress: bool = True,
     held_out: int = 20,
 ) -> dict:
@@ -240,6 +254,7 @@ def pretrain(
         init: "imagenet", the path of a torchvision state dict, or None for random weights.
         steps: number of batches of `batch_size` moments.
         size: height and width of the input in pixels.
+        cluttered: share of the shots that are before clutter.
         held_out: number of batches of 48 other rendered frames on which the result is measured.
     """
     torch.manual_seed(seed)
@@ -249,7 +264,7 @@ def pretrain(
     backbone.to(memory_format=torch.channels_last)
     heads = PoseHeads(in_dim=backbone.feature_dim).to(device)
     started = time.time()
-    moments = RenderedMoments(seed=seed, stream=0, transform=transform)
+    moments = RenderedMoments(seed=seed, stream=0, transform=transform, cluttered=cluttered)
     batches = islice(DataLoader(moments, batch_size=batch_size, num_workers=1), steps)
     half = half_precision_pays(backbone, device, size)
     bar = tqdm(batches, "pretrain", steps, disable=not progress, mininterval=5, unit="batch")
@@ -268,6 +283,7 @@ def pretrain(
         "batch_size": batch_size,
         "lr": lr,
         "size": list(size),
+        "cluttered": cluttered,
         "minutes": round((time.time() - started) / 60, 1),
         "torch": str(torch.__version__),
         **measure(backbone, heads, seed=seed, transform=transform, device=device, batches=held_out),

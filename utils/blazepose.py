@@ -4,9 +4,8 @@ Knows networks as lists of steps over images (N, C, H, W), and which file holds 
 what their numbers mean: see `utils.person`. Source and licence stand in the file's card and in
 models/weights/README.md; experiments/convert_blazepose.py makes the file.
 
-Files are searched side by side, each in one thread; whoever searches one file alone gives it
-several. torch takes as many threads as it has been given. `python har.py bench predicting` says
-what a call costs.
+A call runs in the thread that makes it, several at once where several threads do; torch takes as
+many threads for one as it has been given. `python har.py bench predicting` says what a call costs.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,7 @@ Runner = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @lru_cache
-def load_networks(
-    path: str | Path = WEIGHTS, backend: str | None = None, threads: int = 1
-) -> tuple[Runner, Runner]:
+def load_networks(path: str | Path = WEIGHTS, backend: str | None = None) -> tuple[Runner, Runner]:
     """Return detector and landmark network, each from images (N, 3, H, W) float32 to named arrays.
 
     The detector takes RGB from -1 to 1, of 224 x 224 pixels, and gives boxes (N, 2254, 12) and
@@ -46,7 +43,6 @@ def load_networks(
         backend: "torch", or "onnxruntime", which is faster on a CPU and needs the
             packages onnxruntime and onnx (`pip install -e ".[fast]"`); None takes it where they
             are installed.
-        threads: Of onnxruntime.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -62,7 +58,7 @@ def load_networks(
         backend = "onnxruntime" if all(there) else "torch"
     if backend not in BACKENDS:
         raise ValueError(f"backend is {backend!r}; it takes {' or '.join(BACKENDS)}")
-    kind = Network if backend == "torch" else partial(_onnx_runner, threads=threads)
+    kind = Network if backend == "torch" else _onnx_runner
     described = torch.load(path, map_location="cpu", weights_only=True)
     return kind(described["detector"]), kind(described["landmarks"])
 
@@ -138,13 +134,12 @@ def _last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x.contiguous()
 
 
-def _onnx_runner(described: Mapping[str, Any], threads: int) -> Runner:
-    """Run the same network by onnxruntime, whose threads rest while they wait."""
+def _onnx_runner(described: Mapping[str, Any]) -> Runner:
+    """Run the same network by onnxruntime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
     model = _onnx_model(described).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = list(described["outputs"])

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from utils.cutout import PersonImages, bring_to_middle
-from utils.person import STANDING, PersonTrack
+from utils.person import PersonTrack
+from utils.person_search import STANDING
 
 FASTEST = 4.0  # statures a second; no runner is faster
 
@@ -33,7 +34,7 @@ class Crop(PersonImages):
         before, after = track.at(frames) - 1, track.at(frames) + 1
         before, after = before.clip(0), after.clip(0, len(track.frames) - 1)
         seconds = (track.frames[after] - track.frames[before]) / track.fps
-        way = track.square[after, :2] - track.square[before, :2]
+        way = track.square[after, :2] - track.carried(track.square[before, :2], before, after)
         stature = (track.square[after, 2] + track.square[before, 2]) / 2 / STANDING
         speed = way / stature[:, None] / np.maximum(seconds, 1e-6)[:, None] * (1, -1)
         speed[:, 0] = np.abs(speed[:, 0])

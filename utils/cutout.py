@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from utils.person import MASK, STANDING, PersonReader, PersonTrack, crop_matrix
+from utils.person import PersonReader, PersonTrack
+from utils.person_search import MASK, STANDING, crop_matrix
 from utils.preprocessing import Footage, GreyFrames
 
 TALL = 0.7  # stature of a normalised person, in heights of the image: arms raised still fit

@@ -93,8 +93,12 @@ def side_by_side(
     items' order.
 
     No more than `ROUNDS` items a thread are under way at a time. When the function fails, or the
-    caller stops asking, what is under way is finished and the rest left undone.
+    caller stops asking, what is under way is finished and the rest left undone. One thread alone is
+    the caller's.
     """
+    if workers == 1:
+        yield from map(function, items)
+        return
     waiting: deque = deque()
     with _one_core_each(workers) as pool:
         try:
@@ -110,9 +114,10 @@ def side_by_side(
 
 @contextmanager
 def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose threads keep to themselves: torch's and OpenCV's own threads would fight them
-    for the cores."""
+    """A pool whose threads, and the caller's, keep to themselves: torch's and OpenCV's own threads
+    would fight them for the cores."""
     threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:

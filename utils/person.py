@@ -1,25 +1,23 @@
-"""The person in a video: found, followed, with 33 landmarks and a mask.
+"""The person in a video: who finds him, and where he is at each frame that was looked at.
 
-Knows frames and what the two networks' numbers mean: a detector finds people in the whole image,
-which gives a rotated square around each; a landmark network finds 33 points and the person's mask
-in a square; and the points give the square of the next frame, so that the detector is asked again
-only when the person is lost, after a cut, and once a second to see who else is there. Does not know
-actions, models or segments, nor how the networks are run (`utils.blazepose`).
+Knows videos, cuts between scenes, and tracks of a person: squares, 33 landmarks, masks, and how the
+camera moved. Does not know how somebody is found in an image (`utils.person_search`), nor actions,
+models or segments.
 
-Method and constants: Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020
-(arXiv:2006.10204), and MediaPipe's published graph of it; the filter is Casiez, Roussel and Vogel,
-"1 Euro Filter", CHI 2012. The finder was trained by its makers on photographs of real people.
+A video is searched in stretches of two seconds side by side, each of which begins anew; where one
+does not begin with the person whom the stretch before it followed, it is searched again by going on
+from there. So what is found does not depend on the number of threads.
 
 Places are in pixels whose centres lie at .5, so that 0 is the image's edge.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from contextlib import closing
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import product
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,22 +26,15 @@ import numpy as np
 import torch
 
 from data.video import USUAL_FPS, probe, spaced, stream
-from utils.blazepose import FINGERPRINT, fingerprint, load_networks
-from utils.images import denoised, stretched
-from utils.one_euro import OneEuro
+from utils.blazepose import fingerprint, load_networks
+from utils.camera import RESTS, Box, camera_motion, carried
+from utils.encoder import side_by_side
+from utils.person_search import LANDMARKS, MASK, SAME, Found, Search, SearchSettings, crop_matrix
 
-LANDMARKS, MASK = 33, 96  # points of a body; rows and columns of a kept mask
-DETECTOR, CROP = 224, 256  # pixels of the networks' inputs
-OVERLAP = 0.3  # boxes that overlap more are the same person's
-SQUARE = 2.5  # side of the square, in distances from the hips to the edge of the body's circle
-STANDING = 1.25  # sides of the square, in statures of somebody upright: the circle's radius is half
-DOUBT = 0.2  # of persons detected about as surely, the largest is followed
-PART = 0.6  # side of a part of an image, in the image's longer sides; they overlap by half
-PARTS_EVERY = 0.5  # seconds from one look at the parts to the next
-TRIES = 3  # detected persons whose landmarks are looked for before there is nobody
-LARGER = 1.25  # times: by how much another must be larger to be followed instead
-SAME = 0.25  # sides of the square: whose hips are no further away is the person who is followed
-SMALLEST = 4.0  # pixels: no square is smaller
+STRETCH = 2.0  # seconds that are searched from the first look to the last
+LARGEST = 1280  # pixels of an image's longer side; larger images are scaled down
+MARGIN = 0.1  # of the square's side, around the landmarks: there the background is not trusted
+NO_IMAGE = np.zeros((0, 0), np.uint8)  # in the place of one that was searched
 EMPTIEST = 0.2  # least share of a clip's steps that show somebody
 
 
@@ -61,6 +52,8 @@ class PersonTrack:
         mask: The person's share of each place in the square, 0 to 255 (N, MASK, MASK).
         scene: How many cuts came before (N,).
         others: How many other persons the detector saw when it last looked (N,).
+        camera: How the camera moved since the look before, as `utils.camera.camera_motion` has it
+            (N, 2, 3); the identity where it rests.
     """
 
     frames: np.ndarray
@@ -71,6 +64,7 @@ class PersonTrack:
     mask: np.ndarray
     scene: np.ndarray
     others: np.ndarray
+    camera: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything as plain arrays, as `utils.features.look_at` keeps it."""
@@ -99,6 +93,11 @@ class PersonTrack:
         middles = (self.frames[1:] + self.frames[:-1]) / 2
         return np.searchsorted(middles, frames)
 
+    def carried(self, points: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """Return where the camera's motion alone takes places (T, 2), from rows `start` (T,) to
+        rows `stop` (T,)."""
+        return carried(points, self.camera, start, stop)
+
     def mask_at(self, frame: int) -> np.ndarray:
         """Return the mask nearest to a frame in the frame's own pixels (H, W), float32, 0 to 1.
 
@@ -112,40 +111,8 @@ class PersonTrack:
 
 
 @dataclass(frozen=True)
-class PersonFinder:
-    """Finds the largest person and follows him.
-
-    Where the detector sees nobody it looks again at an image of more contrast, and twice a second
-    at parts of that, where small people are larger; much noise is taken away first. The settings
-    were chosen on rendered people and on cluttered images without any: more contrast, and parts in
-    which somebody must be surer, find many more people and hardly anybody who is not there.
-    `python har.py study stress` measures small people and noise.
-
-    Args:
-        rate: Frames a second that are looked at; all of them where there are no more.
-        detected: Least probability of a person in the whole image.
-        sure: Least probability of a person in a part of the image.
-        followed: Least probability that the square still holds one.
-        cut: Mean difference of two small images, of 255, above which it is a cut. Chosen on
-            rendered clips: 0.08 s of one differ by less, three in four pairs of two by more. A cut
-            that is missed costs its count alone: who is lost is found anew.
-        least_range: Grey levels between the darkest and the brightest hundredth of an image below
-            which its contrast is not raised further.
-        weights: Fingerprint of the networks, so that what they found is kept under their name.
-    """
-
-    rate: float = 12.5
-    detected: float = 0.5
-    sure: float = 0.7
-    followed: float = 0.5
-    cut: float = 20.0
-    least_range: float = 20.0
-    least_noise: float = 6.0
-    weights: str = FINGERPRINT
-
-    def __post_init__(self):
-        if not self.rate > 0:
-            raise ValueError(f"rate is {self.rate}; it takes frames a second, above 0")
+class PersonFinder(SearchSettings):
+    """Finds the largest person in a video and follows him; its settings are `SearchSettings`."""
 
     def look(self, video: Path | np.ndarray, fps: float | None = None) -> dict[str, np.ndarray]:
         """Look at a whole video, a file or its frames, and return its track as arrays.
@@ -180,283 +147,164 @@ class PersonFinder:
     def _search(
         self, frames: Iterator[tuple[int, np.ndarray]], fps: float, backend: str | None = None
     ) -> PersonTrack:
-        search = _Search(self, fps / self._step(fps), backend)
         if self.weights != (here := fingerprint()):
             raise ValueError(f"the person finder has weights {here} here, not {self.weights}")
-        numbers, found, size = [], [], (0, 0)
-        for number, image in frames:
-            numbers.append(number)
-            found.append(search.step(image))
-            size = image.shape[:2]
-        n = len(found)
-        track = PersonTrack(
-            frames=np.array(numbers, np.int64),
-            fps=fps,
-            size=size,
-            square=np.full((n, 4), np.nan, np.float32),
-            landmarks=np.full((n, LANDMARKS, 4), np.nan, np.float32),
-            mask=np.zeros((n, MASK, MASK), np.uint8),
-            scene=np.array([scene for _, scene, _ in found], np.int32),
-            others=np.array([others for _, _, others in found], np.int32),
-        )
-        for row, (person, _, _) in enumerate(found):
-            if person is not None:
-                track.square[row], track.landmarks[row], track.mask[row] = person
-        return track
+        rate, networks = fps / self._step(fps), load_networks(backend=backend)
+        asked = _stretches(_looks(frames, self.cut), max(1, round(STRETCH * rate)))
+        rows: list[_Row] = []
+        last: _Stretch | None = None
+
+        def begin(stretch: _Stretch) -> _Stretch:
+            return stretch.searched(Search(self, networks, rate))
+
+        with closing(side_by_side(begin, asked, torch.get_num_threads())) as searched:
+            for stretch in searched:
+                if last is not None and not last.leads_to(stretch):
+                    stretch = stretch.searched(last.search)
+                rows += stretch.rows
+                last = stretch
+        return _track(rows, fps)
 
 
-class _Person(NamedTuple):
-    """Somebody in an image: square (4,), landmarks (33, 4) and mask (MASK, MASK)."""
+class _Look(NamedTuple):
+    """A frame that is looked at.
 
-    square: np.ndarray
-    landmarks: np.ndarray
-    mask: np.ndarray
+    Args:
+        number: The frame's.
+        size: Its height and width.
+        scale: By how much the image is scaled down.
+        image: The image that is searched.
+        scene: How many cuts came before.
+    """
+
+    number: int
+    size: tuple[int, int]
+    scale: float
+    image: np.ndarray
+    scene: int
 
 
-class _Search:
-    """A person who is followed from image to image, `rate` of them a second."""
+class _Row(NamedTuple):
+    """What was found at a look: the person, how many others, and how the camera moved."""
 
-    def __init__(self, finder: PersonFinder, rate: float, backend: str | None = None):
-        self.finder, self.rate = finder, rate
-        self.detector, self.landmarker = load_networks(
-            backend=backend, threads=torch.get_num_threads()
-        )
-        self.small: np.ndarray | None = None
-        self.square: np.ndarray | None = None  # where to look in the next image
-        self.scene = self.others = 0
-        self.since = self.empty = 0  # images since the detector looked, and in which it saw nobody
+    look: _Look
+    person: Found | None
+    others: int
+    camera: np.ndarray
 
-    def step(self, image: np.ndarray) -> tuple[_Person | None, int, int]:
-        """Look at the next image: the person, how many cuts came before, how many others."""
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Looks that are searched one after another.
+
+    Args:
+        looks: The looks.
+        before: The look before the first; None at the video's start.
+        rows: What was found at each.
+        search: Whoever searched; it knows whom it follows.
+    """
+
+    looks: list[_Look]
+    before: _Look | None
+    rows: tuple[_Row, ...] = ()
+    search: Search | None = None
+
+    def searched(self, search: Search) -> _Stretch:
+        """Search with somebody who may follow a person already."""
+        rows: list[_Row] = []
+        last, box = self.before, None
+        for look in self.looks:
+            if last is not None and look.scene != last.scene:
+                search.forget()
+            person, others = search.step(look.image)
+            before, box = box, _body(person)
+            camera = _moved(last, look, [one for one in (before, box) if one is not None])
+            rows.append(_Row(look._replace(image=NO_IMAGE), person, others, camera))
+            last = look
+        return replace(self, rows=tuple(rows), search=search)
+
+    def leads_to(self, later: _Stretch) -> bool:
+        """Tell whether the next stretch begins with the person whom this one follows, if any."""
+        assert self.search is not None
+        square, first = self.search.square, later.rows[0]
+        if square is None or first.look.scene != self.rows[-1].look.scene:
+            return True
+        if first.person is None:
+            return False
+        return bool(np.hypot(*(first.person.square - square)[:2]) <= SAME * square[2])
+
+
+def _looks(frames: Iterator[tuple[int, np.ndarray]], cut: float) -> Iterator[_Look]:
+    """Check frames, scale the large ones down, and count the cuts between them."""
+    small, scene = None, 0
+    for number, image in frames:
         fits = image.ndim > 1 and image.shape[2:] in ((), (3,)) and 0 not in image.shape
         if not fits or image.dtype != np.uint8:
             raise ValueError(
                 f"a frame of {image.dtype} and shape {image.shape}; give (H, W) or (H, W, 3) uint8"
             )
-        self._notice_cut(image)
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
-        image = denoised(image, self.finder.least_noise)
-        person, self.since = None, self.since + 1
-        if self.square is not None and self.since >= self.rate:
-            person = self._look_around(image)
-        if person is None and self.square is not None:
-            person = self._follow(image)
-        if person is None:
-            person = self._start(image)
-        return person, self.scene, self.others
-
-    def _notice_cut(self, image: np.ndarray) -> None:
-        small = cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self.small is not None and np.abs(small - self.small).mean() > self.finder.cut:
-            self.square, self.scene = None, self.scene + 1
-        self.small = small
-
-    def _start(self, image: np.ndarray) -> _Person | None:
-        """Find somebody anew: the first of the detected who has a body."""
-        for squares in self._sought(image):
-            for square in squares[:TRIES]:
-                if person := self._begin(image, square):
-                    self.others = len(squares) - 1
-                    return person
-        self.others = 0
-        return None
-
-    def _sought(self, image: np.ndarray) -> Iterator[np.ndarray]:
-        """Detect in the whole image, then in one of more contrast, and now and then in its parts,
-        where small people are larger."""
-        yield self._detect(image)
-        raised = stretched(image, self.finder.least_range)
-        yield self._detect(raised)
-        if self.empty % max(1, round(self.rate * PARTS_EVERY)) == 0:
-            yield _apart([self._detect(raised, part) for part in parts_of(*image.shape[:2])])
-        self.empty += 1
-
-    def _begin(self, image: np.ndarray, square: np.ndarray) -> _Person | None:
-        self.square, self.filter = square, OneEuro(self.rate)
-        return self._follow(image)
-
-    def _look_around(self, image: np.ndarray) -> _Person | None:
-        """Count the others, and turn to one who is clearly larger than the person followed."""
-        assert self.square is not None
-        squares, before = self._detect(image), (self.square, self.filter)
-        away = np.hypot(*(squares[:, :2] - self.square[:2]).T) > SAME * self.square[2]
-        self.others = int(away.sum())
-        if self.others and away[0] and squares[0, 2] > LARGER * self.square[2]:
-            if person := self._begin(image, squares[0]):
-                self.others = len(squares) - 1
-                return person
-            self.square, self.filter = before
-        return None
-
-    def _detect(
-        self, image: np.ndarray, part: tuple[float, float, float] | None = None
-    ) -> np.ndarray:
-        """Return a square (P, 4) for every person in an image, the one to be followed first.
-
-        He is the largest of those detected about as surely as the surest: a tree may be larger than
-        anybody, but is no person as surely. A part, centre x and y and side, is looked at alone,
-        and somebody in it must be surer.
-        """
-        self.since = 0
         height, width = image.shape[:2]
-        x, y, side = part or (width / 2, height / 2, max(height, width))
-        seen, _ = crop(image, np.array([x, y, side, 0]), DETECTOR, edge=False)
-        out = self.detector(_batch(seen, 127.5, -1))
-        scores = sigmoid(out["scores"].ravel())
-        there = np.flatnonzero(scores >= (self.finder.sure if part else self.finder.detected))
-        boxes = out["boxes"][0][there] / DETECTOR
-        boxes[:, :2] += ANCHORS[there]
-        boxes[:, 4:] += np.tile(ANCHORS[there], 4)
-        points, scores = _merged(boxes, scores[there])
-        points = points * side + np.tile([x - side / 2, y - side / 2], 2)
-        squares = np.array([square_around(p[:2], p[2:]) for p in points]).reshape(-1, 4)
-        unsure = scores < scores.max(initial=0) - DOUBT
-        return squares[np.lexsort((-squares[:, 2], unsure))]
-
-    def _follow(self, image: np.ndarray) -> _Person | None:
-        """Find the person in the square, and the next square; forget it when nobody is in it."""
-        square, self.square = self.square, None
-        assert square is not None
-        if not (np.isfinite(square).all() and square[2] >= SMALLEST):
-            return None
-        cut, matrix = crop(image, square, CROP, edge=True)
-        out = self.landmarker(_batch(cut, 255.0, 0))
-        if out["flag"].item() < self.finder.followed:
-            return None
-        points = out["landmarks"].reshape(-1, 5).astype(np.float64)
-        places = _refined(points[:, :2], sigmoid(out["heatmap"][0]))
-        places = (places - 0.5) @ matrix[:, :2].T + matrix[:, 2] + 0.5
-        depth = points[:, 2:3] * square[2] / CROP
-        landmarks = np.concatenate([places, depth, sigmoid(points[:, 3:4])], 1)[:LANDMARKS]
-        # behind the body's points come two that say where it is: hips, and edge of its circle
-        self.square = square_around(*self.filter(places[LANDMARKS : LANDMARKS + 2], square[2]))
-        mask = sigmoid(out["mask"].reshape(CROP, CROP))
-        mask = cv2.resize(mask, (MASK, MASK), interpolation=cv2.INTER_AREA)
-        return _Person(square, landmarks, (mask * 255).round().astype(np.uint8))
+        scale = min(1.0, LARGEST / max(height, width))
+        if scale < 1:
+            size = max(1, round(scale * width)), max(1, round(scale * height))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        last, small = small, cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA)
+        if last is not None and last.shape == small.shape:
+            scene += int(cv2.absdiff(last, small).mean() > cut)
+        yield _Look(number, (height, width), scale, image, scene)
 
 
-def parts_of(height: int, width: int) -> Iterator[tuple[float, float, float]]:
-    """Yield the parts of an image that are looked at one by one: centre x and y, and side."""
-    side = PART * max(height, width)
-    middles = [
-        np.linspace(side / 2, long - side / 2, 1 + math.ceil(2 * (long - side) / side))
-        if long > side
-        else [long / 2]
-        for long in (width, height)
-    ]
-    for x, y in product(*middles):
-        yield float(x), float(y), side
+def _stretches(looks: Iterator[_Look], length: int) -> Iterator[_Stretch]:
+    """Put looks together, `length` at a time."""
+    before = None
+    while some := list(islice(looks, length)):
+        yield _Stretch(some, before)
+        before = some[-1]
 
 
-def _apart(found: Sequence[np.ndarray]) -> np.ndarray:
-    """Put together squares (P, 4) of overlapping parts, the largest first, everybody once."""
-    squares = np.concatenate(found)
-    kept: list[np.ndarray] = []
-    for square in squares[np.argsort(-squares[:, 2], kind="stable")]:
-        if all(np.hypot(*(square - one)[:2]) > SAME * one[2] for one in kept):
-            kept.append(square)
-    return np.array(kept).reshape(-1, 4)
+def _body(person: Found | None) -> Box | None:
+    """Return the box in which the person's pixels are, with a margin."""
+    if person is None:
+        return None
+    points, margin = person.landmarks[:, :2], MARGIN * float(person.square[2])
+    left, top = (points.min(0) - margin).tolist()
+    right, bottom = (points.max(0) + margin).tolist()
+    return left, top, right, bottom
 
 
-def square_around(centre: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """Return the square (4,) around the hips' middle that reaches beyond the body's circle."""
-    x, y = np.subtract(top, centre)
-    return np.array([*centre, SQUARE * np.hypot(x, y), np.arctan2(y, x) + np.pi / 2])
+def _moved(last: _Look | None, look: _Look, people: Sequence[Box]) -> np.ndarray:
+    """Return how the camera moved between two looks, in pixels of the frames."""
+    if last is None or last.scene != look.scene:
+        return RESTS
+    motion = camera_motion(_grey(last.image), _grey(look.image), people).copy()
+    motion[:, 2] /= look.scale
+    return motion
 
 
-def crop_matrix(square: np.ndarray, pixels: int) -> np.ndarray:
-    """Return the matrix (2, 3) from places in a square's crop to places in the image.
+def _grey(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
-    It maps numbers of pixels, as OpenCV counts them: the first pixel of the crop is 0 and lies half
-    a pixel inside the square's edge.
-    """
-    x, y, side, angle = map(float, square)
-    cos, sin = np.cos(angle) * side / pixels, np.sin(angle) * side / pixels
-    half = (pixels - 1) / 2
-    return np.array(
-        [
-            [cos, -sin, x - cos * half + sin * half - 0.5],
-            [sin, cos, y - sin * half - cos * half - 0.5],
-        ]
+
+def _track(rows: Sequence[_Row], fps: float) -> PersonTrack:
+    """Put together what was found at N looks, in pixels of the frames."""
+    n = len(rows)
+    track = PersonTrack(
+        frames=np.array([row.look.number for row in rows], np.int64),
+        fps=fps,
+        size=rows[-1].look.size if rows else (0, 0),
+        square=np.full((n, 4), np.nan, np.float32),
+        landmarks=np.full((n, LANDMARKS, 4), np.nan, np.float32),
+        mask=np.zeros((n, MASK, MASK), np.uint8),
+        scene=np.array([row.look.scene for row in rows], np.int32),
+        others=np.array([row.others for row in rows], np.int32),
+        camera=np.array([row.camera for row in rows], np.float32).reshape(n, 2, 3),
     )
-
-
-def crop(
-    image: np.ndarray, square: np.ndarray, pixels: int, *, edge: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a square out of an image (H, W, 3), and return its matrix too, see `crop_matrix`.
-
-    Beyond the image lie its edge's own pixels, or black ones.
-    """
-    matrix = crop_matrix(square, pixels)
-    how = cv2.INTER_CUBIC if square[2] < pixels else cv2.INTER_LINEAR
-    border = cv2.BORDER_REPLICATE if edge else cv2.BORDER_CONSTANT
-    flags = how | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (pixels, pixels), flags=flags, borderMode=border), matrix
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x))."""
-    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))
-
-
-def _batch(image: np.ndarray, scale: float, shift: float) -> np.ndarray:
-    """Bring an image (H, W, 3) uint8 to the networks' (1, 3, H, W) float32."""
-    return np.ascontiguousarray(
-        (image / np.float32(scale) + np.float32(shift)).transpose(2, 0, 1)[None]
-    )
-
-
-def _anchors() -> np.ndarray:
-    """Centres of the detector's anchors (2254, 2), 0 to 1: two a cell of 8 and 16 pixels, six of
-    32."""
-    grids = []
-    for cells, each in ((28, 2), (14, 2), (7, 6)):
-        middles = (np.arange(cells) + 0.5) / cells
-        grid = np.stack(np.meshgrid(middles, middles), -1).reshape(-1, 2)
-        grids.append(np.repeat(grid, each, axis=0))
-    return np.concatenate(grids).astype(np.float32)
-
-
-ANCHORS = _anchors()
-
-
-def _merged(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge boxes (N, 12) of one person each: their first two points (P, 4), weighted by score, and
-    each person's best score (P,)."""
-    people, sure, left = [], [], np.argsort(-scores)
-    low, high = boxes[:, :2] - boxes[:, 2:4] / 2, boxes[:, :2] + boxes[:, 2:4] / 2
-    area = (high - low).prod(1)
-    while len(left):
-        best = left[0]
-        sides = np.minimum(high[left], high[best]) - np.maximum(low[left], low[best])
-        shared = sides.clip(0).prod(1)
-        same = shared / (area[left] + area[best] - shared) > OVERLAP
-        same[0] = True
-        people.append(np.average(boxes[left[same], 4:8], axis=0, weights=scores[left[same]]))
-        sure.append(scores[best])
-        left = left[~same]
-    return np.array(people).reshape(-1, 4), np.array(sure)
-
-
-def _refined(points: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Move points (L, 2) of the crop to the centre of the heat (64, 64, L) around them.
-
-    That is taken of 7 x 7 cells; a point with no cell of a half or more in them, or outside the
-    crop, stays.
-    """
-    cells, reach = len(heat), 3
-    size, steps = CROP / cells, np.arange(-reach, reach + 1)
-    at = np.floor(points / size).astype(int)
-    inside = ((at >= 0) & (at < cells)).all(1)
-    columns, rows = at.clip(0, cells - 1).T[:, :, None] + steps  # (L, 7) each
-    padded = np.pad(heat, ((reach, reach), (reach, reach), (0, 0)))
-    body = np.arange(len(points))[:, None, None]
-    around = padded[rows[:, :, None] + reach, columns[:, None, :] + reach, body]  # (L, 7, 7)
-    total = around.sum((1, 2)).clip(1e-9)
-    x, y = (around.sum(1) * columns).sum(1) / total, (around.sum(2) * rows).sum(1) / total
-    hot = inside & (around.max((1, 2)) >= 0.5)
-    return np.where(hot[:, None], np.stack([x, y], 1) * size, points)
+    for at, row in enumerate(rows):
+        if row.person is not None:
+            track.square[at], track.landmarks[at], track.mask[at] = row.person
+            track.square[at, :3] /= row.look.scale
+            track.landmarks[at, :, :3] /= row.look.scale
+    return track
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def bodies(seen: np.ndarray) -> np.ndarray:
     return np.asarray(seen[..., SHOULDERS].all(-1))
 
 
-def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndarray:
+def joint_features(
+    points: np.ndarray, seen: np.ndarray, rate: float, camera: np.ndarray | None = None
+) -> np.ndarray:
     """Turn joints into what a classifier is shown of them: (..., T, 77) float32.
 
     Places are counted from the neck, the middle of the shoulders, right and up, in torso lengths;
@@ -66,6 +68,8 @@ def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndar
         points: Columns and rows of the joints in pixels (..., T, 15, 2).
         seen: Which of them are seen (..., T, 15).
         rate: Steps a second.
+        camera: How far the camera alone has moved the neck since the first step, in pixels
+            (..., T, 2), which is no speed of his; None for a camera that rests.
     """
     neck, hips = (points[..., pair, :].mean(-2) for pair in (SHOULDERS, HIPS))
     body = bodies(seen)
@@ -74,7 +78,8 @@ def joint_features(points: np.ndarray, seen: np.ndarray, rate: float) -> np.ndar
     mask = seen & body[..., None]
     place = (points - neck[..., None, :]) / size[..., None, None] * up
     speed = _speed(place, mask, rate, -2)
-    neck_speed = _speed(neck / size[..., None] * up, body, rate, -1)
+    way = neck if camera is None else neck - camera
+    neck_speed = _speed(way / size[..., None] * up, body, rate, -1)
     parts = (
         (place * mask[..., None]).clip(-MOST[0], MOST[0]),
         speed.clip(-MOST[1], MOST[1]) / SPEEDS,
@@ -133,6 +138,15 @@ class Pose(PersonReader):
         numbers = []
         for frames in index_lists:
             apart = np.median(np.diff(frames)) if len(frames) > 1 else 1
-            joints = joints_of(track, track.at(frames))
-            numbers.append(joint_features(*joints, track.fps / max(apart, 1)))
+            rows = track.at(frames)
+            points, seen = joints_of(track, rows)
+            camera = _carried(track, rows, points[:, SHOULDERS].mean(1))
+            numbers.append(joint_features(points, seen, track.fps / max(apart, 1), camera))
         return numbers
+
+
+def _carried(track: PersonTrack, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return how far the camera has moved places (T, 2) at these rows since the first of them."""
+    before, rows = places[:-1], np.asarray(rows)
+    steps = track.carried(before, rows[:-1], rows[1:]) - before
+    return np.concatenate([np.zeros((1, 2)), steps.cumsum(0)])

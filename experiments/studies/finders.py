@@ -27,9 +27,11 @@ from experiments.results import READINGS
 from experiments.studies import accuracy_row
 from experiments.studies.elsewhere import clips_of, log_reading
 from tracking.measurements import Row
+from utils.camera import RESTS
 from utils.cutout import Cutout
 from utils.features import look_at
-from utils.person import LANDMARKS, MASK, STANDING, PersonFinder, PersonTrack, crop_matrix
+from utils.person import PersonFinder, PersonTrack
+from utils.person_search import LANDMARKS, MASK, STANDING, crop_matrix
 from utils.predict import Fusion, Recogniser
 
 RATE = 12.5  # frames a second that are looked at
@@ -72,9 +74,9 @@ class BoxFinder:
                     share, matrix, (MASK, MASK), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP
                 )
         nothing = np.full((n, LANDMARKS, 4), np.nan, np.float32)
-        none = np.zeros(n, np.int32)
+        none, rests = np.zeros(n, np.int32), np.tile(RESTS, (n, 1, 1))
         at = np.array(numbers, np.int64)
-        return PersonTrack(at, fps, size, square, nothing, mask, none, none).arrays()
+        return PersonTrack(at, fps, size, square, nothing, mask, none, none, rests).arrays()
 
     def boxes(
         self, frames: Iterator[tuple[int, np.ndarray]]

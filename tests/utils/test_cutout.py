@@ -10,9 +10,11 @@ from data.kth import Segment
 from data.synthetic.body import JOINT
 from data.synthetic.dataset import make_person, make_shot
 from tests.utils.test_preprocessing import segment_of
+from utils.camera import RESTS
 from utils.cutout import TALL, Cutout
 from utils.features import look_at
-from utils.person import MASK, PersonFinder, PersonTrack
+from utils.person import PersonFinder, PersonTrack
+from utils.person_search import MASK
 from utils.preprocessing import ClipTransform, FixedStride, Preprocessing, Uniform
 
 
@@ -32,6 +34,7 @@ def track_of(squares, size=(60, 80)):
         mask=disc * there[:, None, None].astype(np.uint8),
         scene=np.zeros(n, int),
         others=np.zeros(n, int),
+        camera=np.tile(RESTS, (n, 1, 1)),
     )
 
 

@@ -6,17 +6,19 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from data.synthetic.body import JOINT
 from data.synthetic.dataset import make_person, make_shot
 from data.video import VideoError
 from utils.blazepose import FINGERPRINT, WEIGHTS, load_networks
+from utils.camera import RESTS
 from utils.features import look_at
-from utils.person import (
+from utils.person import PersonFinder, PersonTrack
+from utils.person_search import (
     ANCHORS,
     MASK,
-    PersonFinder,
-    PersonTrack,
+    Search,
     crop,
     crop_matrix,
     parts_of,
@@ -213,6 +215,81 @@ def test_a_file_is_found_as_its_frames_are(waving, tmp_path, write_video):
         PersonFinder().look(tmp_path / "words.avi", 25)
 
 
+# in stretches, side by side
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_what_is_found_does_not_depend_on_the_number_of_threads(walking, threads, monkeypatch):
+    """He enters and leaves; the stretches of half a second end while he crosses."""
+    monkeypatch.setattr("utils.person.STRETCH", 0.5)
+    tracks = []
+    for count in (1, 3):
+        threads(count)
+        tracks.append(PersonFinder().find(walking.frames, 25))
+    one, other = tracks
+    assert np.array_equal(one.presence, other.presence) and one.presence.any()
+    assert np.nanmax(np.abs(one.landmarks - other.landmarks)) < 0.01
+    assert np.array_equal(one.frames, other.frames)
+
+
+def test_a_stretch_that_begins_with_somebody_else_goes_on_with_the_one_before(boxing, monkeypatch):
+    """He who was followed gets smaller than the other, but not clearly: anew, the other is found"""
+    monkeypatch.setattr("utils.person.STRETCH", 0.32)
+    one = columns(boxing, boxing.frames[:8])
+    left = np.concatenate([one[:4], smaller(one[4:], 0.9)])
+    frames = np.concatenate([left, np.concatenate([smaller(one[:4], 0.85), one[4:]])], 2)
+    anew = find(frames[4:])
+    assert anew.presence.all() and (hips(anew)[:, 0] > 64).all()
+    track = find(frames)
+    assert track.presence.all() and (hips(track)[:, 0] < 64).all()
+
+
+def test_a_stretch_in_which_nobody_is_detected_goes_on_with_who_was_followed(waving, monkeypatch):
+    """The landmark network alone still knows where he is."""
+    monkeypatch.setattr("utils.person.STRETCH", 0.32)
+    networks = load_networks(WEIGHTS, "torch")
+    calls = []
+
+    def once(images):
+        calls.append(len(calls))
+        found = networks[0](images)
+        return found if len(calls) == 1 else {**found, "scores": np.full((1, 2254, 1), -9.0)}
+
+    monkeypatch.setattr("utils.person.load_networks", lambda **how: (once, networks[1]))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    assert find(waving.frames[:8]).presence.all() and len(calls) > 1
+
+
+def test_large_frames_are_searched_smaller_and_found_where_they_are(clapping, monkeypatch):
+    monkeypatch.setattr("utils.person.LARGEST", 160)
+    track = find(enlarged(clapping.frames[:2], (800, 600)))
+    known = find(clapping.frames[:2])
+    assert track.size == (600, 800) and track.presence.all()
+    assert hips(track) == pytest.approx(5 * hips(known), abs=4)
+    assert track.square[:, 2] == pytest.approx(5 * known.square[:, 2], rel=0.1)
+    assert track.landmarks[:, 11, 2] == pytest.approx(5 * known.landmarks[:, 11, 2], abs=60)
+
+
+def test_a_camera_that_moves_is_told_from_somebody_who_does(walking, boxing):
+    still = PersonFinder().find(walking.frames, 25)
+    assert (still.camera == RESTS).all()
+    wide = np.pad(boxing.frames, ((0, 0), (0, 0), (40, 40)), "reflect")
+    ground = np.random.default_rng(0).normal(0, 20, (120, 240))
+    wide = (wide + cv2.GaussianBlur(ground, (0, 0), 2) * 4).clip(0, 255).astype(np.uint8)
+    panned = np.stack([frame[:, 2 * n : 2 * n + 160] for n, frame in enumerate(wide)])
+    track = find(panned)
+    rows = np.arange(len(panned) - 1)
+    places = np.tile([[20.0, 30.0]], (len(rows), 1))
+    moved = track.carried(places, rows, rows + 1) - places
+    assert np.median(np.abs(moved - (-2, 0)), 0) == pytest.approx([0, 0], abs=0.2)
+
+
 # cuts, and more people than one
 
 
@@ -281,18 +358,18 @@ class Detected:
         return {"boxes": boxes, "scores": scores}
 
 
-def followed(monkeypatch, steps):
-    """Follow through steps of (frame, [(x, y of the hips, radius, score), ...])."""
+def followed(steps):
+    """Follow through steps of (frame, [(x, y of the hips, radius, score), ...]): columns of the
+    hips, nan where nobody is, how many others, and the detector."""
     detector = Detected(steps[0][0].shape)
-    networks = detector, load_networks(WEIGHTS, "torch")[1]
-    monkeypatch.setattr("utils.person.load_networks", lambda **how: networks)
-
-    def frames():
-        for frame, people in steps:
-            detector.people = people
-            yield frame
-
-    return find(frames()), detector
+    search = Search(PersonFinder(), (detector, load_networks(WEIGHTS, "torch")[1]), 12.5)
+    columns, others = [], []
+    for frame, people in steps:
+        detector.people = people
+        person, count = search.step(frame)
+        columns.append(np.nan if person is None else person.landmarks[[23, 24], 0].mean())
+        others.append(count)
+    return np.array(columns), np.array(others), detector
 
 
 @pytest.fixture(scope="module")
@@ -306,33 +383,32 @@ def two(clapping, boxing):
     return frames, people
 
 
-def test_one_who_comes_and_is_larger_is_followed_within_a_second(monkeypatch, two):
+def test_one_who_comes_and_is_larger_is_followed_within_a_second(two):
     frames, people = two
     gone = frames.copy()
     gone[:, :, :64] = gone[:, :1, :64]
     steps = [(f, people[1:]) for f in gone[:3]] + [(f, people) for f in frames[3:]]
-    track, detector = followed(monkeypatch, steps)
-    x = hips(track)[:, 0]
-    assert (x[:3] > 64).all() and (x[13:] < 64).all() and track.presence.all()
-    assert not track.others[:3].any() and (track.others[13:] == 1).all()
+    x, others, detector = followed(steps)
+    assert (x[:3] > 64).all() and (x[13:] < 64).all() and np.isfinite(x).all()
+    assert not others[:3].any() and (others[13:] == 1).all()
     assert detector.calls == 2, "at the start, and a second later"
 
 
-def test_one_who_is_larger_but_hardly_a_person_is_not_followed(monkeypatch, two):
+def test_one_who_is_larger_but_hardly_a_person_is_not_followed(two):
     frames, (large, small) = two
     unsure = (*large[:3], 0.1)
-    track, _ = followed(monkeypatch, [(f, [unsure, small]) for f in frames[:2]])
-    assert (hips(track)[:, 0] > 64).all() and (track.others == 1).all()
+    x, others, _ = followed([(f, [unsure, small]) for f in frames[:2]])
+    assert (x > 64).all() and (others == 1).all()
 
 
-def test_a_detected_who_has_no_body_is_passed_over(monkeypatch, two):
+def test_a_detected_who_has_no_body_is_passed_over(two):
     frames, (large, small) = two
     frames = frames.copy()
     frames[:, :, :64] = 128
-    track, _ = followed(monkeypatch, [(f, [large, small]) for f in frames[:2]])
-    assert track.presence.all() and (hips(track)[:, 0] > 64).all()
-    nobody, _ = followed(monkeypatch, [(np.full((120, 128), 128, np.uint8), [large, small])])
-    assert not nobody.presence.any() and not nobody.others.any()
+    x, _, _ = followed([(f, [large, small]) for f in frames[:2]])
+    assert (x > 64).all()
+    nobody, others, _ = followed([(np.full((120, 128), 128, np.uint8), [large, small])])
+    assert np.isnan(nobody).all() and not others.any()
 
 
 # whatever there is, an answer or nobody

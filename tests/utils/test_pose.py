@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.synthetic.joints import MIRRORED, NAMES
+from utils.camera import RESTS
 from utils.person import PersonFinder, PersonTrack
 from utils.pose import JOINTS, NUMBERS, Pose, joint_features, joints_of
 
@@ -105,6 +106,7 @@ def track(steps=30, fps=25.0):
         np.zeros((steps, 96, 96), np.uint8),
         nothing,
         nothing,
+        np.tile(RESTS, (steps, 1, 1)),
     )
 
 
