@@ -134,6 +134,7 @@ MEASURING = (
     _option("--real", "real clips to read too (HAR_REAL_CLIPS)", metavar="DIR"),
     _file("--imagenet", "ImageNet weights to compare with"),
     _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"),
+    _file("--clutter", "an encoder that was pre-trained before clutter"),
     _switch("--quick", "a sliver, to see that it works"),
     _switch("--no-record", "write nothing into results/"),
 )
@@ -414,8 +415,8 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
     from tracking.measurements import as_text, write_rows
 
     folder, real = home("results"), args.real or os.environ.get("HAR_REAL_CLIPS")
-    found = {"real": real, "imagenet": args.imagenet, "elsewhere": args.elsewhere}
-    data = {name: path for name, path in found.items() if path}
+    named = {name: getattr(args, name) for name in ("imagenet", "elsewhere", "clutter")}
+    data = {name: path for name, path in {"real": real, **named}.items() if path}
     for name in args.names or table:
         rows = run(name, args.root, quick=args.quick, **data)
         if not (args.no_record or args.quick):

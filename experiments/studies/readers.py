@@ -1,38 +1,54 @@
 """What a classifier is to be shown of a person: one thing changed a row, each trained on KTH-Synth.
 
 Knows the variants: as filmed, cut out where he is or brought to one place and size, followed, his
-joints, and heads on cut-outs. The rendered validation persons are there to choose by; clips of
-other places are only measured on, and every reading is a row of results/real_clips.csv.
+joints, heads on cut-outs, and other encoders. The rendered validation persons are there to choose
+by, also drawn before clutter; clips of other places are only measured on, and every reading is a
+row of results/real_clips.csv.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from data.files import DEFAULT, place
-from data.kth import ACTIONS
+import numpy as np
+
+from data.files import DEFAULT, place, read_json
+from data.kth import ACTIONS, CARD, SPLITS
+from data.synthetic.dataset import shot_of
 from evaluation.predictions import Score
 from experiments.recognisers import evaluate_checkpoint
 from experiments.results import READINGS
 from experiments.studies import Setting, accuracy_row
+from experiments.studies.ablation import TUNED
 from experiments.studies.elsewhere import clips_of, log_reading
+from experiments.studies.stress import STRESSES, frames_of
 from experiments.table import AVERAGE, EXPERIMENTS
 from tracking.measurements import Row
 from utils.cutout import Cutout
 from utils.features import look_at
 from utils.predict import Fusion, Recogniser, predict_video
 
-QUICK: dict[str, Any] = {"seeds": (0,), "fast": True, "only": ("as filmed",), "log": None}
+ELSEWHERE = "other places, files of the six actions"
+QUICK: dict[str, Any] = {
+    "seeds": (0,),
+    "fast": True,
+    "only": ("as filmed",),
+    "scenarios": (),
+    "log": None,
+}
 
 
-def variants() -> dict[str, Setting]:
-    """Return the rows by name."""
+def variants(clutter: str | None = None) -> dict[str, Setting]:
+    """Return the rows by name; those of an encoder pre-trained before clutter where its file is
+    named."""
     cutout = EXPERIMENTS["cutout_gru"]
     brought = replace(cutout.shown, reader=Cutout(normalise=True))
-    return {
+    rows = {
         "as filmed": Setting("stacked_gru"),
         "cut out": Setting(cutout),
         "cut out, brought to one place and size": Setting(replace(cutout, shown=brought)),
@@ -41,13 +57,21 @@ def variants() -> dict[str, Setting]:
         "cut out, averaged": Setting(replace(cutout, model=AVERAGE)),
         "cut out, no label smoothing": Setting(cutout, {"label_smoothing": 0.0}),
         "cut out, half as large again": Setting(cutout, {"size": (144, 192)}),
+        "cut out, encoder tuned": Setting(cutout, TUNED),
     }
+    if clutter is not None:
+        of = {"weights": str(clutter)}
+        rows["as filmed, encoder taught before clutter"] = Setting("stacked_gru", of)
+        rows["cut out, encoder taught before clutter"] = Setting(cutout, of)
+    return rows
 
 
 def run(
     root: str | Path,
     *,
     elsewhere: str | Path | None = None,
+    clutter: str | None = None,
+    scenarios: Sequence[int] = (1,),
     seeds: Sequence[int] = (0, 1, 2),
     only: Sequence[str] = (),
     runs_dir: str | Path = DEFAULT,
@@ -61,6 +85,9 @@ def run(
         root: KTH-Synth.
         elsewhere: A folder <label>/<file>, of which the six actions' files are named; None names
             none.
+        clutter: The file of an encoder that was pre-trained before clutter (`har.py pretrain
+            --cluttered 0.5`); None leaves its rows out.
+        scenarios: Of the segments that are drawn before clutter.
         seeds: Of the heads.
         only: Names of rows; all when there are none.
         runs_dir: Where runs are kept and found again.
@@ -73,26 +100,50 @@ def run(
     clips = clips_of(Path(elsewhere)) if elsewhere is not None else []
     clips = [path for path in clips if path.parent.name in ACTIONS]
     found = look_at(Cutout(), clips, cache_dir=place(cache_dir, "cache"))
+    asked: dict[str, list[_Asked]] = {
+        "validation persons before clutter": list(_before_clutter(root, scenarios)),
+        ELSEWHERE: [_Asked(path, path.parent.name, found[path]) for path in clips],
+    }
+    asked = {task: videos for task, videos in asked.items() if videos}
     rows = []
-    for name, setting in variants().items():
+    for name, setting in variants(clutter).items():
         if only and name not in only:
             continue
-        segments, files = [], []
+        scores: dict[str, list[Score]] = defaultdict(list)
         for recogniser in setting.trained(seeds, how):
             result = evaluate_checkpoint(recogniser, root, split="validation", **where)
-            segments.append(result.segment)
-            known = [_label(recogniser, path, found) == path.parent.name for path in clips]
-            files.append(Score(sum(known), len(known)))
-            if clips and log is not None:
-                named = f"{Path(str(elsewhere)).name}: trained on {name}"
-                log_reading(place(log, "results") / READINGS, named, known)
-        rows.append(accuracy_row("validation persons, segments", name, segments))
-        if clips:
-            rows.append(accuracy_row("other places, files of the six actions", name, files))
+            scores["validation persons, segments"].append(result.segment)
+            for task, videos in asked.items():
+                known = [one.known_by(recogniser) for one in videos]
+                scores[task].append(Score(sum(known), len(known)))
+                if task == ELSEWHERE and log is not None:
+                    named = f"{Path(str(elsewhere)).name}: trained on {name}"
+                    log_reading(place(log, "results") / READINGS, named, known)
+        rows += [accuracy_row(task, name, counted) for task, counted in scores.items()]
     return sorted(rows, key=lambda row: row.task, reverse=True)
 
 
-def _label(recogniser: Recogniser, path: Path, found: Any) -> str:
-    if not hasattr(recogniser.shown.reader, "finder"):
-        return predict_video(recogniser, path).label
-    return Fusion((recogniser,), recogniser.classes).predict(path, found=found[path]).label
+@dataclass(frozen=True)
+class _Asked:
+    """A video, the action in it, and the finder's look at it."""
+
+    video: Path | np.ndarray
+    action: str
+    found: Mapping[str, np.ndarray]
+
+    def known_by(self, recogniser: Recogniser) -> bool:
+        """Tell whether a recogniser names the action."""
+        if not hasattr(recogniser.shown.reader, "finder"):
+            return predict_video(recogniser, self.video).label == self.action
+        alone = Fusion((recogniser,), recogniser.classes)
+        return alone.predict(self.video, found=self.found).label == self.action
+
+
+def _before_clutter(root: str | Path, scenarios: Sequence[int]) -> Iterator[_Asked]:
+    """Draw one segment of each validation person and action before clutter, at 25 frames a
+    second."""
+    seed = read_json(Path(root) / CARD)["seed"] if scenarios else 0
+    for person, action, scenario in product(SPLITS["validation"], ACTIONS, scenarios):
+        shot = shot_of(person, action, scenario, seed=seed)
+        frames, fps = frames_of(STRESSES["textured background"], shot)
+        yield _Asked(frames, action, Cutout().look(frames, fps))

@@ -117,7 +117,7 @@ def run(
     right: dict[tuple[str, str], list[bool]] = defaultdict(list)
     asked = [(n, p, a) for n in only or STRESSES for p in persons for a in actions]
     for name, person, action in tqdm(asked, "stress", leave=False):
-        frames, fps = _frames(STRESSES[name], shot_of(person, action, scenario, seed=seed))
+        frames, fps = frames_of(STRESSES[name], shot_of(person, action, scenario, seed=seed))
         for part, label in answers_of_parts(fusion, frames, fps=fps).items():
             right[name, part].append(label == action)
     return [
@@ -126,7 +126,7 @@ def run(
     ]
 
 
-def _frames(stress: Stress, shot: Shot) -> tuple[np.ndarray, float]:
+def frames_of(stress: Stress, shot: Shot) -> tuple[np.ndarray, float]:
     """Draw a shot's segment as the stress makes it, and say at how many frames a second it is."""
     rng = np.random.default_rng(len(shot))
     shot = stress.shot(shot, rng)

@@ -9,16 +9,16 @@ import pytest
 from data.kth import CARD, FPS
 from data.synthetic.dataset import shot_of
 from experiments.studies import stress
-from experiments.studies.stress import NOISE, SHORT, STRESSES, SWAY, _frames
+from experiments.studies.stress import NOISE, SHORT, STRESSES, SWAY, frames_of
 
 
-def frames_of(name, action="handclapping"):
-    return _frames(STRESSES[name], shot_of(2, action, 1))
+def shown(name, action="handclapping"):
+    return frames_of(STRESSES[name], shot_of(2, action, 1))
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return frames_of("as it is")[0]
+    return shown("as it is")[0]
 
 
 def figure(frames):
@@ -29,31 +29,31 @@ def figure(frames):
 
 def test_each_changes_the_frames_in_its_own_way_and_always_the_same(plain):
     for name, one in STRESSES.items():
-        frames, fps = frames_of(name)
+        frames, fps = shown(name)
         assert frames.dtype == np.uint8 and frames.shape[1:] == plain.shape[1:]
-        assert np.array_equal(frames, frames_of(name)[0]) and fps == (one.fps or FPS)
+        assert np.array_equal(frames, shown(name)[0]) and fps == (one.fps or FPS)
         if name != "as it is":
             assert frames.shape != plain.shape or not np.array_equal(frames, plain), name
 
 
 def test_frame_rates_keep_the_seconds(plain):
     for name, fps in (("10 frames a second", 10), ("60 frames a second", 60)):
-        frames, rate = frames_of(name)
+        frames, rate = shown(name)
         assert rate == fps and len(frames) == pytest.approx(len(plain) * fps / FPS, abs=1)
         assert np.array_equal(frames[0], plain[0])
-    assert np.array_equal(frames_of("10 frames a second")[0][2], plain[5])
+    assert np.array_equal(shown("10 frames a second")[0][2], plain[5])
 
 
 def test_entering_and_leaving_are_the_ends():
-    whole = frames_of("as it is", "walking")[0]
-    assert np.array_equal(frames_of("first 29 frames", "walking")[0], whole[:SHORT])
-    assert np.array_equal(frames_of("last 29 frames", "walking")[0], whole[-SHORT:])
+    whole = shown("as it is", "walking")[0]
+    assert np.array_equal(shown("first 29 frames", "walking")[0], whole[:SHORT])
+    assert np.array_equal(shown("last 29 frames", "walking")[0], whole[-SHORT:])
 
 
 def test_noise_and_sway_are_as_large_as_they_say(plain):
-    noise = frames_of("noise")[0].astype(int) - plain
+    noise = shown("noise")[0].astype(int) - plain
     assert noise[:, 30:60, :40].std() == pytest.approx(NOISE, rel=0.1)
-    swaying = frames_of("hand-held sway of 4 pixels")[0]
+    swaying = shown("hand-held sway of 4 pixels")[0]
     window = cv2.createHanningWindow(plain.shape[:0:-1], cv2.CV_32F)
     moved = [
         cv2.phaseCorrelate(one.astype(np.float32), other.astype(np.float32), window)[0]
@@ -63,8 +63,8 @@ def test_noise_and_sway_are_as_large_as_they_say(plain):
 
 
 def test_half_as_large_is_half_as_large():
-    rows, _ = figure(frames_of("as it is", "handwaving")[0])
-    fewer, _ = figure(frames_of("figures half as large", "handwaving")[0])
+    rows, _ = figure(shown("as it is", "handwaving")[0])
+    fewer, _ = figure(shown("figures half as large", "handwaving")[0])
     assert np.ptp(fewer) == pytest.approx(np.ptp(rows) / 2, rel=0.15)
 
 
