@@ -388,7 +388,7 @@ def joints(args: Namespace) -> None:
 
 @_verb(ROOT, _folder("--others", "Data/KTH-Synth-Others", "videos of other movements"))
 def fuse(args: Namespace) -> None:
-    """Choose on rendered people when the bundled recogniser refuses."""
+    """Train who refuses, and choose on rendered people when the bundled recogniser does."""
     from experiments.fusion import MEMBERS, choose_fusion
 
     print(json.dumps(choose_fusion(args.root, args.others, members=MEMBERS), indent=2))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from data.files import DEFAULT, place, write_json
 from data.kth import find_segments, select
 from experiments.recognisers import FUSION, fusion_of
+from experiments.refuser import train_refuser
 from utils.features import look_at
 from utils.predict import NOBODY, Fusion, doubt
 
@@ -28,6 +29,7 @@ MEMBERS: tuple[dict[str, str], ...] = (
     {"checkpoint": "recogniser_pose.pth"},
     {"checkpoint": "recogniser_stacked_gru.pth", "reader_of": "cutout_gru"},
 )
+REFUSER = "recogniser_refuser.pth"  # trained here, and asked about something else alone
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ def choose_fusion(
     out: Path = FUSION,
     cache_dir: str | Path | None = DEFAULT,
     progress: bool = True,
+    **refuser: Any,
 ) -> dict[str, Any]:
-    """Choose when the fusion of some members refuses, write its file, and return what is in it.
+    """Train who refuses, choose when the fusion of some members does, write its file, and return
+    what is in it.
 
     The threshold is the one that refuses REFUSED of the validation persons' segments. Learned
     weights are compared with none by persons: fitted on half of them, counted on the others, and
@@ -100,36 +104,46 @@ def choose_fusion(
         out: The file.
         cache_dir: Where the finder's looks are kept.
         progress: Show progress bars.
+        **refuser: Further arguments of `experiments.refuser.train_refuser`.
 
     Raises:
         ValueError: There are no such videos.
-        OSError: The file cannot be written.
+        OSError: A file cannot be written.
     """
     told: dict[str, Any] = {"name": "fusion", "members": list(members)}
-    asked = _asked(place(root, "Data/KTH-Synth"), place(others, "Data/KTH-Synth-Others"))
+    root, others = place(root, "Data/KTH-Synth"), place(others, "Data/KTH-Synth-Others")
+    asked = _asked(Path(root), Path(others))
+    how: dict[str, Any] = {"cache_dir": cache_dir, "progress": progress, **refuser}
+    train_refuser(root, others, out.parent / REFUSER, **how)
+    told["refusers"] = [{"checkpoint": REFUSER}]
     said = _said(fusion_of(told, out.parent), asked, place(cache_dir, "cache"), progress)
-    six, halves = said.labels >= 0, said.persons % 2 == 0
-    plain = np.ones(len(members))
-    learned = sum(
-        said.right(said.learned(six & fitted), six & ~fitted) for fitted in (halves, ~halves)
-    )
-    threshold = float(np.quantile(said.doubt[six], 1 - REFUSED))
-    refused = (said.doubt > threshold) | said.nobody
-    told["threshold"] = round(threshold, 4)
-    told["chosen_on"] = {
-        "segments": int(six.sum()),
-        "each_right": [said.right(alone) for alone in np.identity(len(members))],
-        "right": said.right(plain),
-        "right_by_learned_weights": learned,
-        "refused": int(refused[six].sum()),
-        "others": int((~six).sum()),
-        "others_refused": int(refused[~six].sum()),
-    }
+    told |= _choice(said)
     told["real_footage"] = (
         "none of ours; the person finder was trained by its makers on photographs of real people"
     )
     write_json(out, told)
     return told
+
+
+def _choice(said: Said) -> dict[str, Any]:
+    """Return the threshold, and what was counted when it was chosen."""
+    six, halves = said.labels >= 0, said.persons % 2 == 0
+    learned = sum(
+        said.right(said.learned(six & fitted), six & ~fitted) for fitted in (halves, ~halves)
+    )
+    threshold = float(np.quantile(said.doubt[six], 1 - REFUSED))
+    refused = (said.doubt > threshold) | said.nobody
+    members = len(said.log_probs)
+    counts = {
+        "segments": int(six.sum()),
+        "each_right": [said.right(alone) for alone in np.identity(members)],
+        "right": said.right(np.ones(members)),
+        "right_by_learned_weights": learned,
+        "refused": int(refused[six].sum()),
+        "others": int((~six).sum()),
+        "others_refused": int(refused[~six].sum()),
+    }
+    return {"threshold": round(threshold, 4), "chosen_on": counts}
 
 
 def _asked(root: Path, others: Path) -> list[_Asked]:
@@ -154,7 +168,8 @@ def _said(fusion: Fusion, asked: list[_Asked], cache_dir: Path | None, progress:
         fusion.said(one.path, one.start, one.stop, found=found[one.path])
         for one in tqdm(asked, "asking", leave=False, disable=not progress)
     ]
-    log_probs = np.array([[fusion.log_probs(one) for one in answer] for answer in answers])
+    named = [answer[: len(fusion.members)] for answer in answers]
+    log_probs = np.array([[fusion.log_probs(one) for one in answer] for answer in named])
     return Said(
         np.array([one.label for one in asked]),
         np.array([one.person for one in asked]),

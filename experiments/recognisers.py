@@ -6,7 +6,7 @@ Knows checkpoints by name and what a recogniser is made of. Does not know how it
 import dataclasses
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,24 +132,28 @@ def load_fusion(path: Path) -> Fusion:
 
 def fusion_of(told: Config, folder: Path) -> Fusion:
     """Load the recognisers of a folder that a fusion's file would name."""
-    members, names = [], []
-    for member in told["members"]:
-        one = load_recogniser(folder / member["checkpoint"])
-        names.append(member.get("reader_of", one.extra["experiment"]))
-        reader = find_experiment(names[-1]).shown.reader
-        members.append(
-            dataclasses.replace(one, shown=dataclasses.replace(one.shown, reader=reader))
-        )
+    members = [_member(one, folder) for one in told["members"]]
+    refusers = tuple(_member(one, folder) for one in told.get("refusers", ()))
     extras = [one.extra for one in members]
+    pairs = zip(told["members"], extras, strict=True)
+    names = [one.get("reader_of", of["experiment"]) for one, of in pairs]
     extra = {
         **extras[-1],
         "experiment": told["name"],
         "frames": "; ".join(one["frames"] for one in extras),
         "recipe": " + ".join(names),
         "auxiliary_data": " + ".join(one["data"] for one in extras[:-1]),
-        "parameters": sum(one["parameters"] for one in extras),
+        "parameters": sum(one.extra["parameters"] for one in (*members, *refusers)),
     }
-    return Fusion(tuple(members), tuple(extra["classes"]), told.get("threshold"), extra)
+    classes = tuple(extra["classes"])
+    return Fusion(tuple(members), classes, told.get("threshold"), extra, refusers)
+
+
+def _member(named: Mapping[str, str], folder: Path) -> Recogniser:
+    """Load a recogniser that a fusion's file names, with the reader that it is given there."""
+    one = load_recogniser(folder / named["checkpoint"])
+    reader = find_experiment(named.get("reader_of", one.extra["experiment"])).shown.reader
+    return dataclasses.replace(one, shown=dataclasses.replace(one.shown, reader=reader))
 
 
 def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from utils.blazepose import FINGERPRINT, Runner
-from utils.images import denoised, stretched
+from utils.images import changed_box, denoised, stretched
 from utils.one_euro import OneEuro
 
 LANDMARKS, MASK = 33, 96  # points of a body; rows and columns of a kept mask
@@ -36,9 +36,14 @@ STANDING = 1.25  # sides of the square, in statures of somebody upright: the cir
 DOUBT = 0.2  # of persons detected about as surely, the largest is followed
 PART = 0.6  # side of a part of an image, in the image's longer sides; they overlap by half
 PARTS_EVERY = 0.5  # seconds from one look at the parts to the next
+CHANGES_EVERY = 0.24  # seconds from one look at what moves to the next
+# squares around a box of what moves, if that is all of somebody, both arms, or his hands: sides, in
+# the box's longer sides, and how far below its middle the hips are, in sides of the square
+AROUND = ((1.25, 0.0), (1.8, 0.15), (2.6, 0.2), (3.6, 0.2))
 TRIES = 3  # detected persons whose landmarks are looked for before there is nobody
 LARGER = 1.25  # times: by how much another must be larger to be followed instead
 SAME = 0.25  # sides of the square: whose hips are no further away is the person who is followed
+OUTSIDE = 0.5  # sides of the square: whose hips are further away is not in it
 SMALLEST = 4.0  # pixels: no square is smaller
 
 
@@ -47,16 +52,18 @@ class SearchSettings:
     """How people are sought.
 
     Where the detector sees nobody it looks again at an image of more contrast, and twice a second
-    at parts of that, where small people are larger; much noise is taken away first. The settings
-    were chosen on rendered people and on cluttered images without any: more contrast, and parts in
-    which somebody must be surer, find many more people and hardly anybody who is not there.
-    `python har.py study stress` measures small people and noise.
+    at parts of that, where small people are larger; much noise is taken away first. Last, the
+    landmark network looks where the image has changed, for it knows people whom the detector
+    overlooks. The settings were chosen on rendered people and on cluttered images without any: more
+    contrast, parts in which somebody must be surer, and what moves find many more people and hardly
+    anybody who is not there. `python har.py study stress` measures clutter, small people and noise.
 
     Args:
         rate: Frames a second that are looked at; all of them where there are no more.
         detected: Least probability of a person in the whole image.
         sure: Least probability of a person in a part of the image.
         followed: Least probability that the square still holds one.
+        moving: Least probability that a square around what moves holds one.
         cut: Mean difference of two small images, of 255, above which it is a cut. Chosen on
             rendered clips: 0.08 s of one differ by less, three in four pairs of two by more. A cut
             that is missed costs its count alone: who is lost is found anew.
@@ -69,6 +76,7 @@ class SearchSettings:
     detected: float = 0.5
     sure: float = 0.7
     followed: float = 0.5
+    moving: float = 0.9
     cut: float = 20.0
     least_range: float = 20.0
     least_noise: float = 6.0
@@ -100,6 +108,7 @@ class Search:
         self.settings, self.rate = settings, rate
         self.detector, self.landmarker = networks
         self.square: np.ndarray | None = None  # where to look in the next image
+        self.before: np.ndarray | None = None  # the image before, of the same scene
         self.others = 0
         self.since = self.empty = 0  # images since the detector looked, and in which it saw nobody
 
@@ -115,11 +124,12 @@ class Search:
             person = self._follow(image)
         if person is None:
             person = self._start(image)
+        self.before = image
         return person, self.others
 
     def forget(self) -> None:
         """Follow nobody further: the next image is of another scene."""
-        self.square = None
+        self.square = self.before = None
 
     def _start(self, image: np.ndarray) -> Found | None:
         """Find somebody anew: the first of the detected who has a body."""
@@ -129,7 +139,25 @@ class Search:
                     self.others = len(squares) - 1
                     return person
         self.others = 0
+        if self.empty % self._every(CHANGES_EVERY) == 0:
+            moving = self._who_moves(image)
+            return None if moving is None else self._begin(image, moving)
         return None
+
+    def _who_moves(self, image: np.ndarray) -> np.ndarray | None:
+        """Return the square (4,) of somebody whom the detector overlooks, where the image changed
+        since the last one."""
+        if self.before is None or (box := changed_box(self.before, image)) is None:
+            return None
+        for square in squares_around(*box):
+            there = square[2] >= SMALLEST
+            if there and self._landmarks(image, square)[0]["flag"].item() >= self.settings.moving:
+                return square
+        return None
+
+    def _every(self, seconds: float) -> int:
+        """Return how many images so many seconds are, at least 1."""
+        return max(1, round(self.rate * seconds))
 
     def _sought(self, image: np.ndarray) -> Iterator[np.ndarray]:
         """Detect in the whole image, then in one of more contrast, and now and then in its parts,
@@ -137,7 +165,7 @@ class Search:
         yield self._detect(image)
         raised = stretched(image, self.settings.least_range)
         yield self._detect(raised)
-        if self.empty % max(1, round(self.rate * PARTS_EVERY)) == 0:
+        if self.empty % self._every(PARTS_EVERY) == 0:
             yield _apart([self._detect(raised, part) for part in parts_of(*image.shape[:2])])
         self.empty += 1
 
@@ -146,12 +174,16 @@ class Search:
         return self._follow(image)
 
     def _look_around(self, image: np.ndarray) -> Found | None:
-        """Count the others, and turn to one who is clearly larger than the person followed."""
+        """Count the others, and turn to one who is clearly larger than the person followed; where
+        the detector sees nobody at all, to one who moves elsewhere."""
         assert self.square is not None
         squares, before = self._detect(image), (self.square, self.filter)
-        away = np.hypot(*(squares[:, :2] - self.square[:2]).T) > SAME * self.square[2]
+        least, far = LARGER * self.square[2], SAME
+        if not len(squares) and (moving := self._who_moves(image)) is not None:
+            squares, least, far = moving[None], 0.0, OUTSIDE
+        away = np.hypot(*(squares[:, :2] - self.square[:2]).T) > far * self.square[2]
         self.others = int(away.sum())
-        if self.others and away[0] and squares[0, 2] > LARGER * self.square[2]:
+        if self.others and away[0] and squares[0, 2] > least:
             if person := self._begin(image, squares[0]):
                 self.others = len(squares) - 1
                 return person
@@ -189,8 +221,7 @@ class Search:
         assert square is not None
         if not (np.isfinite(square).all() and square[2] >= SMALLEST):
             return None
-        cut, matrix = crop(image, square, CROP, edge=True)
-        out = self.landmarker(_batch(cut, 255.0, 0))
+        out, matrix = self._landmarks(image, square)
         if out["flag"].item() < self.settings.followed:
             return None
         points = out["landmarks"].reshape(-1, 5).astype(np.float64)
@@ -204,6 +235,13 @@ class Search:
         mask = cv2.resize(mask, (MASK, MASK), interpolation=cv2.INTER_AREA)
         return Found(square, landmarks, (mask * 255).round().astype(np.uint8))
 
+    def _landmarks(
+        self, image: np.ndarray, square: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return what the landmark network says of a square, and the matrix of its crop."""
+        cut, matrix = crop(image, square, CROP, edge=True)
+        return self.landmarker(_batch(cut, 255.0, 0)), matrix
+
 
 def parts_of(height: int, width: int) -> Iterator[tuple[float, float, float]]:
     """Yield the parts of an image that are looked at one by one: centre x and y, and side."""
@@ -216,6 +254,14 @@ def parts_of(height: int, width: int) -> Iterator[tuple[float, float, float]]:
     ]
     for x, y in product(*middles):
         yield float(x), float(y), side
+
+
+def squares_around(left: float, top: float, right: float, bottom: float) -> Iterator[np.ndarray]:
+    """Yield squares (4,) in which somebody upright may be of whom a box shows what moves."""
+    x, y, longer = (left + right) / 2, (top + bottom) / 2, max(right - left, bottom - top)
+    for times, down in AROUND:
+        side = times * longer
+        yield np.array([x, y + down * side, side, 0.0])
 
 
 def _apart(found: Sequence[np.ndarray]) -> np.ndarray:

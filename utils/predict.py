@@ -65,20 +65,22 @@ class Fusion:
     """Recognisers behind one person finder, whose log-probabilities are added.
 
     A member to which nobody is shown long enough says nothing; where the finder sees nobody at all,
-    the prediction is "nobody". A member may know one class more, "something else": where it is
-    likelier than the threshold, that is the prediction.
+    the prediction is "nobody". A member may know one class more, "something else", and so do the
+    refusers: where it is likelier than the threshold in their mean, that is the prediction.
 
     Args:
         members: The recognisers; their readers share a finder.
         classes: The K names that all members know.
         threshold: Probability of something else above which a video is refused; None refuses none.
         extra: What else is to be said of it.
+        refusers: Recognisers that are asked about something else alone.
     """
 
     members: tuple[Recogniser, ...]
     classes: tuple[str, ...]
     threshold: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    refusers: tuple[Recogniser, ...] = ()
 
     def predict(
         self,
@@ -99,10 +101,11 @@ class Fusion:
         fps: float | None = None,
         found: Mapping[str, np.ndarray] | None = None,
     ) -> list[Prediction]:
-        """Return what each member says of a video, see `predict`; all say nobody where nobody is.
+        """Return what each member and then each refuser says of a video, see `predict`; all say
+        nobody where nobody is.
 
-        The last one's probabilities are then those of the images as they are, for whoever wants one
-        of the classes.
+        The last member's probabilities are then those of the images as they are, for whoever wants
+        one of the classes.
         """
         footage = _Footage.of(video, fps)
         part = footage.part(start, stop)
@@ -110,7 +113,8 @@ class Fusion:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
         if _somebody(found, *part):
-            return [_predict(one, video, start, stop, fps, found) for one in self.members]
+            asked = (*self.members, *self.refusers)
+            return [_predict(one, video, start, stop, fps, found) for one in asked]
         said, last = [nobody(footage.name, one.classes) for one in self.members], self.members[-1]
         if not getattr(last.shown.reader, "by_clip", False):  # else it knows numbers alone
             plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
@@ -118,12 +122,13 @@ class Fusion:
         return said
 
     def joined(self, said: Sequence[Prediction]) -> Prediction:
-        """Join what the members said of one video."""
-        told = [one for one in said if one.label != NOBODY]
-        total = sum(self.log_probs(one) for one in told or said)
+        """Join what members and refusers said of one video."""
+        naming = said[: len(self.members)]
+        told = [one for one in naming if one.label != NOBODY]
+        total = sum(self.log_probs(one) for one in told or naming)
         probs = np.exp(total - np.logaddexp.reduce(total))
         label = self.classes[int(probs.argmax())] if told else NOBODY
-        if told and self.threshold is not None and doubt(told) > self.threshold:
+        if told and self.threshold is not None and doubt(said) > self.threshold:
             label = SOMETHING_ELSE
         frames = sorted({frame for one in said for frame in one.frames})
         named = dict(zip(self.classes, probs.tolist(), strict=True))
@@ -136,8 +141,10 @@ class Fusion:
 
 
 def doubt(said: Sequence[Prediction]) -> float:
-    """Return the probability of something else, by the member who thinks it likeliest."""
-    return max(one.probs.get(SOMETHING_ELSE, 0.0) for one in said)
+    """Return the probability of something else: the mean of those who know it and were shown
+    somebody, 0 when nobody does."""
+    knowing = [one for one in said if one.label != NOBODY and SOMETHING_ELSE in one.probs]
+    return sum(one.probs[SOMETHING_ELSE] for one in knowing) / max(len(knowing), 1)
 
 
 def _somebody(found: Mapping[str, np.ndarray], start: int, stop: int) -> bool:

@@ -39,6 +39,7 @@ STUDIES = {
     "finders": "other ways of finding the person, in front of the same classifier of cut-outs",
     "presence": "what a head could read from when somebody is in the image, and from nothing else",
     "stress": "rendered test persons made harder, one thing at a time, by the same parts",
+    "refusal": "whether appearance that learned something else refuses better than joints",
 }
 
 
@@ -50,7 +51,8 @@ def run_study(name: str, root: str | Path, *, quick: bool = False, **data: Any) 
         root: A data set in KTH's layout.
         quick: Use the settings of QUICK.
         **data: What some studies can use: `real`, real clips in KTH's layout, `imagenet`,
-            ImageNet weights to compare with, and `elsewhere`, clips <label>/<file> of other places.
+            ImageNet weights to compare with, `clutter`, an encoder that was pre-trained before
+            clutter, and `elsewhere`, clips <label>/<file> of other places.
 
     Raises:
         ValueError: There is no such study.

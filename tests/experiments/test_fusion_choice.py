@@ -1,14 +1,17 @@
 """How the default is put together: weights, threshold and what is counted."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
-from data.kth import SPLITS
+from data.kth import ACTIONS, SPLITS
 from data.synthetic import render_dataset, render_others
+from data.synthetic.moves import MOVES
 from experiments.fusion import MEMBERS, Said, choose_fusion
 from experiments.recognisers import WEIGHTS, load_fusion
+from utils.predict import SOMETHING_ELSE
 
 
 def said(sure, guessing, labels):
@@ -56,11 +59,15 @@ def test_missing_videos_are_named_with_their_command(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_is_chosen_on_rendered_people_written_and_loaded(tmp_path):
+def test_it_is_chosen_on_rendered_people_written_and_loaded(tmp_path, monkeypatch):
+    kinds = {kind: MOVES[kind] for kind in ("bending", "turning", "squatting")}
+    monkeypatch.setattr("data.synthetic.others.MOVES", kinds)
+    quiet = partial(render_others, workers=1, progress=False)
+    monkeypatch.setattr("experiments.refuser.render_others", quiet)
     persons = SPLITS["validation"][:2]
     root = render_dataset(
         tmp_path / "synth",
-        persons=persons,
+        persons=[*persons, SPLITS["train"][0], SPLITS["test"][0]],
         actions=["boxing", "walking"],
         scenarios=(1,),
         segments=1,
@@ -68,13 +75,24 @@ def test_it_is_chosen_on_rendered_people_written_and_loaded(tmp_path):
         workers=1,
     )
     others = render_others(tmp_path / "others", persons=1, progress=False, workers=1)
-    for kind in sorted(others.iterdir())[3:]:
-        for file in kind.glob("*.avi") if kind.is_dir() else ():
-            file.unlink()
     members = [{**one, "checkpoint": str(WEIGHTS / one["checkpoint"])} for one in MEMBERS]
     out = tmp_path / "fusion.json"
-    told = choose_fusion(root, others, members=members, out=out, cache_dir=None, progress=False)
+    told = choose_fusion(
+        root,
+        others,
+        members=members,
+        out=out,
+        cache_dir=None,
+        progress=False,
+        training=tmp_path / "training",
+        persons=2,
+        epochs=1,
+    )
     assert json.loads(out.read_text()) == told
     assert told["chosen_on"]["segments"] == 4 and told["chosen_on"]["others"] == 3
     assert told["chosen_on"]["right"] >= 3 and told["chosen_on"]["refused"] <= 1
-    assert load_fusion(out).threshold == told["threshold"]
+    fusion = load_fusion(out)
+    assert fusion.threshold == told["threshold"]
+    (refuser,) = fusion.refusers
+    assert refuser.classes == (*ACTIONS, SOMETHING_ELSE) and len(fusion.members) == 2
+    assert refuser.extra["auxiliary_data"] == "training"

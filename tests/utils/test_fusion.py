@@ -112,8 +112,20 @@ def test_a_file_that_names_no_recognisers_is_refused(tmp_path):
         load_fusion(path)
 
 
+def test_a_refuser_names_nothing_and_is_heard_for_something_else(finder):
+    classes = (*CLASSES, SOMETHING_ELSE)
+    named = member(finder, 0.6, 0.2, 0.2, classes=classes)
+    refuser = member(finder, 0.05, 0.15, 0.8, classes=classes)
+    for threshold, label in ((0.49, SOMETHING_ELSE), (0.51, "left")):
+        fusion = Fusion((named,), CLASSES, threshold, refusers=(refuser,))
+        found = predict_video(fusion, video(), fps=25)
+        assert found.label == label
+        assert list(found.probs.values()) == pytest.approx([0.75, 0.25], abs=1e-5)
+    assert predict_video(fusion, video(20), fps=25).label == NOBODY
+
+
 def test_joining_leaves_out_whoever_was_shown_nobody_and_says_nobody_when_all_were():
-    fusion = Fusion((), CLASSES, threshold=0.5)
+    fusion = Fusion((None, None), CLASSES, threshold=0.5)
     right = Prediction("clip", "right", {"left": 0.2, "right": 0.8}, [4, 2])
     refuses = Prediction("clip", "left", {"left": 0.2, "right": 0.1, SOMETHING_ELSE: 0.7}, [2])
     gone = nobody("clip", CLASSES)
@@ -122,6 +134,8 @@ def test_joining_leaves_out_whoever_was_shown_nobody_and_says_nobody_when_all_we
     assert fusion.joined([refuses, right]).label == SOMETHING_ELSE
     assert fusion.joined([refuses, right]).frames == [2, 4]
     assert doubt([refuses, right]) == 0.7 and doubt([gone]) == 0
+    unsure = Prediction("clip", "left", {"left": 0.6, "right": 0.3, SOMETHING_ELSE: 0.1}, [2])
+    assert doubt([refuses, gone, unsure]) == pytest.approx(0.4)
     both = fusion.joined([gone, gone])
     assert both.label == NOBODY and both.probs == {"left": 0.5, "right": 0.5}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.images import denoised, noise_of, stretched
+from utils.images import changed_box, denoised, noise_of, stretched
 
 RNG = np.random.default_rng(0)
 
@@ -51,3 +51,18 @@ def test_much_noise_is_taken_away():
     clean = denoised(spoilt, 6.0)
     before, after = (np.abs(one.astype(int) - image).mean() for one in (spoilt, clean))
     assert clean.shape == image.shape and after < before / 3
+
+
+def test_what_changed_has_a_box_unless_it_is_nothing_or_everything():
+    image = slope(120, 160)
+    moved = image.copy()
+    moved[10:30, 20:50] = 255 - moved[10:30, 20:50]
+    left, top, right, bottom = changed_box(image, moved)
+    assert (left, right) == pytest.approx((20, 50), abs=2)
+    assert (top, bottom) == pytest.approx((10, 30), abs=2)
+    assert changed_box(image, image) is None
+    assert changed_box(image, noisy(image, 3)) is None
+    assert changed_box(image, (image.astype(int) + 40).astype(np.uint8)) is None
+    speck = image.copy()
+    speck[5, 5] = 255
+    assert changed_box(image, speck) is None

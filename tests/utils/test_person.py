@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from data.synthetic.body import JOINT
-from data.synthetic.dataset import make_person, make_shot
+from data.synthetic.clutter import clutter
+from data.synthetic.dataset import make_person, make_shot, shot_of
 from data.video import VideoError
 from utils.blazepose import FINGERPRINT, WEIGHTS, load_networks
 from utils.camera import RESTS
@@ -143,6 +144,32 @@ def test_parts_cover_the_image_and_overlap_by_half():
             seen[rows, max(0, int(x - side / 2)) : math.ceil(x + side / 2)] += 1
         assert seen.min() >= 1
     assert len(list(parts_of(120, 160))) == 6 and len(list(parts_of(40, 400))) == 3
+
+
+@pytest.fixture(scope="module")
+def hidden():
+    """Somebody who boxes before clutter, and where his hips are."""
+    shot = shot_of(19, "boxing", 1)
+    scene = dataclasses.replace(shot.scene, background=clutter(np.random.default_rng(0)))
+    renderer = dataclasses.replace(shot, scene=scene).renderer()
+    frames = np.stack([renderer.frame(f) for f in range(16)])
+    sides = [JOINT["left_hip"], JOINT["right_hip"]]
+    return frames, scene.camera.project(shot.joints[:16])[0][:, sides].mean(1)
+
+
+def test_somebody_whom_the_detector_overlooks_is_found_when_he_moves(hidden, monkeypatch):
+    frames, places = hidden
+    networks = load_networks(WEIGHTS, "torch")
+    nobody = {"boxes": np.zeros((1, 2254, 12)), "scores": np.full((1, 2254, 1), -9.0)}
+    blind = (lambda images: nobody), networks[1]
+    monkeypatch.setattr("utils.person.load_networks", lambda **how: blind)
+    track = PersonFinder().find(frames, 25)
+    assert track.presence[-4:].all() and not track.presence[0], "nothing had moved yet"
+    away = np.linalg.norm(hips(track) - places[track.frames], axis=1)[track.presence]
+    assert np.median(away) < 8
+    still = PersonFinder().find(np.repeat(frames[:1], 16, axis=0), 25)
+    assert not still.presence.any()
+    assert not PersonFinder(moving=1.1).find(frames, 25).presence.any()
 
 
 def test_somebody_behind_noise_is_found(clapping):
