@@ -30,8 +30,8 @@ SEED = 1  # of the movements to learn from; those that are judged have another, 
 PERSONS = 12  # of each kind of movement to learn from
 HELD_OUT = 4  # every so manieth person of other movements chooses the epoch and is not learned from
 CLASSES = (*ACTIONS, SOMETHING_ELSE)
-# averaged: on the validation persons it refuses as well as a Bi-GRU and has a hundredth of its
-# weights
+# averaged: on the validation persons it refuses hardly less than a Bi-GRU (`har.py study refusal`)
+# and has a hundredth of its weights
 REFUSER = replace(EXPERIMENTS["cutout_gru"], model=AVERAGE)
 
 
