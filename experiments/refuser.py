@@ -28,7 +28,7 @@ from utils.predict import SOMETHING_ELSE
 
 SEED = 1  # of the movements to learn from; those that are judged have another, usually 0
 PERSONS = 12  # of each kind of movement to learn from
-HELD_OUT = 4  # every so manieth person of other movements chooses the epoch and is not learned from
+HELD_OUT = 4  # one in so many persons of other movements chooses the epoch and teaches nothing
 CLASSES = (*ACTIONS, SOMETHING_ELSE)
 # averaged: on the validation persons it refuses hardly less than a Bi-GRU (`har.py study refusal`)
 # and has a hundredth of its weights
@@ -75,7 +75,7 @@ def train_refuser(
     more, splits = to_learn(others, Path(judged), persons, 1), load_splits(root)
     six, where = {part: splits[part] for part in more}, place(cache_dir, "cache")
     job = Job(REFUSER, Recipe(**recipe), dataset_name(root), six, where, progress)
-    fitted = trained(job, more)[1]
+    fitted = fit_seven(job, with_and_without(job, more)[0])
     head: Any = fitted.model.head
     extra = {**job.extra(six["train"]), "classes": list(CLASSES), "auxiliary_data": others.name}
     extra["parameters"] = sum(weight.numel() for weight in head.parameters())
@@ -86,7 +86,7 @@ def train_refuser(
 
 def to_learn(training: Path, judged: Path, persons: int, every: int) -> dict[str, list[Segment]]:
     """Render other movements where they are missing, and return those of the persons to train on
-    and of those who choose the epoch; ValueError as `run` raises it."""
+    and of those who choose the epoch; ValueError as `train_refuser` raises it."""
     if persons < 2:
         raise ValueError(f"{persons} persons to learn from; one chooses the epoch: give 2 or more")
     if read_json(judged / CARD)["seed"] == SEED:
@@ -111,17 +111,23 @@ def other_segments(folder: Path) -> list[Segment]:
     return segments
 
 
-def trained(job: Job, more: Mapping[str, Sequence[Segment]]) -> tuple[Fitted, Fitted]:
-    """Train a head of six classes on a job's splits, and one of seven on these segments too; they
-    share an encoder and the features of the six."""
-    row, recipe = job.experiment, job.recipe
+def with_and_without(
+    job: Job, more: Mapping[str, Sequence[Segment]]
+) -> tuple[dict[str, VideoDataset], dict[str, VideoDataset]]:
+    """Return a job's parts with these segments added, and without them; features of the six are
+    shared."""
     six, others = (
-        {part: job.dataset(side[part], recipe, train=part == "train") for part in more}
+        {part: job.dataset(side[part], job.recipe, train=part == "train") for part in more}
         for side in (job.splits, more)
     )
-    wide = new_model(row, recipe, num_classes=len(CLASSES), backbone=job.model.backbone)
-    both = {part: _together(six[part], others[part]) for part in more}
-    return fit(row, recipe, six, model=job.model), fit(row, recipe, both, model=wide)
+    return {part: _together(six[part], others[part]) for part in more}, six
+
+
+def fit_seven(job: Job, parts: Mapping[str, VideoDataset]) -> Fitted:
+    """Train a head of seven classes on a job's encoder."""
+    backbone = job.model.backbone
+    model = new_model(job.experiment, job.recipe, num_classes=len(CLASSES), backbone=backbone)
+    return fit(job.experiment, job.recipe, parts, model=model)
 
 
 def _together(one: VideoDataset, other: VideoDataset) -> VideoDataset:

@@ -69,6 +69,7 @@ class SearchSettings:
             that is missed costs its count alone: who is lost is found anew.
         least_range: Grey levels between the darkest and the brightest hundredth of an image below
             which its contrast is not raised further.
+        least_noise: Grey levels of noise from which on it is taken away.
         weights: Fingerprint of the networks, so that what they found is kept under their name.
     """
 

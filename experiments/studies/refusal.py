@@ -23,10 +23,18 @@ from evaluation.predictions import Predictions, Score
 from experiments.fusion import MEMBERS, REFUSED
 from experiments.recipe import Recipe
 from experiments.recognisers import WEIGHTS, fusion_of
-from experiments.refuser import CLASSES, PERSONS, REFUSER, other_segments, to_learn, trained
+from experiments.refuser import (
+    CLASSES,
+    PERSONS,
+    REFUSER,
+    fit_seven,
+    other_segments,
+    to_learn,
+    with_and_without,
+)
 from experiments.studies import accuracy_row
 from experiments.table import EXPERIMENTS
-from experiments.training import Job
+from experiments.training import Job, fit
 from tracking.measurements import Row
 from utils.features import look_at
 from utils.predict import NOBODY, SOMETHING_ELSE, Fusion, Recogniser
@@ -55,7 +63,7 @@ def run(
         training: Others of the kind to learn from, rendered where they are missing.
         persons: Of each kind of movement to learn from.
         seeds: Of the heads.
-        every: Take every so manieth segment and file of other movements.
+        every: Take one in so many segments and files of other movements.
         cache_dir: Where features and the finder's looks are kept.
         **recipe: Fields of `Recipe` for all heads.
 
@@ -70,7 +78,9 @@ def run(
     for kind, experiment in HEADS.items():
         for seed in seeds:
             job = Job(experiment, Recipe(seed=seed, **recipe), dataset_name(root), six, where, True)
-            of_six, of_seven = trained(job, more)
+            both, alone = with_and_without(job, more)
+            of_six = fit(experiment, job.recipe, alone, model=job.model)
+            of_seven = fit_seven(job, both)
             right[f"{kind}, six classes"].append(six_way(of_six.predictions))
             right[f"{kind}, seven classes"].append(six_way(of_seven.predictions))
             shown = job.experiment.shown.resized(job.recipe.size)

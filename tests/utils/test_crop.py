@@ -33,6 +33,14 @@ def test_he_stays_in_the_middle_and_is_enlarged():
     assert (clip[0, 0, 0], clip[0, -1, -1]) == (200, 200), "the ground stays"
 
 
+def test_what_the_camera_does_is_no_speed_of_his():
+    _, found = walker([(20, 20), (30, 20), (40, 20), (50, 20)])
+    alone = Crop().numbers(found, np.array([2, 4]))
+    moved = {**found, "camera": found["camera"].copy()}
+    moved["camera"][:, 0, 2] = 10
+    assert (alone[:, 0] > 0).all() and not Crop().numbers(moved, np.array([2, 4])).any()
+
+
 def test_where_nobody_is_the_frames_stay():
     found = track_of([None, None], SIZE).arrays()
     frames = np.random.default_rng(0).integers(0, 255, (4, *SIZE), dtype=np.uint8)

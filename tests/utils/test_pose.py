@@ -1,5 +1,7 @@
 """Joints as numbers: exact values, and what must not change them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -121,6 +123,25 @@ def test_the_reader_reads_clips_of_a_track_at_its_own_rate():
     clip, late = reader.read(None, [np.arange(0, 24, 2), np.arange(44, 56, 2)], found)
     assert clip.shape == (12, NUMBERS) and reader.shows(found, np.arange(0, 24, 2))
     assert late.shape == (6, NUMBERS) and not reader.shows(found, np.arange(44, 56, 2))
+
+
+def test_what_the_camera_does_is_no_speed_of_his():
+    """All joints move by three pixels a look as the camera does, then twice as fast."""
+    still = track()
+    moving = np.tile(RESTS, (30, 1, 1))
+    moving[:, 0, 2] = 3
+    frames = np.arange(0, 24, 2)
+    for times, speed in ((1, 0.0), (2, 3.0)):
+        points = still.landmarks.copy()
+        points[..., 0] += times * 3 * np.arange(30)[:, None]
+        here = dataclasses.replace(still, landmarks=points, camera=moving)
+        filmed, rested = (
+            Pose().read(None, [frames], one.arrays())[0][1:, 60:62]
+            for one in (here, dataclasses.replace(here, camera=np.tile(RESTS, (30, 1, 1))))
+        )
+        assert filmed[:, 1] == pytest.approx(0, abs=1e-4)
+        assert filmed[:, 0] * times == pytest.approx(rested[:, 0] * (times - 1), abs=1e-4)
+        assert (filmed[:, 0] > 0).all() == bool(speed)
 
 
 def test_windows_are_placed_where_both_shoulders_are_seen():

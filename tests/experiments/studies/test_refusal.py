@@ -14,7 +14,7 @@ from evaluation.predictions import Predictions
 from experiments import refuser
 from experiments.recipe import Recipe
 from experiments.studies import refusal
-from experiments.training import Job
+from experiments.training import Job, fit
 from tests.stand_ins import tiny
 
 KINDS = ("bending", "turning")
@@ -97,7 +97,8 @@ def test_one_head_has_a_class_more_and_learns_it(discs, to_learn_from, judged):
     splits = load_splits(discs)
     recipe = Recipe(size=(24, 32), epochs=30, batch_size=8)
     job = Job(tiny("stacked_gru"), recipe, "discs", splits, None, False)
-    plain, wide = refuser.trained(job, refuser.to_learn(to_learn_from, judged, 2, 1))
+    both, alone = refuser.with_and_without(job, refuser.to_learn(to_learn_from, judged, 2, 1))
+    plain, wide = fit(job.experiment, recipe, alone, model=job.model), refuser.fit_seven(job, both)
     six, seven = plain.predictions, wide.predictions
     assert six.log_probs.shape[1] == len(ACTIONS) and seven.log_probs.shape[1] == OTHER + 1
     assert plain.model.backbone is wide.model.backbone
