@@ -62,6 +62,38 @@ class FrameAverage(Head):
         return total - mask.sum(1, keepdim=True).log()
 
 
+class FeatureMean(Head):
+    """Average the frames' features and classify the mean: no order, and one step from the features
+    to the logits, or two.
+
+    The control of a recurrence: it sees the same frames and can be as large.
+
+    Args:
+        in_dim: Number of features of a frame.
+        num_classes: Number of classes K.
+        hidden: Size of a layer in between; 0 has none, the mean feature and a line.
+        dropout: Share of the mean feature, and of the layer in between, that is dropped in
+            training.
+    """
+
+    def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 0, dropout: float = 0.3):
+        super().__init__()
+        self.norm = nn.LayerNorm(in_dim)
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(in_dim, hidden), nn.GELU(), nn.Dropout(dropout)]
+        self.classifier = nn.Sequential(*layers, nn.Linear(hidden or in_dim, num_classes))
+
+    def frame_logits(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the logits (..., K) of each frame's feature (..., D), as if it were the mean."""
+        return self.classifier(self.norm(features))
+
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return logits (B, K) of the mean feature of the valid frames, (B, T, D)."""
+        features, mask = _cleaned(features, mask)
+        return self.frame_logits(features.sum(1) / mask.sum(1, keepdim=True).to(features.dtype))
+
+
 class StateHead(Head):
     """What heads that know the order of frames share: a state a frame, whose mean is classified.
 
@@ -201,6 +233,7 @@ class VideoClassifier(nn.Module):
 
 HEADS: dict[str, type[nn.Module]] = {
     "average": FrameAverage,
+    "mean": FeatureMean,
     "gru": TemporalGRU,
     "tcn": TemporalConv,
 }

@@ -32,6 +32,7 @@ STUDIES = {
         "what matters: frames, size, segments, order, motion, heads, weights, tuning; and what "
         "subject leakage claims"
     ),
+    "order": "what the Bi-GRU has that a head without order lacks, control by control",
     "realism": "rendered and real footage in numbers",
     "elsewhere": "clips of other places: as filmed, the person cut out, joints, all together",
     "finder": "how the person finder errs on rendered people, and how joints are disturbed",

@@ -47,9 +47,7 @@ def settings(imagenet: str | None) -> dict[tuple[str, str], Setting]:
     """Return the rows by task and method; without ImageNet weights their rows are missing."""
     gru, stacked = EXPERIMENTS["gru"], EXPERIMENTS["stacked"]
     of = {name: Setting(experiment) for name, experiment in EXPERIMENTS.items()}
-    weights = {"bundled": "bundled", "ImageNet": imagenet, "random": None}
-    if imagenet is None:
-        del weights["ImageNet"]
+    weights = {"bundled": "bundled"} | ({"ImageNet": imagenet} if imagenet else {})
     tuned = f"last {TUNED['fine_tune']} of 9 stages tuned, {TUNED['epochs']} epochs"
     tables: dict[str, dict[str, Setting]] = defaultdict(dict)
     for frames, apart in ((2, 16), (4, 8), (8, 4), (16, 2)):

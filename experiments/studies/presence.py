@@ -2,8 +2,8 @@
 
 Knows which frames of a clip show somebody. Every frame's features are replaced by one of two fixed
 vectors, for somebody and for nobody, and a head is trained on that: what it knows of the pace then,
-it knows from emptiness. It is asked with clips from the middle of an annotated segment, whose ends
-are often empty, and with clips that are placed where somebody is.
+it knows from emptiness. It is asked with frames all over an annotated segment, whose ends are often
+empty, with clips from its middle, and with clips that are placed where somebody is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ from utils.data_setup import VideoDataset
 from utils.features import Features, look_at
 from utils.preprocessing import Preprocessing
 
-PLACED = {"in the middle of the segment": "stacked_gru", "where somebody is": "cutout_gru"}
+PLACED = {
+    "all over the segment": "gru_uniform",
+    "in the middle of the segment": "stacked_gru",
+    "where somebody is": "cutout_gru",
+}
 QUICK: dict[str, Any] = {"seeds": (0,), "fast": True}
 
 

@@ -29,6 +29,7 @@ from tracking.measurements import Row
 QUICK: dict[str, Any] = {"persons": (2,), "actions": ("boxing",), "only": ("as it is", "noise")}
 SHORT = 29  # frames: while somebody enters or leaves
 SWAY = 4.0  # pixels, standard deviation, of a camera held by hand
+PAN, PANNED_FAR = 20.0, 30.0  # pixels a second, and pixels, of a camera that turns
 NOISE = 20.0  # grey levels, standard deviation
 
 
@@ -68,7 +69,18 @@ def _swaying(frames: np.ndarray, rng: Generator) -> np.ndarray:
     seconds = np.arange(len(frames)) / FPS
     rates, phases = rng.uniform(0.3, 2.0, (3, 2)), rng.uniform(0, 2 * np.pi, (3, 2))
     way = np.sin(2 * np.pi * seconds[:, None, None] * rates + phases).sum(1)
-    way *= SWAY / way.std(0)
+    return _moved(frames, way * SWAY / way.std(0))
+
+
+def _panning(frames: np.ndarray, rng: Generator) -> np.ndarray:
+    """Move the camera steadily to one side, and back where it has come PANNED_FAR."""
+    way = PAN * np.arange(len(frames)) / FPS
+    there_and_back = PANNED_FAR - np.abs(way % (2 * PANNED_FAR) - PANNED_FAR)
+    return _moved(frames, rng.choice((-1, 1)) * np.stack([there_and_back, 0 * way], 1))
+
+
+def _moved(frames: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """Return frames (F, H, W) shifted by `way` (F, 2), pixels right and down."""
     size = frames.shape[:0:-1]
     moved = [
         cv2.warpAffine(frame, np.array([[1, 0, x], [0, 1, y]]), size, borderMode=cv2.BORDER_REFLECT)
@@ -94,6 +106,7 @@ STRESSES: dict[str, Stress] = {
     "first 29 frames": Stress(frames=lambda frames, rng: frames[:SHORT]),
     "last 29 frames": Stress(frames=lambda frames, rng: frames[-SHORT:]),
     "hand-held sway of 4 pixels": Stress(frames=_swaying),
+    "camera pans 20 pixels a second": Stress(frames=_panning),
     "noise": Stress(frames=_noisy),
 }
 

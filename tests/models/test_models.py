@@ -316,7 +316,9 @@ def test_frame_log_probs_are_log_probabilities(name):
     assert torch.allclose(frames.exp().sum(-1), torch.ones(2, 6), atol=1e-5)
 
 
-@pytest.mark.parametrize("name, matters", [("average", False), ("gru", True), ("tcn", True)])
+@pytest.mark.parametrize(
+    "name, matters", [("average", False), ("mean", False), ("gru", True), ("tcn", True)]
+)
 def test_only_the_temporal_heads_see_the_order(name, matters):
     head, features = head_of(name).eval(), torch.randn(2, 6, 12)
     difference = (head(features) - head(features.flip(1))).abs().max().item()
@@ -360,7 +362,7 @@ def test_wrong_shapes_and_names_are_refused():
         head(torch.randn(3, 4))
     with pytest.raises(ValueError, match="takes a bool mask"):
         head(torch.randn(1, 3, 4), torch.ones(1, 2, dtype=torch.bool))
-    with pytest.raises(ValueError, match="no head 'lstm'; the heads are average, gru, tcn"):
+    with pytest.raises(ValueError, match="no head 'lstm'; the heads are average, mean, gru, tcn"):
         build_head("lstm", in_dim=4, num_classes=2)
 
 
