@@ -13,6 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 Interval = tuple[float, float]  # low and high
+FEWEST_PERSONS = 8  # of whom an interval is told; one over four clusters is their range
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,9 @@ def person_interval(
 
 
 def person_interval_or_none(correct: ndarray, persons: Sequence[Hashable]) -> Interval | None:
-    """Return `person_interval`, or None where it tells nothing: one person only, or all persons
-    alike."""
-    if len(set(persons)) < 2:
+    """Return `person_interval`, or None where it tells nothing: fewer than FEWEST_PERSONS, or all
+    persons alike."""
+    if len(set(persons)) < FEWEST_PERSONS:
         return None
     low, high = person_interval(correct, persons)
     return (low, high) if low < high else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from evaluation.predictions import Predictions, Score, concatenate
 from tracking import results
 from tracking.results import Cells
 from tracking.runs import RunFolder, code_commit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 READINGS = "real_clips.csv"
 LEVELS = ("segment", "video")
@@ -149,6 +152,49 @@ def _plain(score: Score) -> dict[str, Any]:
 
 def _counts(table: Mapping[str, Score]) -> dict[str, dict[str, float]]:
     return {name: {"correct": score.correct, "n": score.n} for name, score in table.items()}
+
+
+def subject_summary(
+    results: Sequence[Result], *, level: str = "video"
+) -> tuple[list[float], float, float]:
+    """Return each seed's accuracy, and the subject-level interval of their mean.
+
+    Of too few persons the interval is nan, see `evaluation.statistics.person_interval_or_none`.
+    """
+    found = [result.videos if level == "video" else result.predictions for result in results]
+    right = np.mean([one.right for one in found], axis=0)
+    interval = evidence.person_interval_or_none(right, found[0].items["person"].tolist())
+    low, high = interval or (float("nan"),) * 2
+    return [one.score().accuracy for one in found], low, high
+
+
+def validation_table(runs: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
+    """Return what validation says of experiments, each trained with several seeds.
+
+    Of the epoch with the lowest validation loss: the accuracy of training, which is measured with
+    dropout on and before each step, that of validation, and how far it varies between seeds.
+
+    Args:
+        runs: Name of a model -> its results, one a seed.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, found in runs.items():
+        best = pd.DataFrame([min(one.history, key=lambda row: row["val_loss"]) for one in found])
+        train, validation = 100 * best.train_accuracy, 100 * best.val_accuracy
+        rows.append(
+            {
+                "model": name,
+                "sampled frames": found[0].about["frames"],
+                "parameters trained": f"{found[0].about['parameters']:,}",
+                "training, %": f"{train.mean():.1f}",
+                "validation, %": f"{validation.mean():.1f} ± {validation.std(ddof=0):.1f}",
+                "validation loss": f"{best.val_loss.mean():.3f}",
+                "seeds": len(found),
+            }
+        )
+    return pd.DataFrame(rows).set_index("model")
 
 
 @dataclass(frozen=True)

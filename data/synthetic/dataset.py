@@ -6,7 +6,7 @@ body moves is `data.synthetic.motion`, how it looks is `data.synthetic.render`. 
 trained on frames of KTH: lengths of segments follow the published annotation file, the scenes its
 description (d1 outdoors, d2 scale, d3 clothes, d4 indoors), and the height of figures, the
 sharpness and the empty frames at the start of a crossing what its public clips show (`python har.py
-bench realism` puts both in numbers).
+study realism` puts both in numbers).
 """
 
 import os
@@ -26,7 +26,7 @@ from numpy.random import Generator
 from tqdm.auto import tqdm
 
 from data.files import StrPath, home, read_json, write_json, written_whole
-from data.kth import ACTIONS, Ranges, write_segments
+from data.kth import ACTIONS, CARD, Ranges, Video, write_segments
 from data.synthetic.body import JOINTS, Build
 from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
 from data.synthetic.render import (
@@ -286,6 +286,23 @@ def _stand_there(take: _Take, rng: Generator) -> tuple[ndarray, ndarray, Ranges]
     joints[..., 0] += within(rng, 0, 0.25, -0.6, 0.6)
     ranges = tuple(pairwise([0, *np.cumsum(lengths).tolist()]))
     return joints, np.full(len(joints), facing), ranges
+
+
+def visible(root: StrPath, video: Video) -> ndarray:
+    """Tell in which frames of a file of KTH-Synth (F,) any of the person's joints is in the image.
+
+    It is known, not estimated: the file's joints are made again, and not drawn.
+
+    Raises:
+        ValueError: The file is not one of a rendered grid of persons, actions and scenarios.
+    """
+    if None in (video.person, video.action, video.scenario):
+        raise ValueError(f"{video.path} does not name its person, action and scenario")
+    card = read_json(Path(root) / CARD)
+    made = {"seed": card["seed"], "segments": card["segments"]}
+    shot = shot_of(video.person, video.action, video.scenario, **made)  # type: ignore[arg-type]
+    points = shot.scene.camera.project(shot.joints)[0]  # (F, J, 2)
+    return np.asarray(((points >= 0) & (points < (WIDTH, HEIGHT))).all(-1).any(-1))
 
 
 # the data set on disk

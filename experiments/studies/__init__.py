@@ -5,13 +5,15 @@ not know what is measured: each study is a module of this folder with a function
 rows and QUICK, settings of it that show in seconds that it works and whose numbers mean nothing.
 """
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -24,6 +26,9 @@ from utils.data_setup import VideoDataset
 from utils.features import Features
 from utils.predict import Fusion, Recogniser, predict_video
 from utils.preprocessing import GreyFrames
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STUDIES = {
     "transfer": "what makes recognisers of rendered people recognise real ones, row by row",
@@ -116,6 +121,29 @@ def accuracy_row(task: str, method: str, scores: Sequence[Score], note: str = ""
     counts = f"{' '.join(f'{score.correct:g}' for score in scores)} of {scores[0].n}"
     percent = [100 * score.accuracy for score in scores]
     return Row.of(task, method, percent, "%", note or counts, middle=statistics.mean)
+
+
+def seed_accuracies(rows: pd.DataFrame, task: str) -> dict[str, list[float]]:
+    """Return the accuracies of a task's methods, one a seed, as fractions.
+
+    Args:
+        rows: What `tracking.results.read_results` says of a study.
+        task: The task; its rows' notes are counts such as "412 412 409 of 432".
+
+    Raises:
+        ValueError: There is no such task, or a note has no counts.
+    """
+    chosen = rows[rows.task == task]
+    if chosen.empty:
+        tasks = "; ".join(dict.fromkeys(rows.task))
+        raise ValueError(f"there is no task {task!r}; the tasks are {tasks}")
+    found = {}
+    for row in chosen.itertuples():
+        correct, of, n = str(row.note).partition(" of ")
+        if not of or not n.isdigit():
+            raise ValueError(f"{task}, {row.method}: the note {row.note!r} has no counts")
+        found[str(row.method)] = [float(one) / int(n) for one in correct.split()]
+    return found
 
 
 def answers_of_parts(

@@ -246,6 +246,8 @@ def test_what_is_no_probability_is_refused(probs, labels, bins, said):
 
 
 def test_an_interval_that_tells_nothing_is_none():
-    assert person_interval_or_none(np.array([1, 0]), "aa") is None
-    assert person_interval_or_none(np.array([1, 1]), "ab") is None
-    assert person_interval_or_none(np.array([1, 0]), "ab") == (0.0, 1.0)
+    assert person_interval_or_none(np.array([1, 0] * 4), "a" * 8) is None
+    assert person_interval_or_none(np.ones(8), "abcdefgh") is None
+    assert person_interval_or_none(np.array([1, 0] * 3 + [1]), "abcdefg") is None, "seven are few"
+    low, high = person_interval_or_none(np.array([1, 0] * 4), "abcdefgh")
+    assert 0 <= low < 0.5 < high <= 1

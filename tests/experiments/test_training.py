@@ -18,6 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from data.files import read_csv
 from data.kth import find_segments
+from evaluation import statistics
+from evaluation.predictions import Predictions
 from experiments.datasets import dataset_of, dense_clips
 from experiments.recipe import FAST_EPOCHS, Recipe
 from experiments.recognisers import (
@@ -26,6 +28,7 @@ from experiments.recognisers import (
     load_recogniser,
     resolve,
 )
+from experiments.results import Result, subject_summary, validation_table
 from experiments.table import EXPERIMENTS
 from experiments.training import _embedding, fit, new_model, report_again
 from models.backbone import EfficientNetBackbone
@@ -447,3 +450,42 @@ class TestReport:
         with pytest.warns(UserWarning, match="no report of "):
             assert lab.run("average", epochs=1).run == str(cut.path)
         assert cut.finished and cut.best.is_file()
+
+
+def test_seeds_are_summed_up_for_validation_and_by_person(monkeypatch):
+    """Best epochs by validation loss; the subject-level interval of the mean over seeds."""
+    monkeypatch.setattr(statistics, "FEWEST_PERSONS", 2)
+    names = [f"walking/person{p:02}_walking_d1.avi" for p in (1, 1, 2, 2)]
+    items = {
+        "segment": np.array([f"{name}#{k % 2 + 1}" for k, name in enumerate(names)]),
+        "video": np.array(names),
+        "person": np.array([name[8:16] for name in names]),
+        "scenario": np.array(["1"] * 4),
+        "fold": np.array([""] * 4),
+    }
+
+    def of(right, *epochs):
+        log_probs = np.log(np.where(np.array(right)[:, None], (0.8, 0.2), (0.2, 0.8)))
+        found = Predictions(log_probs, np.zeros(4, int), items, ("walking", "boxing"))
+        keys = ("val_loss", "val_accuracy", "train_accuracy")
+        history = [dict(zip(keys, epoch, strict=True)) for epoch in epochs]
+        about = {"frames": "8x4", "parameters": 1200}
+        return Result("gru", "data", "test", found, about, history)
+
+    seeds = [
+        of([1, 1, 1, 0], (0.5, 0.7, 0.6), (0.4, 0.9, 0.8)),
+        of([1, 1, 0, 0], (0.3, 0.8, 1.0), (0.6, 1.0, 1.0)),
+    ]
+    accuracies, low, high = subject_summary(seeds, level="segment")
+    assert accuracies == [0.75, 0.5] and (low, high) == pytest.approx((0.25, 1.0))
+    table = validation_table({"Bi-GRU": seeds})
+    assert table.loc["Bi-GRU"].to_dict() == {
+        "sampled frames": "8x4",
+        "parameters trained": "1,200",
+        "training, %": "90.0",
+        "validation, %": "85.0 ± 5.0",
+        "validation loss": "0.350",
+        "seeds": 2,
+    }
+    monkeypatch.undo()
+    assert np.isnan(subject_summary(seeds)[1:]).all(), "two persons are no subject-level interval"

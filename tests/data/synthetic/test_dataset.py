@@ -23,6 +23,7 @@ from data.synthetic.body import (
     trunk,
 )
 from data.synthetic.motion import Habit
+from data.video import read_frames
 
 # mean segment length in KTH's annotation file, in frames
 KTH_LENGTHS = {
@@ -425,3 +426,23 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     blocked.write_text("in the way")
     with pytest.raises(OSError):
         synthetic.write_video(blocked / "x.avi", [])
+
+
+def test_who_is_in_the_image_is_known_without_drawing(rendered):
+    """Frames in which the field is empty are those that show what the first frame shows."""
+    for video in kth.find_videos(rendered):
+        there = synthetic.visible(rendered, video)
+        frames = read_frames(video.path, range(kth.probe(video.path).frames))
+        assert there.shape == (len(frames),)
+        if video.action in motion.LOCOMOTION:
+            background = np.median(frames[~there], axis=0)
+            moved = np.abs(frames - background).max((1, 2))
+            assert moved[~there].max() < 60 < np.median(moved[there])
+        else:
+            assert there.all()
+
+
+def test_a_file_that_names_nobody_is_no_file_of_the_grid(rendered):
+    nobody = replace(kth.find_videos(rendered)[0], person=None)
+    with pytest.raises(ValueError, match="does not name its person, action and scenario"):
+        synthetic.visible(rendered, nobody)

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data.kth import Segment, Video
 from experiments.recipe import Recipe
-from experiments.studies import order
+from experiments.studies import order, seed_accuracies
 from experiments.table import EXPERIMENTS
 from experiments.training import fit, new_model
 from models.temporal import build_head
@@ -98,3 +99,18 @@ def test_every_task_is_trained_and_counted(tiny_kth, tmp_path):
     assert len(by_task) == 5 and all(len(set(m)) == len(m) for m in by_task.values())
     assert by_task["head on 8 grey frames"] == [*order.HEADS, order.GRU_SHUFFLED]
     assert all(0 <= row.value <= 100 for row in rows)
+
+
+def test_a_studys_counts_are_read_as_one_accuracy_a_seed():
+    rows = pd.DataFrame(
+        [
+            {"task": "a", "method": "x", "note": "1 2 of 4"},
+            {"task": "a", "method": "y", "note": "19 of 20"},
+            {"task": "b", "method": "x", "note": "12 ms"},
+        ]
+    )
+    assert seed_accuracies(rows, "a") == {"x": [0.25, 0.5], "y": [0.95]}
+    with pytest.raises(ValueError, match="no task 'c'; the tasks are a; b"):
+        seed_accuracies(rows, "c")
+    with pytest.raises(ValueError, match="b, x: the note '12 ms' has no counts"):
+        seed_accuracies(rows, "b")
