@@ -17,7 +17,6 @@ from typing import Any
 from data.files import home, write_json
 from experiments.recipe import add_flags, from_flags
 
-README = Path("README.md")
 HERE = Path(__file__).resolve().parent
 FAULT = "this is a fault of the program, not yours: please report it with the lines above"
 INTERRUPTED = "interrupted: what was finished stays, and the same command goes on from there"
@@ -427,16 +426,15 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
 
 @_verb(_switch("--check", "change nothing; exit 1 when stale"))
 def results(args: Namespace) -> int:
-    """Make the tables of the README anew, or check them."""
+    """Make the tables of the README and of the pages in results/ and benchmarks/ anew, or check."""
     from experiments import EXPERIMENTS
-    from tracking.results import check_tables
+    from tracking.results import check_pages
 
     if args.check:
-        stale = check_tables(README, home("results"), tuple(EXPERIMENTS))
-        print(f"stale tables in {README}: {', '.join(stale) or 'none'}")
+        stale = check_pages(home("results"), tuple(EXPERIMENTS))
+        print(f"stale tables: {', '.join(stale) or 'none'}")
         return 1 if stale else 0
-    changed = _refresh_tables()
-    print(f"{README}: {'tables made anew' if changed else 'tables are up to date'}")
+    print(f"tables made anew: {', '.join(_refresh_tables()) or 'none, all are up to date'}")
     return 0
 
 
@@ -480,14 +478,12 @@ def _write_json(path: str | None, content: dict[str, Any]) -> None:
         print(f"written to {path}")
 
 
-def _refresh_tables() -> bool:
-    """Keep the README's tables in step with results/, where there is a README with tables."""
+def _refresh_tables() -> list[str]:
+    """Keep the tables of the pages in step with results/; return the pages that changed."""
     from experiments import EXPERIMENTS
-    from tracking.results import MARKER, write_tables
+    from tracking.results import write_pages
 
-    if not (README.is_file() and MARKER.search(README.read_text(encoding="utf-8"))):
-        return False
-    return write_tables(README, home("results"), tuple(EXPERIMENTS))
+    return write_pages(home("results"), tuple(EXPERIMENTS))
 
 
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,5 +1,4 @@
-"""What holds the house up: directions of imports, sizes of functions, docstrings, dependencies, the
-README's duties."""
+"""What holds the house up: directions of imports, sizes of functions, docstrings, dependencies."""
 
 import ast
 import re
@@ -8,9 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from experiments.table import EXPERIMENTS
-from tracking.results import check_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 # What each may import beside itself; nothing points back, and within a package nothing goes round.
@@ -213,40 +209,6 @@ def test_nothing_else_is_imported_than_what_is_required():
         rivals = RIVALS if name_of(path).startswith("benchmarks") else set()
         strange = foreign - set(ARROWS) - allowed - optional - rivals
         assert not strange, f"{path.name} imports {sorted(strange)}"
-
-
-def test_the_readme_has_its_sections():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    headings = " / ".join(line for line in text.splitlines() if line.startswith("#")).lower()
-    wanted = (
-        "summary",
-        "structure",
-        "quickstart",
-        "reproduce",
-        "results and observations",
-        "next steps",
-        "licen",
-    )
-    for section in wanted:
-        assert section in headings, f"README.md has no section on {section!r}"
-    for needed in ("make notebook", "make test", "islam_shahriar@hotmail.com", "Schuldt", "MIT"):
-        assert needed in text, f"README.md does not mention {needed!r}"
-
-
-def test_the_readme_names_only_files_that_exist():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    places = "|".join((*ARROWS, "tests"))
-    named = set(re.findall(rf"`((?:{places})(?:/[\w./]+)?(?:\.py)?)`", text))
-    missing = [
-        name for name in named if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()
-    ]
-    assert not missing
-
-
-def test_the_readmes_tables_say_what_the_results_say():
-    assert check_tables(ROOT / "README.md", ROOT / "results", tuple(EXPERIMENTS)) == [], (
-        "run `python har.py results`"
-    )
 
 
 def test_made_things_are_ignored_in_both_spellings_and_code_is_not():

@@ -67,8 +67,9 @@ class TestRows:
     def test_the_row_of_another_recipe_is_another_and_the_table_names_it(self, tmp_path):
         tracking.append_result(tmp_path / "a.csv", row())
         tracking.append_result(tmp_path / "a.csv", row(recipe="dense"))
-        lines = tracking.results_table(tracking.read_results(tmp_path / "a.csv")).splitlines()[2:]
-        assert [line.split(" | ")[0] for line in lines] == ["| gru", "| gru, dense"]
+        lines = tracking.results_table(tracking.read_results(tmp_path / "a.csv")).splitlines()[2:4]
+        names = [line.split(" | ")[0] for line in lines]
+        assert names == ["| Bi-GRU (`gru`)", "| Bi-GRU (`gru`), dense"]
 
     def test_text_is_kept_as_it_is(self, tmp_path):
         path = tmp_path / "a.csv"
@@ -167,18 +168,6 @@ class TestTables:
         path.write_text(f"before\n{tables}after\n")
         return path
 
-    def test_the_tables_of_the_readme_are_those_of_the_results(self):
-        """To the byte but for the order of experiments, which is the caller's."""
-        found = list(tracking.MARKER.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
-        assert len(found) > 8
-        for match in found:
-            rows = tracking.read_results(ROOT / "results" / f"{match['name']}.csv")
-            made, shown = tracking.make_table(match["name"], rows), match["table"]
-            if match["name"].startswith(tuple(tracking.KINDS)):
-                assert made == shown
-            else:
-                assert sorted(made.splitlines()) == sorted(shown.splitlines())
-
     def test_runs_in_full(self):
         rows = [
             row(seed=seed, level=level, accuracy=accuracy, person_low=low, person_high=0.9)
@@ -188,21 +177,69 @@ class TestTables:
         rows += [row(experiment="average", recipe="dense", trained_on="KTH", seconds=0.4)]
         assert (
             tracking.results_table(table_of(*rows), order=("gru",))
+            == f"""\
+| method | segments, % | videos, % | seeds | frames | parameters | data, split |
+|---|---|---|---:|---|---:|---|
+| multi-frame averaging (`average`), dense | 75.0 (6 of 8) [W 41.0, 93.0] |  | 1 | \
+16 uniform | 1,234,567 | KTH → KTH-Synth, test |
+| Bi-GRU (`gru`) | 75.0 ± 25.0 of 8 [W 41.0, 93.0] | 75.0 ± 25.0 of 8 [W 41.0, 93.0] | 3 | \
+16 uniform | 1,234,567 | KTH-Synth, test |
+
+{tracking.INTERVALS}"""
+        )
+
+    def test_the_interval_over_persons_is_shown_where_they_are_many_and_every_seed_has_one(self):
+        many = {"n": 216, "person_high": 0.9}
+        rows = [row(seed=seed, person_low=0.6 + 0.1 * seed, **many) for seed in (0, 1)]
+        assert "75.0 ± 0.0 of 216 [65.0, 90.0] |" in tracking.results_table(table_of(*rows))
+        rows[1]["person_low"] = ""
+        assert "75.0 ± 0.0 of 216 [W 41.0, 93.0] |" in tracking.results_table(table_of(*rows))
+
+    @pytest.mark.parametrize(
+        ("changes", "cells"),
+        [
+            ({"frames": "mean of uniform 8"}, "mean of 8 uniform"),
+            ({"frames": "8x4, frame offset 2"}, "8 x stride 4, stacks of 3"),
+            ({"frames": "24x2; 8x4"}, "24 x stride 2; 8 x stride 4"),
+            ({"size": "144x192"}, "16 uniform, 144x192"),
+            ({"experiment": "new", "weights": "imagenet"}, "16 uniform, imagenet"),
+        ],
+    )
+    def test_what_a_model_is_shown_is_in_words_with_what_is_unusual(self, changes, cells):
+        table = tracking.results_table(table_of(row(**changes)))
+        assert f" | {cells} | 1,234,567 | " in table
+        assert ("| new | " in table) == ("experiment" in changes)
+
+    def test_the_summary_sets_rendered_videos_beside_real_segments(self):
+        rendered = [
+            row(seed=seed, level=level, n=216, correct=200 + seed, accuracy=(200 + seed) / 216)
+            for seed in (0, 1)
+            for level in ("segment", "video")
+        ]
+        rendered += [row(experiment="tcn", level="video"), row(experiment="ghost", level="video")]
+        real = [row(seed=seed, correct=50 + seed, n=52, data="KTH clips") for seed in (0, 1)]
+        assert (
+            tracking.summary_table(table_of(*rendered), table_of(*real))
             == """\
-| experiment | data, split | trained on | frames | size | segments | videos | seeds | \
-parameters | seconds |
-|---|---|---|---:|---|---|---|---:|---:|---:|
-| average, dense | KTH-Synth, test | KTH | uniform 16 | 96x128 | 6 / 8 = 75.0 % [41.0, \
-93.0] |  | 1 | 1,234,567 | 0 |
-| gru | KTH-Synth, test | KTH-Synth | uniform 16 | 96x128 | 75.0 ± 25.0 % of 8 [41.0, \
-93.0; persons 60.0, 90.0] | 75.0 ± 25.0 % of 8 [41.0, 93.0; persons 60.0, 90.0] | 3 | \
-1,234,567 | 12 |
+| method | frames | parameters | KTH-Synth test, videos, % | real KTH, segments |
+|---|---|---:|---|---|
+| ghost frame (`ghost`) | 16 uniform | 1,234,567 | 75.0 (6 of 8) [W 41.0, 93.0] |  |
+| Bi-GRU (`gru`) | 16 uniform | 1,234,567 | 92.8 ± 0.3 of 216 [W 41.0, 93.0] | \
+50 51 of 52 [W 41.0, 93.0] |
 """
         )
 
-    def test_the_interval_over_persons_is_shown_where_every_seed_has_one(self):
-        rows = [row(seed=seed, person_low=low) for seed, low in ((0, 0.5), (1, ""))]
-        assert "75.0 ± 0.0 % of 8 [41.0, 93.0] |" in tracking.results_table(table_of(*rows))
+    def test_a_cross_validation_in_short(self):
+        rows = [row(split="5-fold by subject", level=level) for level in ("segment", "video")]
+        assert (
+            tracking.crossval_table(table_of(*rows))
+            == """\
+| method | scheme | segments, % | videos, % |
+|---|---|---|---|
+| Bi-GRU (`gru`) | 5-fold by subject | 75.0 (6 of 8) [W 41.0, 93.0] | 75.0 (6 of 8) \
+[W 41.0, 93.0] |
+"""
+        )
 
     def test_pairs_in_full(self):
         pair = dict.fromkeys(tracking.PAIR_COLUMNS, "1") | {
@@ -224,10 +261,10 @@ parameters | seconds |
         assert (
             tracking.pairs_table(table_of(pair))
             == """\
-| a against b | split, level | difference | only a right | only b right | McNemar p | a is |
+| a against b | difference | a is | only a right | only b right | McNemar p | on |
 |---|---|---|---:|---:|---:|---|
-| gru against ghost | test, 216 videos of 9 persons, 3 seeds | +2.2 [-0.8, +5.0] | 7 | \
-2 | 0.039 | not worse |
+| gru against ghost | +2.2 [-0.8, +5.0] | not worse | 7 | 2 | 0.039 | 216 videos, 9 persons, \
+3 seeds, test |
 """
         )
 
@@ -245,29 +282,56 @@ parameters | seconds |
         assert (
             tracking.measurement_table(rows)
             == """\
-| task | method | value | times ours | note |
-|---|---|---:|---:|---|
-| t | ours | 2 ms | 1 |  |
-|  | other | 1,235 ms | 617 | slow |
-| u | ours | 1.234e-05 |  | alone |
+| | value | times ours | note |
+|---|---:|---:|---|
+| **t, ms** |  |  |  |
+| ours | 2 | 1 |  |
+| other | 1,235 | 617 | slow |
+| **u** |  |  |  |
+| ours | 1.234e-05 |  | alone |
 
 Measured on 2026-01-01: 2 cores.
 """
         )
 
-    def test_measurements_without_ratios_in_full(self):
-        rows = self.measured(("t", "a", 1, "s", "", "x; y"), ("u", "b", 2, "s", "", ""))
+    def test_a_task_alone_is_the_head_of_its_table(self):
+        rows = self.measured(
+            ("t", "a", 50, "%", "", "1 of 2; then"), ("t", "b", 0, "%", "", "0 of 2")
+        )
         assert (
             tracking.measurement_table(rows)
             == """\
-| task | method | value | note |
-|---|---|---:|---|
-| t | a | 1 s | x; y |
-| u | b | 2 s |  |
+| t, % of 2 | value | note |
+|---|---:|---|
+| a | 50.0 [9, 91] | 1; then |
+| b | 0.0 [0, 66] | 0 |
 
 Measured on 2026-01-01: 2 cores.
 """
         )
+
+    def test_units_that_differ_and_seeds_without_an_interval(self):
+        rows = self.measured(
+            ("t", "a", 1, "s", "", "x; y"),
+            ("t", "c", 1, "m", "", ""),
+            ("u", "b", 66.67, "%", "", "3 1 of 3"),
+            ("v", "b", 0.25, "%", "", "of 4"),
+        )
+        assert tracking.measurement_table(rows).splitlines()[2:9] == [
+            "| **t** |  |  |",
+            "| a | 1 s | x; y |",
+            "| c | 1 m |  |",
+            "| **u, % of 3** |  |  |",
+            "| b | 66.7 | 3 1 |",
+            "| **v, %** |  |  |",
+            "| b | 0.25 | of 4 |",
+        ]
+
+    def test_a_benchmark_does_not_show_accuracies(self):
+        rows = self.measured(("t", "a", 1, "s", "", ""), ("t", "b", 50, "%", "", "1 of 2"))
+        table = tracking.make_table("bench_x", rows)
+        assert "| a | 1 |" in table and "| b |" not in table
+        assert "| b |" in tracking.make_table("study_x", rows)
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_tasks_that_share_their_methods_are_a_grid_the_longer_list_downwards(self, turned):
@@ -277,23 +341,45 @@ Measured on 2026-01-01: 2 cores.
             cells = {(method, task): cells[task, method] for task, method in sorted(cells)}
         rows = self.measured(
             *(
-                (task, method, value, "%", "", f"{value} of; more" if value > 9 else "")
+                (task, method, value, "ms", "", f"{value} of; more" if value > 9 else "")
                 for (task, method), value in cells.items()
             )
         )
         first, second = ("a", "b") if turned else ("b", "a")
-        across = "r | s" if turned else "s | r"
-        values = {"a": ("20 % (20 of)", "2 %"), "b": ("10 % (10 of)", "1 %")}
+        values = {"a": ("20 (20 of)", "2"), "b": ("10 (10 of)", "1")}
         lines = [" | ".join(values[name][:: -1 if turned else 1]) for name in (first, second)]
+        head = "| ms | r | s |" if turned else "| ms | s | r |"
         assert tracking.measurement_table(rows).startswith(
-            f"| | {across} |\n|---|---|---|\n| {first} | {lines[0]} |\n| {second} | {lines[1]} |\n"
+            f"{head}\n|---|---|---|\n| {first} | {lines[0]} |\n| {second} | {lines[1]} |\n"
+        )
+
+    def test_what_all_tasks_of_a_grid_share_is_in_its_corner(self):
+        rows = self.measured(
+            ("t", "a", 50, "%", "", "1 of 2"),
+            ("t", "b", 50, "%", "", "2 1 of 2"),
+            ("u", "a", 50, "%", "", "1 of 2"),
+            ("u", "b", 50, "%", "", "0 of 2; x"),
+        )
+        assert tracking.measurement_table(rows).startswith(
+            "| % of 2 | a | b |\n|---|---|---|\n"
+            "| t | 50.0 [9, 91] (1) | 75.0 (2 1) |\n| u | 50.0 [9, 91] (1) | 0.0 [0, 66] (0) |\n"
+        )
+        other = rows.assign(note=["1 of 2", "1 of 2", "1 of 4", "1 of 4"])
+        assert tracking.measurement_table(other).startswith(
+            "| | a | b |\n|---|---|---|\n"
+            "| t, % of 2 | 50.0 [9, 91] (1) | 50.0 [9, 91] (1) |\n| u, % of 4 | 25.0 ["
         )
 
     def test_the_order_of_experiments_is_the_callers(self):
         rows = table_of(*(row(experiment=name) for name in ("average", "zeta", "ghost", "alpha")))
         lines = tracking.results_table(rows, order=("ghost", "average")).splitlines()[2:]
-        names = [line.split(" | ")[0] for line in lines]
-        assert names == ["| ghost", "| average", "| alpha", "| zeta"]
+        names = [line.split(" | ")[0] for line in lines[:4]]
+        assert names == [
+            "| ghost frame (`ghost`)",
+            "| multi-frame averaging (`average`)",
+            "| alpha",
+            "| zeta",
+        ]
 
     @pytest.mark.parametrize(
         ("name", "columns"),
@@ -341,9 +427,21 @@ Measured on 2026-01-01: 2 cores.
         assert tracking.check_tables(readme, results) == ["kth"]
         assert list(results.iterdir()) and text == readme.read_text()
 
-    def test_a_marker_without_rows_names_the_file(self, tmp_path):
-        with pytest.raises(ValueError, match=r"kth-synth\.csv"):
-            tracking.write_tables(self.readme(tmp_path, "kth-synth"), tmp_path)
+    def test_a_marker_without_rows_says_so(self, tmp_path):
+        readme = self.readme(tmp_path, "study_x")
+        assert tracking.write_tables(readme, tmp_path)
+        assert f"{tracking.UNMEASURED}: there is no `results/study_x.csv`.\n" in readme.read_text()
+        assert tracking.check_tables(readme, tmp_path) == []
+
+    def test_all_pages_that_are_there_are_filled_and_checked(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        tracking.append_result("results/kth.csv", row(data="kth"))
+        front = self.readme(tmp_path, "kth")
+        (tmp_path / "results" / "README.md").write_text(front.read_text())
+        stale = ["README.md: kth", "results/README.md: kth"]
+        assert tracking.check_pages("results") == stale
+        assert tracking.write_pages("results") == ["README.md", "results/README.md"]
+        assert tracking.write_pages("results") == tracking.check_pages("results") == []
 
     def test_a_marker_without_an_end_is_an_error(self, tmp_path):
         readme = tmp_path / "README.md"
