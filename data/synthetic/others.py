@@ -120,13 +120,18 @@ def render_others(
     return root
 
 
-def _render_missing(root: Path, seed: int, role: tuple[int, str]) -> None:
-    number, kind = role
+def other_shot(kind: str, number: int = FIRST, *, seed: int = 0) -> tuple[Shot, int]:
+    """Return the shot of one file, person `number` in one kind of MOVES, and its scenario."""
     rng = np.random.default_rng([seed, STREAM, number, list(MOVES).index(kind)])
     one = draw_moving(kind, rng, near=0.3)
-    path = root / kind / f"person{number}_{kind}_d{one.scenario}.avi"
+    scene = scene_of(one.person, one.scenario, one.camera, rng, AUXILIARY_SPREAD)
+    return Shot(scene, one.joints, one.heading, ((0, FRAMES),), rng), one.scenario
+
+
+def _render_missing(root: Path, seed: int, role: tuple[int, str]) -> None:
+    number, kind = role
+    shot, scenario = other_shot(kind, number, seed=seed)
+    path = root / kind / f"person{number}_{kind}_d{scenario}.avi"
     if not path.is_file():
-        scene = scene_of(one.person, one.scenario, one.camera, rng, AUXILIARY_SPREAD)
-        shot = Shot(scene, one.joints, one.heading, ((0, FRAMES),), rng)
         renderer = shot.renderer()
         write_video(path, (renderer.frame(f) for f in range(len(shot))))
