@@ -79,7 +79,7 @@ def make_figures(name: str, predictions: Predictions, history: History) -> Figur
     from utils import viz  # training should not wait for matplotlib
 
     curve = reliability(predictions.probs, predictions.labels)
-    figures = {CURVES: viz.training_curves({name: history})} if history else {}
+    figures = {CURVES: viz.learning_curves({name: [history]})} if history else {}
     for level, caption in CONFUSION.items():
         matrix = predictions.pooled(level).confusion()
         figures[caption] = viz.confusion_figure(matrix, predictions.classes)

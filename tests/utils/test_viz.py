@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
+from tests.utils.drawn import legend_of, png, texts
 from utils import viz
 
 CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
@@ -28,21 +30,6 @@ def _pyplot_stays_empty():
     assert plt.get_fignums() == [], (
         "a figure was left open in pyplot: a notebook would show it twice"
     )
-
-
-def png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    assert buffer.getvalue()[:4] == b"\x89PNG"
-    return buffer.getvalue()
-
-
-def texts(figure):
-    found = [figure.get_suptitle()]
-    for axis in figure.axes:
-        found += [axis.get_xlabel(), axis.get_ylabel(), *(t.get_text() for t in axis.texts)]
-        found += [t.get_text() for t in (*axis.get_xticklabels(), *axis.get_yticklabels())]
-    return " ".join(found)
 
 
 def test_frame_grid_shows_every_frame_of_a_short_clip_and_spreads_over_a_long_one(clip):
@@ -83,63 +70,51 @@ def test_no_rows_is_an_error():
         viz.frame_grid({})
 
 
-def test_segment_timeline_marks_middle_frames_outside(rng):
-    figure = viz.segment_timeline(
-        {"running": (100, [(0, 20), (80, 100)]), "boxing": (100, [(0, 50), (50, 100)])}
-    )
+TIMELINES = {"running": (100, [(0, 20), (80, 100)]), "boxing": (100, [(0, 50), (50, 100)])}
+
+
+def test_segment_timeline_marks_middle_frames_outside():
+    figure = viz.segment_timeline(TIMELINES)
     markers = [line.get_marker() for line in figure.axes[0].lines]
     assert markers == ["X", "o"]
     assert figure.axes[0].lines[0].get_xdata()[0] == pytest.approx(50 / 25)
     png(figure)
 
 
-def test_training_curves_draw_both_sides_of_each_run():
-    history = [
-        {
-            "epoch": e,
-            "train_loss": 1 / e,
-            "val_loss": 2 / e,
-            "train_accuracy": 0.5,
-            "val_accuracy": 0.4,
-        }
-        for e in (1, 2)
-    ]
-    figure = viz.training_curves({"ghost": history, "gru": history}, title="curves")
-    assert [len(axis.lines) for axis in figure.axes] == [4, 4]
-    assert list(figure.axes[0].lines[1].get_ydata()) == [2.0, 1.0]
-    assert len({line.get_linestyle() for line in figure.axes[0].lines}) == 2
-    assert [axis.get_ylabel() for axis in figure.axes] == ["loss", "accuracy"]
-    legend = figure.axes[1].get_legend().get_title().get_text()
-    assert "thin: training, with dropout" in legend
+def test_segment_timeline_shows_middle_frames_and_whether_anybody_is_in_them(clip):
+    middles = {"running": (clip[0], True), "boxing": (clip[1], False)}
+    axis = viz.segment_timeline(TIMELINES, middles=middles, title="middles").axes[0]
+    assert [line.get_marker() for line in axis.lines] == ["o", "X"]
+    shown = [child.images[0].get_array() for child in axis.child_axes]
+    assert np.allclose(shown, clip[:2] / 255)
+    figure = axis.figure
     png(figure)
+    for y, child in enumerate(axis.child_axes):
+        box = axis.transData.inverted().transform(child.get_window_extent())
+        assert box[0, 0] > 100 / 25 and box[:, 1].mean() == pytest.approx(y, abs=0.05)
+        assert box[1, 0] <= axis.get_xlim()[1]
 
 
-def test_confusion_figure_shows_counts_and_names():
-    matrix = np.arange(36).reshape(6, 6) + 1
-    said = texts(viz.confusion_figure(matrix, CLASSES, title="who is whom"))
-    assert all(
-        name in said for name in (*CLASSES, "36\n(0.18)", "predicted", "true", "who is whom")
-    )
+def test_the_legend_of_a_segment_timeline_names_every_shade_and_marker(clip):
+    for middles in (None, dict.fromkeys(TIMELINES, (clip[0], True))):
+        figure = viz.segment_timeline(TIMELINES, middles=middles)
+        bars = {bar.get_facecolor() for bar in figure.axes[0].patches}
+        legend = figure.legends[0]
+        assert bars == {patch.get_facecolor() for patch in legend.get_patches()}
+        assert len(legend_of(figure)) == 4
+    assert legend_of(figure)[2:] == ["middle frame shows a person", "middle frame shows nobody"]
 
 
-def test_confusion_figure_survives_a_class_without_clips(recwarn):
-    matrix = np.zeros((6, 6), dtype=int)
-    matrix[0, 0] = 3
-    figure = viz.confusion_figure(matrix, CLASSES)
-    png(figure)
-    assert "nan" not in texts(figure) and not [
-        w for w in recwarn if issubclass(w.category, RuntimeWarning)
-    ]
-
-
-def test_confusion_figure_refuses_another_number_of_classes():
-    with pytest.raises(ValueError, match=r"\(2, 2\) does not fit 6"):
-        viz.confusion_figure(np.eye(2), CLASSES)
+def test_segment_timeline_needs_each_middle_frame(clip):
+    with pytest.raises(ValueError, match="no middle frame of boxing; give one a file"):
+        viz.segment_timeline(TIMELINES, middles={"running": (clip[0], True)})
+    with pytest.raises(ValueError, match=r"running: an image of shape \(6, 12, 16\)"):
+        viz.segment_timeline(TIMELINES, middles=dict.fromkeys(TIMELINES, (clip, True)))
 
 
 @pytest.mark.parametrize("with_frames", [False, True])
 def test_probability_timeline(rng, clip, with_frames):
-    probs = rng.dirichlet(np.ones(6), size=6)
+    probs = rng.dirichlet(np.full(6, 9.0), size=6)
     figure = viz.frame_probability_timeline(
         probs,
         CLASSES,
@@ -149,33 +124,93 @@ def test_probability_timeline(rng, clip, with_frames):
     )
     axis = figure.axes[-1]
     assert len(figure.axes) == 1 + with_frames
-    seconds, jogging = axis.lines[3].get_data()
+    by_name = {line.get_label(): line for line in axis.lines}
+    seconds, jogging = by_name["jogging"].get_data()
     assert np.allclose(seconds, np.arange(6) / 5) and np.allclose(jogging, probs[:, 3])
-    assert len({(line.get_linestyle(), line.get_marker()) for line in axis.lines}) == 6
+    drawn = [by_name[name] for name in CLASSES]
+    assert len({(line.get_linestyle(), line.get_marker()) for line in drawn}) == 6
     png(figure)
 
 
-def test_probability_timeline_refuses_another_number_of_classes():
+def test_improbable_classes_have_no_line_but_a_word():
+    probs = np.array([[0.9, 0.06, 0.04], [0.96, 0.03, 0.01]])
+    figure = viz.frame_probability_timeline(probs, "abc")
+    assert [line.get_label() for line in figure.axes[0].lines] == ["a", "b"]
+    assert legend_of(figure) == ["a", "b", "other below 5 %"]
+    figure = viz.frame_probability_timeline(probs, "abc", shown_above=0.97)
+    assert legend_of(figure) == ["a", "others below 97 %"]  # the most probable always
+    full = viz.frame_probability_timeline(probs, "abc", shown_above=0.0)
+    assert legend_of(full) == ["a", "b", "c"]
+
+
+def test_a_class_keeps_its_marker_whichever_others_are_drawn():
+    marker = [
+        viz.frame_probability_timeline(np.tile(row, (2, 1)), "abc").axes[0].lines[-1].get_marker()
+        for row in ([0.3, 0.3, 0.4], [0.99, 0.0, 0.01], [0.0, 0.0, 1.0])
+    ]
+    assert marker[0] == marker[2] != marker[1]
+
+
+def test_thumbnails_stand_over_their_own_time_and_never_over_one_another(clip):
+    frames, shown = np.arange(40) * 3 + 50, np.repeat(clip, 7, axis=0)[:40]
+    figure = viz.frame_probability_timeline(
+        np.full((40, 2), 0.5), "ab", frames=frames, thumbnails=shown
+    )
+    png(figure)
+    above, axis = figure.axes
+    boxes = [child.get_window_extent() for child in above.child_axes]
+    assert 5 < len(boxes) <= 10
+    assert all(one.x1 < other.x0 for one, other in zip(boxes[:-1], boxes[1:], strict=True))
+    middles = [axis.transData.inverted().transform(((box.x0 + box.x1) / 2, 0))[0] for box in boxes]
+    places = [int(np.abs(frames / 25 - at).argmin()) for at in middles]
+    assert np.allclose(middles, frames[places] / 25, atol=0.02)
+    images = [child.images[0].get_array() for child in above.child_axes]
+    assert np.allclose(images, shown[places] / 255)
+    assert all(child.spines["left"].get_visible() for child in above.child_axes)
+    assert all(box.width / box.height == pytest.approx(16 / 12, rel=0.05) for box in boxes)
+
+
+def test_no_line_is_drawn_where_frames_are_missing_for_long():
+    figure = viz.frame_probability_timeline(np.full((4, 2), 0.5), "ab", frames=[0, 1, 100, 101])
+    assert (
+        np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False] * 2 + [True] + [False] * 2
+    )
+    png(viz.frame_probability_timeline(np.full((1, 2), 0.5), "ab", thumbnails=np.ones((1, 4, 4))))
+
+
+def test_probability_timeline_refuses_what_does_not_fit(clip):
     with pytest.raises(ValueError, match="2 classes do not fit 6 names"):
         viz.frame_probability_timeline(np.ones((3, 2)) / 2, CLASSES)
+    with pytest.raises(ValueError, match="6 thumbnails do not fit 3 rows"):
+        viz.frame_probability_timeline(np.ones((3, 2)) / 2, "ab", thumbnails=clip)
 
 
-def test_embedding_map_projects_and_keeps_points_given_in_the_plane(rng):
-    points, labels = rng.normal(size=(30, 10)), np.arange(30) % 6
-    png(viz.embedding_map(points, labels, CLASSES, title="map"))
-    figure = viz.embedding_map(points[:, :2], labels, CLASSES)
-    assert np.allclose(figure.axes[0].collections[1].get_offsets(), points[labels == 1, :2])
-    with pytest.raises(ValueError, match="29 labels"):
-        viz.embedding_map(points, labels[:29], CLASSES)
+def test_an_activation_map_lightens_its_image_and_is_outlined_at_half():
+    heat = np.zeros((3, 4))
+    heat[1, 1] = 5.0
+    figure = viz.activation_figure(
+        {"boxing": np.full((30, 40), 51, np.uint8), "flat": np.zeros((30, 40))},
+        {"boxing": heat, "flat": np.ones((2, 2))},
+        title="active",
+    )
+    image = figure.axes[0].images[0].get_array()
+    assert image.shape == (30, 40, 3)
+    assert np.allclose(image[29, 39], 0.2) and image[15, 15].mean() > 0.4
+    grey = image @ [0.299, 0.587, 0.114]
+    assert np.unravel_index(grey.argmax(), grey.shape) == (14, 15)  # its cell's centre
+    assert np.allclose(figure.axes[1].images[0].get_array(), 0)  # a map without a range
+    assert len(figure.axes[0].collections) == 2 and "boxing" in texts(figure)
+    png(figure)
 
 
-def test_the_principal_plane_keeps_distances_of_points_that_lie_in_one(rng):
-    flat = rng.normal(size=(20, 2))
-    basis, _ = np.linalg.qr(rng.normal(size=(7, 2)))
-    plane = viz.principal_plane(flat @ basis.T + 3.0)
-    distance = np.linalg.norm(flat[:, None] - flat[None], axis=-1)
-    assert np.allclose(np.linalg.norm(plane[:, None] - plane[None], axis=-1), distance)
-    assert viz.principal_plane(np.ones((1, 5))).shape == (1, 2)
+def test_activation_figure_refuses_what_is_no_map():
+    image = {"a": np.zeros((4, 4))}
+    with pytest.raises(ValueError, match="images of a and maps of b; give one map an image"):
+        viz.activation_figure(image, {"b": np.ones((2, 2))})
+    with pytest.raises(ValueError, match=r"a: an activation map of shape \(2,\); give \(h, w\)"):
+        viz.activation_figure(image, {"a": np.ones(2)})
+    with pytest.raises(ValueError, match=r"a: an image of shape \(1, 4, 4\); give \(H, W\)"):
+        viz.activation_figure({"a": np.zeros((1, 4, 4))}, {"a": np.ones((2, 2))})
 
 
 def test_a_row_of_a_mistake_says_what_was_classified_as_what(clip):
@@ -184,111 +219,47 @@ def test_a_row_of_a_mistake_says_what_was_classified_as_what(clip):
     assert "person02_running_d1#3\nis running\nclassified as jogging (61%)" in texts(figure)
 
 
-def test_accuracy_intervals_are_in_percent():
-    figure = viz.accuracy_intervals({"ghost": (0.5, 0.4, 0.6), "gru": (0.9, 0.85, 0.94)})
-    assert list(figure.axes[0].lines[0].get_xdata()) == [40.0, 60.0]
-    assert "90.0%" in texts(figure)
-    png(figure)
+def shown(figure):
+    """What a notebook shows of a figure."""
+    return Image.open(io.BytesIO(figure._repr_png_()))
 
 
-def test_reliability_figure_leaves_out_empty_bins_and_shows_all_counts():
-    nan = float("nan")
-    curve = (np.array([nan, 0.4, 0.9]), np.array([nan, 0.5, 0.6]), np.array([0, 2, 8]))
-    figure = viz.reliability_figure({"ghost": curve, "gru": curve}, title="over-confident")
-    above, below = figure.axes
-    assert list(above.lines[1].get_xdata()) == [0.4, 0.9] and list(above.lines[1].get_ydata()) == [
-        0.5,
-        0.6,
-    ]
-    small, large = above.collections[0].get_sizes()
-    assert small < large
-    stairs = below.patches[0].get_data()
-    assert list(stairs.values) == [0, 2, 8] and np.allclose(stairs.edges, [0, 1 / 3, 2 / 3, 1])
-    assert len({line.get_linestyle() for line in above.lines[1::2]}) == 2
-    assert above.get_xlim() == below.get_xlim() == (0, 1.02)
-    assert "predictions" in texts(figure) and "perfectly calibrated" in texts(figure)
-    png(figure)
+def test_a_figure_shows_itself_in_a_notebook_in_few_colours_on_pure_white(clip):
+    for figure in (
+        viz.frame_grid({"a": clip}),
+        viz.accuracy_curves({"a": [(1, 0.5), (2, 0.6)], "b": [(1, 0.4), (2, 0.7)]}),
+    ):
+        image = shown(figure)
+        assert image.format == "PNG" and image.mode == "P"
+        assert len(image.getcolors()) <= 64
+        assert image.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
 
 
-def test_difference_figure_tells_better_from_worse_by_shape_in_percentage_points():
-    rows = {
-        "gru - ghost": (0.2, 0.1, 0.3),
-        "tcn - gru": (-0.01, -0.03, 0.02),
-        "middle - gru": (-0.3, -0.4, -0.2),
-    }
-    figure = viz.difference_figure(rows, title="what order is worth")
-    lines = figure.axes[0].lines
-    assert list(lines[0].get_xdata()) == [0, 0]
-    assert [line.get_marker() for line in lines[2::2]] == [">", "o", "<"]
-    assert np.allclose(lines[1].get_xdata(), [10, 30])
-    assert all(
-        text in texts(figure)
-        for text in ("+20.0", "\N{MINUS SIGN}1.0", "tcn - gru", "worth", "(percentage points)")
-    )
-    png(figure)
+def test_greys_stay_close_to_what_they_were():
+    ramp = np.tile(np.linspace(0, 1, 64), (48, 1))
+    figure = viz.frame_grid({"ramp": ramp[None]})
+    exact = np.asarray(Image.open(io.BytesIO(png(figure))).convert("L"), dtype=int)
+    assert abs(np.asarray(shown(figure).convert("L"), dtype=int) - exact).max() <= 3
 
 
-def test_difference_figure_takes_an_edge_on_zero_for_a_tie():
-    figure = viz.difference_figure({"a": (0.1, 0.0, 0.2), "b": (0.0, 0.0, 0.0)})
-    assert [line.get_marker() for line in figure.axes[0].lines[2::2]] == ["o", "o"]
+def test_a_figure_full_of_noise_gets_fewer_colours_until_it_is_small(rng):
+    noise = rng.integers(0, 256, (48, 120, 160), dtype=np.uint8)
+    rows = {str(n): noise[8 * n :][:8] for n in range(6)}
+    assert len(shown(viz.frame_grid(rows)).getcolors()) <= 16
 
 
-def test_fold_figure_has_a_dot_a_fold_and_names_the_worst():
-    nan = float("nan")
-    rows = {"ghost": [0.5, 0.75, 1.0], "gru": [1.0, nan, 1.0]}
-    figure = viz.fold_figure(rows, ["one", "two", "three"], title="folds")
-    axis = figure.axes[0]
-    assert np.allclose(axis.collections[0].get_offsets()[:, 0], [50, 75, 100])
-    assert [line.get_xdata()[0] for line in axis.lines] == [75, 100]
-    said = [text.get_text() for text in axis.texts]
-    assert said == ["mean 75.0", "one", "mean 100.0"]  # where all are equal nobody is worst
-    ghost, gru = (collection.get_offsets()[:, 1] for collection in axis.collections)
-    assert np.allclose((gru - ghost)[[0, 2]], 1)  # a fold keeps its height from row to row
-    png(figure)
-
-
-@pytest.mark.parametrize("values", [[0.5], [float("nan"), float("nan")]])
-def test_fold_figure_refuses_rows_that_do_not_fit(values):
-    with pytest.raises(ValueError, match="ghost: .* accuracies are numbers, for 2 labels"):
-        viz.fold_figure({"ghost": values}, ["one", "two"])
-
-
-def test_leakage_figure_hatches_what_is_inflated():
-    figure = viz.leakage_figure(
-        {"ghost": (0.7, 0.6, 0.8, 0.9, 0.85, 0.95), "gru": (0.9, 0.8, 1.0, 1.0, 1.0, 1.0)}
-    )
-    bars = figure.axes[0].patches
-    assert np.allclose([bar.get_height() for bar in bars], [70, 90, 90, 100])
-    assert [bool(bar.get_hatch()) for bar in bars] == [False, False, True, True]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "split by person",
-        "leaky split",
-    ]
-    assert "70.0" in texts(figure) and "100.0" in texts(figure)
-    png(figure)
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [
-        viz.reliability_figure,
-        viz.difference_figure,
-        viz.leakage_figure,
-        lambda rows: viz.fold_figure(rows, ["one"]),
-    ],
-)
-def test_figures_of_evidence_need_a_row(draw):
-    with pytest.raises(ValueError, match="at least one"):
-        draw({})
-
-
-def test_a_figure_shows_itself_in_a_notebook(clip):
-    assert viz.frame_grid({"a": clip})._repr_png_()[:4] == b"\x89PNG"
+@pytest.mark.parametrize("columns", [1, 8, 16])
+def test_no_figure_is_wider_than_a_page(clip, columns):
+    name = viz.mistake_label("person02_running_d1#3", "running", "jogging", 0.61)
+    figure = viz.frame_grid({name: np.repeat(clip, 3, axis=0)}, columns=columns, caption="time")
+    assert figure.get_size_inches()[0] <= 9.001 and "time" in texts(figure)
 
 
 HISTORY = [
     {"epoch": 1, "train_loss": 2.0, "val_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}
 ]
+TWO, SEEDS = np.eye(2), {"row": ([0.9], 0.8, 0.95)}
+MAPS = {"a": np.eye(4), "b": np.eye(4)}
 BINS = (np.array([0.4, 0.9]), np.array([0.5, 0.6]), np.array([2, 8]))
 SINGLE = {
     "confusion": lambda **how: viz.confusion_figure(np.eye(6), CLASSES, **how),
@@ -298,15 +269,21 @@ SINGLE = {
     "accuracies": lambda **how: viz.accuracy_intervals({"a": (0.5, 0.4, 0.6)}, **how),
     "differences": lambda **how: viz.difference_figure({"a": (0.5, 0.4, 0.6)}, **how),
     "folds": lambda **how: viz.fold_figure({"a": (0.5, 0.4)}, ["one", "two"], **how),
-    "leakage": lambda **how: viz.leakage_figure({"a": (0.5, 0.4, 0.6, 0.7, 0.6, 0.8)}, **how),
-    "costs": lambda **how: viz.cost_curves({"a": [(1, 0.5, 0.4, 0.6)]}, chosen=("a", 0), **how),
+    "pairs": lambda **how: viz.paired_dots({"a": (0.5, 0.6)}, ("one", "two"), **how),
+    "groups": lambda **how: viz.grouped_dots({"a": {"one": [0.5]}}, **how),
+    "costs": lambda **how: viz.accuracy_curves({"a": [(1, 0.5, 0.4, 0.6)]}, chosen=("a", 0), **how),
+    "flow": lambda **how: viz.flow_figure({"a": [("mean", "(6)"), ("linear", "(6)")]}, **how),
 }
 DIVIDED = {
     "grid": (
         4,
         lambda **how: viz.frame_grid({"a": np.ones((2, 4, 4)), "b": np.ones((1, 4, 4))}, **how),
     ),
-    "curves": (2, lambda **how: viz.training_curves({"a": HISTORY}, **how)),
+    "curves": (4, lambda **how: viz.learning_curves({"a": [HISTORY], "b": [HISTORY]}, **how)),
+    "matrices": (2, lambda **how: viz.confusion_multiples({"a": TWO, "b": TWO}, "ab", **how)),
+    "seeds": (2, lambda **how: viz.seed_chart({"a": SEEDS, "b": SEEDS}, **how)),
+    "counts": (2, lambda **how: viz.count_histograms({"a": [0], "b": [1]}, label="n", **how)),
+    "maps": (2, lambda **how: viz.activation_figure(MAPS, MAPS, **how)),
     "reliability": (2, lambda **how: viz.reliability_figure({"a": BINS}, **how)),
     "film": (
         2,
@@ -330,7 +307,7 @@ def test_figures_stand_side_by_side(draw):
 
 @pytest.mark.parametrize(("panels", "draw"), DIVIDED.values(), ids=DIVIDED)
 def test_figures_of_several_panels_divide_the_place_of_their_axis(panels, draw):
-    ours = Figure(layout="constrained")
+    ours = Figure(figsize=(12, 5), layout="constrained")
     left, right = ours.subplots(1, 2)
     assert draw(axis=right, title="panels") is ours
     assert len(ours.axes) == 2 + panels and right.get_title() == "panels"
@@ -339,11 +316,3 @@ def test_figures_of_several_panels_divide_the_place_of_their_axis(panels, draw):
     assert all(axis.get_position().x0 > middle for axis in ours.axes[2:])
     assert len(draw().axes) == panels
     png(ours)
-
-
-def test_a_confusion_matrix_leaves_the_axes_of_pyplot_alone():
-    figure, (left, right) = plt.subplots(1, 2)
-    viz.confusion_figure(np.eye(2), ("a", "b"), axis=left)
-    assert (left.get_xlabel(), right.get_xlabel()) == ("predicted", "")
-    assert plt.gcf() is figure
-    plt.close(figure)
