@@ -6,9 +6,11 @@ shows itself in a notebook.
 
 Every function takes a `title`, the finding that the figure shows, and draws into `axis`, one of a
 figure's subplots, whose figure it returns; without, it makes a figure of its own, at most as wide
-as a page. Functions of several panels divide the place of their axis.
+as a page. Functions of several panels divide the place of their axis. Only `write_gif` writes a
+file.
 """
 
+from utils.viz.animation import write_gif
 from utils.viz.canvas import NotebookFigure
 from utils.viz.evidence import (
     accuracy_curves,
@@ -59,4 +61,5 @@ __all__ = [
     "reliability_figure",
     "seed_chart",
     "segment_timeline",
+    "write_gif",
 ]
