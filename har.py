@@ -428,7 +428,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
 def results(args: Namespace) -> int:
     """Make the tables of the README and of the pages in results/ and benchmarks/ anew, or check."""
     from experiments import EXPERIMENTS
-    from tracking.results import check_pages
+    from tracking.readmes import check_pages
 
     if args.check:
         stale = check_pages(home("results"), tuple(EXPERIMENTS))
@@ -481,7 +481,7 @@ def _write_json(path: str | None, content: dict[str, Any]) -> None:
 def _refresh_tables() -> list[str]:
     """Keep the tables of the pages in step with results/; return the pages that changed."""
     from experiments import EXPERIMENTS
-    from tracking.results import write_pages
+    from tracking.readmes import write_pages
 
     return write_pages(home("results"), tuple(EXPERIMENTS))
 

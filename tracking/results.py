@@ -43,11 +43,6 @@ READING_COLUMNS = _names(
     "calibration_error"
 )
 MEASUREMENT_COLUMNS = _names("task method value unit ratio note machine date")
-MARKER = re.compile(
-    r"<!-- results:(?P<name>[\w.-]+) -->\n(?P<table>.*?)<!-- /results:(?P=name) -->", re.DOTALL
-)
-# the pages of this project whose tables are made of results/*.csv
-PAGES = ("README.md", "results/README.md", "benchmarks/README.md")
 # what readers call the experiments; others go by their names
 METHODS = {
     "ghost": "ghost frame",
@@ -66,7 +61,6 @@ METHODS = {
     "middle_whole": "middle frame, whole file",
     "fusion": "bundled default",
 }
-COMPOSED = ("summary", "crossval")  # tables of the front page, of more than a file or in short
 SHORT = ("ghost", "middle", "average", "gru", "stacked", "fusion")  # rows of the summary
 # how frames are sampled: a column of a row, and in words
 SAMPLING = (
@@ -82,7 +76,6 @@ INTERVALS = (
     "95 % interval of one run, a mean over seeds: subject-level bootstrap, or Wilson's where "
     "marked W.\n"
 )
-UNMEASURED = "Not measured yet"
 COUNTS = re.compile(r"(\d[\d ]*) of (\d+)(|;.*)")  # right items of each seed, of how many, more
 
 
@@ -166,25 +159,30 @@ append_reading = partial(_append, columns=READING_COLUMNS)
 def results_table(rows: pd.DataFrame, order: Sequence[str] = ()) -> str:
     """Render rows of results, one line an experiment, seeds summed up as mean and deviation.
 
+    What most lines share, the data and the number of seeds, is told once below; others say theirs.
+
     Args:
         rows: Rows as read_results gives them.
         order: Experiments in the order of the table; others follow by name.
     """
+    groups = _by_experiment(rows, order)
+    about = [(_data(runs.iloc[0]), _seeds(runs)) for runs in groups]
+    usual = [max(values, key=values.count) for values in map(list, zip(*about, strict=True))]
     lines = []
-    for runs in _by_experiment(rows, order):
+    for runs, told in zip(groups, about, strict=True):
         first = runs.iloc[0]
+        unusual = (value for value in told if value not in usual)
         lines.append(
             {
-                "method": _joined(_method(first), first.recipe),
+                "method": _joined(_method(first), first.recipe, *unusual),
                 "segments, %": _accuracy(runs[runs.level == "segment"]),
                 "videos, %": _accuracy(runs[runs.level == "video"]),
-                "seeds": runs.seed.nunique(),
                 "frames": _sampling(first),
                 "parameters": f"{int(first.parameters):,}",
-                "data, split": _data(first),
             }
         )
-    return f"{_markdown(lines, right=('seeds', 'parameters'))}\n{INTERVALS}"
+    table = _markdown(lines, right=("parameters",))
+    return f"{table}\n{_joined(*usual)}, unless a row says otherwise. {INTERVALS}"
 
 
 def summary_table(rendered: pd.DataFrame, real: pd.DataFrame, order: Sequence[str] = SHORT) -> str:
@@ -221,23 +219,28 @@ def crossval_table(rows: pd.DataFrame, order: Sequence[str] = ()) -> str:
 
 
 def pairs_table(rows: pd.DataFrame) -> str:
-    """Render comparisons, differences in percentage points with their interval over persons."""
+    """Render comparisons, differences in percentage points with their interval over persons; on
+    what is told once below where all are on the same."""
     lines = []
     for row in _checked(rows, PAIR_COLUMNS).itertuples():
         difference, low, high = (100 * float(text) for text in (row.difference, row.low, row.high))
         lines.append(
             {
-                "a against b": f"{row.a} against {row.b}",
-                "difference": f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]",
+                "a": METHODS.get(row.a, row.a),
+                "b": METHODS.get(row.b, row.b),
+                "difference": _whole(f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"),
                 "a is": row.verdict,
                 "only a right": row.only_a,
                 "only b right": row.only_b,
                 "McNemar p": f"{float(row.p):.2g}",
-                "on": f"{row.items} {row.level}s, {row.persons} persons, {row.seeds} seeds, "
+                "on": f"{row.items} {row.level}s of {row.persons} persons, {row.seeds} seeds, "
                 f"{row.split}",
             }
         )
-    return _markdown(lines, right=("only a right", "only b right", "McNemar p"))
+    below = f"\nOn {lines[0]['on']}.\n" if len({line["on"] for line in lines}) == 1 else ""
+    if below:
+        lines = [{name: cell for name, cell in line.items() if name != "on"} for line in lines]
+    return _markdown(lines, right=("only a right", "only b right", "McNemar p")) + below
 
 
 def measurement_table(rows: pd.DataFrame) -> str:
@@ -276,13 +279,13 @@ def _grid(rows: pd.DataFrame) -> str:
 
 
 def _list(rows: pd.DataFrame) -> str:
-    alone, compared = rows.task.nunique() == 1, any(rows.ratio)
+    alone, compared, noted = rows.task.nunique() == 1, any(rows.ratio), any(rows.note)
     lines = []
     for task, same in rows.groupby("task", sort=False):
         what, cells = _apart(same)
         label = _joined(str(task), what)
         first = label if alone else ""
-        columns = [first, "value", *["times ours"] * compared, "note"]
+        columns = [first, "value", *["times ours"] * compared, *["note"] * noted]
         if not alone:
             lines.append(dict.fromkeys(columns, "") | {"": f"**{label}**"})
         for row in cells.itertuples():
@@ -302,7 +305,7 @@ def _apart(rows: pd.DataFrame) -> tuple[str, pd.DataFrame]:
     counts = [found.groups() for found in map(COUNTS.fullmatch, rows.note) if found]
     if len(counts) == len(rows) and len({total for _, total, _ in counts}) == 1:
         values = [_share(right, int(total)) for right, total, _ in counts]
-        notes = [right + rest for right, _, rest in counts]
+        notes = [_whole(right) + rest for right, _, rest in counts]
         return f"% of {counts[0][1]}", rows.assign(value=values, note=notes)
     alike = rows.unit.nunique() == 1
     pairs = zip(rows.value, rows.unit, strict=True)
@@ -317,7 +320,7 @@ def _share(counts: str, total: int) -> str:
     if len(right) > 1:
         return percent
     low, high = wilson_interval(right[0], total)
-    return f"{percent} [{100 * low:.0f}, {100 * high:.0f}]"
+    return _whole(f"{percent} [{100 * low:.0f}, {100 * high:.0f}]")
 
 
 def _number(value: str, unit: str) -> str:
@@ -387,7 +390,8 @@ def _sampling(row: Any) -> str:
     text = row.frames
     for pattern, words in SAMPLING:
         text = re.sub(pattern, words, text)
-    return _joined(text, *(row[name] for name, usual in USUAL.items() if row[name] != usual))
+    told = _joined(text, *(row[name] for name, usual in USUAL.items() if row[name] != usual))
+    return re.sub(r"(?<![,;]) ", "\N{NO-BREAK SPACE}", told)
 
 
 def _data(row: Any) -> str:
@@ -396,11 +400,17 @@ def _data(row: Any) -> str:
     return f"{trained}{row.data}, {row.split}"
 
 
+def _seeds(rows: pd.DataFrame) -> str:
+    count = rows.seed.nunique()
+    return f"{count} seed{'s' * (count > 1)}"
+
+
 def _counts(rows: pd.DataFrame) -> str:
     """Return the right items of each seed, of how many, and the mean interval of a run."""
     if rows.empty:
         return ""
-    return f"{' '.join(rows.correct)} of {rows.n.iloc[0]} [{_interval(rows)}]"
+    counts = _whole(f"{' '.join(rows.correct)} of {rows.n.iloc[0]}")
+    return f"{counts} [{_interval(rows)}]"
 
 
 def _accuracy(rows: pd.DataFrame) -> str:
@@ -408,10 +418,15 @@ def _accuracy(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     first, accuracies = rows.iloc[0], 100 * rows.accuracy.astype(float)
-    spread, of = f" ± {accuracies.std():.1f}", f"of {first.n}"
+    text = f"{accuracies.mean():.1f} ± {accuracies.std():.1f} of {first.n}"
     if len(rows) == 1:
-        spread, of = "", f"({first.correct} of {first.n})"
-    return f"{accuracies.mean():.1f}{spread} {of} [{_interval(rows)}]"
+        text = f"{accuracies.mean():.1f} ({first.correct} of {first.n})"
+    return f"{_whole(text)} [{_interval(rows)}]"
+
+
+def _whole(text: str) -> str:
+    """Return a text that is not broken into lines."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _interval(rows: pd.DataFrame) -> str:
@@ -419,7 +434,7 @@ def _interval(rows: pd.DataFrame) -> str:
     known = int(rows.n.iloc[0]) >= FEWEST and (rows.person_low != "").all()
     sides = ("person_low", "person_high") if known else ("low", "high")
     means = (f"{(100 * rows[side].astype(float)).mean():.1f}" for side in sides)
-    return ("" if known else "W ") + ", ".join(means)
+    return _whole(("" if known else "W ") + ", ".join(means))
 
 
 def _markdown(lines: Sequence[Cells], right: Sequence[str] = ()) -> str:
@@ -428,73 +443,3 @@ def _markdown(lines: Sequence[Cells], right: Sequence[str] = ()) -> str:
     rule = "|".join("---:" if name in right else "---" for name in lines[0])
     body = ("| " + " | ".join(map(str, line.values())) + " |" for line in lines)
     return "\n".join([f"| {head} |", f"|{rule}|", *body]) + "\n"
-
-
-# tables of pages
-
-
-def _composed(name: str, results_dir: Path, order: Sequence[str]) -> str:
-    """Render a table that is not simply that of a file."""
-    if name == "crossval":
-        return crossval_table(read_results(results_dir / "crossval-kth-synth.csv"), order)
-    rendered, real = (
-        read_results(results_dir / f"{data}.csv") for data in ("kth-synth", "kth-clips")
-    )
-    return summary_table(rendered, real)
-
-
-def render_tables(text: str, results_dir: str | Path, order: Sequence[str] = ()) -> str:
-    """Return a page's text with the table between each pair of results markers made anew from
-    results_dir/NAME.csv, or of COMPOSED; where nothing was measured yet, that is said.
-
-    Raises ValueError when a marker has no end.
-    """
-
-    def _table(match: re.Match) -> str:
-        name = match["name"]
-        if name in COMPOSED:
-            table = _composed(name, Path(results_dir), order)
-        elif (rows := read_results(Path(results_dir) / f"{name}.csv")).empty:
-            table = f"{UNMEASURED}: there is no `results/{name}.csv`.\n"
-        else:
-            table = make_table(name, rows, order)
-        return f"<!-- results:{name} -->\n{table}<!-- /results:{name} -->"
-
-    opened, closed = text.count("<!-- results:"), len(MARKER.findall(text))
-    if opened != closed:
-        raise ValueError(
-            f"{opened} results markers are opened and {closed} closed; close with "
-            "<!-- /results:NAME -->"
-        )
-    return MARKER.sub(_table, text)
-
-
-def write_tables(page: str | Path, results_dir: str | Path, order: Sequence[str] = ()) -> bool:
-    """Make the tables of a page anew; tell whether anything changed."""
-    old = Path(page).read_text(encoding="utf-8")
-    new = render_tables(old, results_dir, order)
-    if new != old:
-        write_text(page, new)
-    return new != old
-
-
-def check_tables(page: str | Path, results_dir: str | Path, order: Sequence[str] = ()) -> list[str]:
-    """Return the names of the tables in a page that no longer say what results_dir says."""
-    text = Path(page).read_text(encoding="utf-8")
-    now = render_tables(text, results_dir, order)
-    return [match["name"] for match in MARKER.finditer(text) if match[0] not in now]
-
-
-def write_pages(results_dir: str | Path, order: Sequence[str] = ()) -> list[str]:
-    """Make the tables of those of PAGES that are in this folder anew; return which changed."""
-    return [page for page in _pages() if write_tables(page, results_dir, order)]
-
-
-def check_pages(results_dir: str | Path, order: Sequence[str] = ()) -> list[str]:
-    """Return the stale tables of those of PAGES that are in this folder, as "page: table"."""
-    stale = ((page, check_tables(page, results_dir, order)) for page in _pages())
-    return [f"{page}: {name}" for page, names in stale for name in names]
-
-
-def _pages() -> list[str]:
-    return [page for page in PAGES if Path(page).is_file()]

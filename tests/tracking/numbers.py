@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.statistics import wilson_interval
-from tracking.results import KEY, MARKER
+from tracking.readmes import MARKER
+from tracking.results import KEY
 
 NUMBER = r"\d[\d,]*(?:\.\d+)?"
 COUNTS = re.compile(

@@ -7,7 +7,8 @@ import pytest
 
 from experiments.table import EXPERIMENTS
 from tests.tracking.numbers import prose, unknown_numbers
-from tracking.results import COMPOSED, MARKER, METHODS, PAGES, SHORT, UNMEASURED, check_pages
+from tracking.readmes import COMPOSED, MARKER, PAGES, UNMEASURED, check_pages
+from tracking.results import METHODS, SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
