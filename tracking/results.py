@@ -166,7 +166,7 @@ def results_table(rows: pd.DataFrame, order: Sequence[str] = ()) -> str:
         order: Experiments in the order of the table; others follow by name.
     """
     groups = _by_experiment(rows, order)
-    about = [(_data(runs.iloc[0]), _seeds(runs)) for runs in groups]
+    about = [_about(runs) for runs in groups]
     usual = [max(values, key=values.count) for values in map(list, zip(*about, strict=True))]
     lines = []
     for runs, told in zip(groups, about, strict=True):
@@ -394,15 +394,14 @@ def _sampling(row: Any) -> str:
     return re.sub(r"(?<![,;]) ", "\N{NO-BREAK SPACE}", told)
 
 
-def _data(row: Any) -> str:
-    """Return on what is evaluated, and after an arrow where training was on something else."""
-    trained = "" if row.trained_on == row.data else f"{row.trained_on} → "
-    return f"{trained}{row.data}, {row.split}"
-
-
-def _seeds(rows: pd.DataFrame) -> str:
-    count = rows.seed.nunique()
-    return f"{count} seed{'s' * (count > 1)}"
+def _about(rows: pd.DataFrame) -> tuple[str, str, str]:
+    """Return on what is evaluated, on what was trained, and with how many seeds."""
+    first, seeds = rows.iloc[0], rows.seed.nunique()
+    return (
+        f"{first.data}, {first.split}",
+        f"trained on {first.trained_on}",
+        f"{seeds} seed{'s' * (seeds > 1)}",
+    )
 
 
 def _counts(rows: pd.DataFrame) -> str:

@@ -178,13 +178,13 @@ class TestTables:
             == f"""\
 | method | segments, % | videos, % | frames | parameters |
 |---|---|---|---|---:|
-| multi-frame averaging (`average`), dense, KTH → KTH-Synth, test, 1 seed | \
+| multi-frame averaging (`average`), dense, trained on KTH, 1 seed | \
 75.0 (6 of 8) [W 41.0, 93.0] |  | 16 uniform | 1,234,567 |
 | Bi-GRU (`gru`) | 75.0 ± 25.0 of 8 [W 41.0, 93.0] | 75.0 ± 25.0 of 8 [W 41.0, 93.0] | \
 16 uniform | 1,234,567 |
 | temporal convolution (`tcn`) | 75.0 ± 0.0 of 8 [W 41.0, 93.0] |  | 16 uniform | 1,234,567 |
 
-KTH-Synth, test, 3 seeds, unless a row says otherwise. {tracking.INTERVALS}"""
+KTH-Synth, test, trained on KTH-Synth, 3 seeds, unless a row says otherwise. {tracking.INTERVALS}"""
         )
 
     def test_the_interval_over_persons_is_shown_where_they_are_many_and_every_seed_has_one(self):
