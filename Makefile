@@ -4,19 +4,21 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 NOTEBOOK := HAR_Human_Action_Recognition.ipynb
+NOTEBOOKS := $(NOTEBOOK) HAR_Synthetic_to_Real.ipynb
 DATA := Data/KTH-Synth
 RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help notebook test kernel results data lint clean
+.PHONY: help notebook notebooks test kernel results data lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make notebook   install what is needed, render KTH-Synth if missing, execute $(NOTEBOOK) in place"
+	@echo "make notebooks  the same, and the other notebooks after it"
 	@echo "make test       install the test tools too; ruff, mypy, pytest"
 	@echo "make kernel     install the Jupyter kernel \"HAR on KTH\", with which a notebook in any folder imports this code"
 	@echo "make data       render the embedded data set KTH-Synth into $(DATA)"
-	@echo "make results    regenerate the tables of README.md from results/*.csv"
+	@echo "make results    regenerate the tables of the README files from results/*.csv"
 	@echo "make lint       ruff and mypy alone"
 	@echo "make clean      remove the environment and the caches; data sets and runs stay"
 
@@ -42,6 +44,9 @@ data: $(DATA)/segments.csv
 
 notebook: $(VENV)/.core | $(DATA)/segments.csv
 	$(RUN) har.py notebook $(NOTEBOOK)
+
+notebooks: $(VENV)/.core | $(DATA)/segments.csv
+	$(foreach name,$(NOTEBOOKS),$(RUN) har.py notebook $(name) &&) true
 
 # The kernel's path holds this folder; nothing is put into site-packages. KERNEL_AT=--user installs it for a Jupyter that
 # does not come from this environment.

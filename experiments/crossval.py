@@ -329,7 +329,7 @@ def _sections(found: CrossValidation, config: Mapping[str, Any]) -> dict[str, Se
     curve = evidence.reliability(pooled.probs, pooled.labels)
     figures = {
         "videos": viz.fold_figure(
-            dots, list(people), axis_label="accuracy of videos (%), one dot a person"
+            dots, list(people), axis_label="accuracy of videos (%), one dot per person"
         ),
         "reliability of segments": viz.reliability_figure({found.experiment: curve}),
     }

@@ -189,7 +189,7 @@ def validation_table(runs: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
                 "sampled frames": found[0].about["frames"],
                 "parameters trained": f"{found[0].about['parameters']:,}",
                 "training, %": f"{train.mean():.1f}",
-                "validation, %": f"{validation.mean():.1f} ± {validation.std(ddof=0):.1f}",
+                "validation, %": f"{validation.mean():.1f} ± {validation.std(ddof=int(len(best) > 1)):.1f}",
                 "validation loss": f"{best.val_loss.mean():.3f}",
                 "seeds": len(found),
             }

@@ -178,7 +178,7 @@ def test_the_kernel_imports_this_code_in_any_folder(tmp_path, monkeypatch):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(IMPORTS)])
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, kernel_name="har-kth", resources=resources).execute()
-    assert printed(notebook) == [f"{ROOT / 'utils' / 'viz.py'}\n{ROOT / 'runs'}\n"]
+    assert printed(notebook) == [f"{ROOT / 'utils' / 'viz' / '__init__.py'}\n{ROOT / 'runs'}\n"]
 
 
 @pytest.mark.slow
@@ -188,4 +188,4 @@ def test_one_line_of_path_does_the_same_in_any_kernel(tmp_path, monkeypatch):
     line = f"import sys; sys.path.insert(0, {str(ROOT)!r})"
     path = make_notebook(tmp_path / "elsewhere.ipynb", line, IMPORTS)
     assert execute(path, progress=False) == 2
-    assert printed(nbformat.read(path, 4)) == [f"{ROOT / 'utils' / 'viz.py'}\nruns\n"]
+    assert printed(nbformat.read(path, 4)) == [f"{ROOT / 'utils' / 'viz' / '__init__.py'}\nruns\n"]
