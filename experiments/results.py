@@ -183,13 +183,14 @@ def validation_table(runs: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
     for name, found in runs.items():
         best = pd.DataFrame([min(one.history, key=lambda row: row["val_loss"]) for one in found])
         train, validation = 100 * best.train_accuracy, 100 * best.val_accuracy
+        spread = f" ± {validation.std():.1f}" if len(best) > 1 else ""
         rows.append(
             {
                 "model": name,
                 "sampled frames": found[0].about["frames"],
                 "parameters trained": f"{found[0].about['parameters']:,}",
                 "training, %": f"{train.mean():.1f}",
-                "validation, %": f"{validation.mean():.1f} ± {validation.std(ddof=int(len(best) > 1)):.1f}",
+                "validation, %": f"{validation.mean():.1f}{spread}",
                 "validation loss": f"{best.val_loss.mean():.3f}",
                 "seeds": len(found),
             }

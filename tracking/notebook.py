@@ -38,7 +38,7 @@ def execute(path: str | Path, *, timeout: int | None = None, progress: bool = Tr
     codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for cell in codes:  # a run that is cut off must not leave a mixture of two
         cell.update(outputs=[], execution_count=None)
-        cell.metadata.pop("execution", None)
+        cell.metadata.pop("execution", None)  # when it began and ended
     total = sum(bool(cell.source.strip()) for cell in codes)
     bar = tqdm(total=total, desc=path.name, unit="cell", disable=not progress)
 
@@ -55,7 +55,6 @@ def execute(path: str | Path, *, timeout: int | None = None, progress: bool = Tr
         notebook,
         timeout=timeout,
         kernel_name="python3",
-        record_timing=False,
         on_cell_start=started,
         on_cell_executed=executed,
         resources={"metadata": {"path": str(path.resolve().parent)}},

@@ -19,7 +19,7 @@ MARKER = re.compile(
 UNMEASURED = "Not measured yet"
 
 
-def _composed(name: str, results_dir: Path, order: Sequence[str]) -> str:
+def composed(name: str, results_dir: Path, order: Sequence[str]) -> str:
     """Render a table that is not simply that of a file."""
     if name == "crossval":
         return crossval_table(read_results(results_dir / "crossval-kth-synth.csv"), order)
@@ -39,7 +39,7 @@ def render_tables(text: str, results_dir: str | Path, order: Sequence[str] = ())
     def _table(match: re.Match) -> str:
         name = match["name"]
         if name in COMPOSED:
-            table = _composed(name, Path(results_dir), order)
+            table = composed(name, Path(results_dir), order)
         elif (rows := read_results(Path(results_dir) / f"{name}.csv")).empty:
             table = f"{UNMEASURED}: there is no `results/{name}.csv`.\n"
         else:

@@ -35,6 +35,11 @@ STRETCH = 2.0  # seconds that are searched from the first look to the last
 LARGEST = 1280  # pixels of an image's longer side; larger images are scaled down
 MARGIN = 0.1  # of the square's side, around the landmarks: there the background is not trusted
 NO_IMAGE = np.zeros((0, 0), np.uint8)  # in the place of one that was searched
+# landmarks that are joined in a drawing of the body: shoulders, arms, trunk and legs
+BONES = (
+    *((11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24)),
+    *((23, 25), (25, 27), (24, 26), (26, 28)),
+)
 EMPTIEST = 0.2  # least share of a clip's steps that show somebody
 
 

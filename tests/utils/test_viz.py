@@ -316,3 +316,19 @@ def test_figures_of_several_panels_divide_the_place_of_their_axis(panels, draw):
     assert all(axis.get_position().x0 > middle for axis in ours.axes[2:])
     assert len(draw().axes) == panels
     png(ours)
+
+
+def test_a_track_is_drawn_over_its_frames_and_nobody_is_nothing(clip):
+    boxes = np.array([[2.0, 3.0, 9.0, 11.0], [np.nan] * 4])
+    points = np.array([[[3.5, 4.5, 1.0], [8.5, 4.5, 1.0]], [[np.nan] * 3] * 2])
+    figure = viz.track_figure(clip[:2], boxes, points, [(0, 1)], title="who is where")
+    there, empty = figure.axes
+    box, bone = there.lines[1], there.lines[3]  # each lies on a wider black one
+    assert np.allclose(box.get_xdata(), np.array([2, 9, 9, 2, 2]) - 0.5)
+    assert np.allclose(box.get_ydata(), np.array([3, 3, 11, 11, 3]) - 0.5)
+    assert np.allclose(bone.get_xydata(), [[3, 4], [8, 4]])
+    assert all(np.isnan(line.get_xdata()).all() for line in empty.lines)
+    assert "who is where" in texts(figure)
+    png(figure)
+    with pytest.raises(ValueError, match="2 frames, 1 boxes and 2 sets of points; give one of"):
+        viz.track_figure(clip[:2], boxes[:1], points, [])

@@ -28,6 +28,7 @@ from utils.viz.frames import (
     frame_probability_timeline,
     mistake_label,
     segment_timeline,
+    track_figure,
 )
 from utils.viz.models import (
     confusion_figure,
@@ -61,5 +62,6 @@ __all__ = [
     "reliability_figure",
     "seed_chart",
     "segment_timeline",
+    "track_figure",
     "write_gif",
 ]

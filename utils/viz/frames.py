@@ -123,6 +123,49 @@ def activation_figure(
     return figure_of(panels[0])
 
 
+def track_figure(
+    frames: ndarray,
+    boxes: ndarray,
+    points: ndarray,
+    bones: Sequence[tuple[int, int]],
+    *,
+    title: str = "",
+    axis: Axes | None = None,
+) -> Figure:
+    """Show frames with a box and a skeleton over whoever was found; nan where nobody was.
+
+    Args:
+        frames: (T, H, W), bytes or floats in [0, 1].
+        boxes: Left, top, right and bottom edge in pixels (T, 4).
+        points: Places of P points in pixels (T, P, 2 or more).
+        bones: Which points are joined.
+
+    Raises:
+        ValueError: There are not as many boxes and points as frames.
+    """
+    if not len(frames) == len(boxes) == len(points):
+        raise ValueError(
+            f"{len(frames)} frames, {len(boxes)} boxes and {len(points)} sets of points; give one "
+            "of each a frame"
+        )
+    images = _images(frames, "frames", len(frames))
+    height, width = images.shape[1:3]
+    inches = min(2 * FRAME_INCHES, WIDEST / len(images))
+    size = inches * len(images), inches * height / width + 0.4
+    panels = make_panels(axis, title, size, (1, len(images)))
+    for panel, image, box, found in zip(panels, images, boxes, points, strict=True):
+        _show(panel, image)
+        left, top, right, bottom = np.asarray(box, dtype=float) - 0.5  # edges between pixels
+        around = np.array(
+            [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+        )
+        for line in (around, *(np.asarray(found)[list(bone), :2] - 0.5 for bone in bones)):
+            panel.plot(*line.T, color="black", lw=2.6)
+            panel.plot(*line.T, color="white", lw=1.2)
+        panel.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    return figure_of(panels[0])
+
+
 def segment_timeline(
     timelines: Mapping[str, tuple[int, Sequence[tuple[int, int]]]],
     *,
