@@ -114,9 +114,7 @@ class TestSections:
             "accuracy": 0.6,
             "low": low,
             "high": high,
-            "person_low": 0.5,
-            "person_high": 1.0,
-        }
+        }  # two persons are too few for an interval over them
         assert (videos["level"], videos["correct"], videos["n"]) == ("videos", 2, 2)
         assert sections["By person"].rows == [
             {"person": "person02", **_of(1, 1)},

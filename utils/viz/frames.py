@@ -156,9 +156,7 @@ def track_figure(
     for panel, image, box, found in zip(panels, images, boxes, points, strict=True):
         _show(panel, image)
         left, top, right, bottom = np.asarray(box, dtype=float) - 0.5  # edges between pixels
-        around = np.array(
-            [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-        )
+        around = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)])
         for line in (around, *(np.asarray(found)[list(bone), :2] - 0.5 for bone in bones)):
             panel.plot(*line.T, color="black", lw=2.6)
             panel.plot(*line.T, color="white", lw=1.2)
