@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from evaluation.predictions import Predictions
-from experiments.studies.presence import _presence, crossings
+from data.kth import ACTIONS
+from data.synthetic.motion import LOCOMOTION
+from experiments.studies import presence
+from experiments.studies.presence import _presence
+from experiments.training import fit
 from tests.utils.test_cutout import track_of
 from tests.utils.test_preprocessing import segment_of
 from utils.data_setup import VideoDataset
@@ -30,10 +34,17 @@ def test_features_are_one_of_two_vectors_by_who_is_there():
     assert np.array_equal(second[0, 0], first[0, 2]), "the same vectors in every segment"
 
 
-def test_only_crossings_are_counted():
-    labels = [0, 3, 4, 5]  # boxing, jogging, running, walking
-    log_probs = np.log(np.full((4, 6), 0.1))
-    log_probs[[0, 1, 2, 3], [0, 3, 3, 5]] = 0
-    names = dict.fromkeys(Predictions.COLUMNS, np.array(["x"] * 4))
-    score = crossings(Predictions(log_probs, np.array(labels), names))
-    assert (score.correct, score.n) == (2, 3)
+@pytest.mark.slow
+def test_only_what_moves_across_is_trained_and_counted(tiny_kth, tmp_path, monkeypatch):
+    """Among all six, a segment without an empty frame would be taken for a stationary one."""
+    labels = []
+
+    def noting(row, settings, parts):
+        labels.extend(label for data in parts.values() for label in data.labels)
+        return fit(row, settings, parts)
+
+    monkeypatch.setattr(presence, "fit", noting)
+    rows = presence.run(tiny_kth, cache_dir=tmp_path, seeds=(0,), epochs=1)
+    assert {ACTIONS[label] for label in labels} == set(LOCOMOTION)
+    counted = 3 * 2 * 2  # actions, scenarios and segments of the test person
+    assert [row.note.endswith(f" of {counted}") for row in rows] == [True] * 6
