@@ -1,5 +1,6 @@
 """The pages that people read: their sections, links, tables, and the numbers in their prose."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -92,6 +93,13 @@ def test_every_results_file_has_its_table_on_some_page():
     files = {path.stem for path in (ROOT / "results").glob("*.csv")} - {"real_clips"}
     assert files <= shown and set(COMPOSED) <= shown
     assert UNMEASURED not in README
+
+
+def test_every_row_was_measured_on_committed_code():
+    for path in (ROOT / "results").glob("*.csv"):
+        with path.open(newline="", encoding="utf-8") as file:
+            commits = {row.get("commit", "") for row in csv.DictReader(file)}
+        assert not [commit for commit in commits if commit.endswith("+")], path.name
 
 
 def test_every_experiment_is_called_something():
