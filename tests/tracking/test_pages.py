@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.table import EXPERIMENTS
-from tests.tracking.numbers import prose, unknown_numbers
+from tests.tracking.claims import prose, unknown_numbers
 from tracking.readmes import COMPOSED, MARKER, PAGES, UNMEASURED, check_pages
 from tracking.results import METHODS, SHORT
 

@@ -39,6 +39,10 @@ Markers = Mapping[str, tuple[str, str]]  # what a marker says -> its shape and f
 class NotebookFigure(Figure):
     """A Figure that a notebook's cell shows as a PNG of few colours, whatever backend is set."""
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """Say what to show before IPython does: its own way with figures knows no palette."""
+        return {"image/png": self._repr_png_(), "text/plain": repr(self)}
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")
