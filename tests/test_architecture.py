@@ -197,7 +197,7 @@ def test_requirements_are_the_core_with_a_floor_and_a_cap():
 
 
 def test_nothing_else_is_imported_than_what_is_required():
-    allowed = CORE | GUESTS | {"cv2", "PIL", "sklearn"}
+    allowed = CORE | GUESTS | {"cv2", "PIL", "sklearn", "IPython"}
     allowed -= {"opencv-python", "pillow", "scikit-learn", "jupyter"}
     for path in CODE:
         foreign = {name.split(".")[0] for name in imports(tree_of(path))} - set(

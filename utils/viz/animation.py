@@ -3,6 +3,7 @@
 Knows images, probabilities and Pillow. Does not know how a prediction came about.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,8 +13,6 @@ import numpy as np
 from matplotlib.font_manager import findfont
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
-
-from data.files import written_whole
 
 GREYS = 32  # of the palette
 # Grey levels that a pixel must change by to be drawn anew: a film's noise would fill the file.
@@ -53,8 +52,9 @@ def write_gif(
     frames = [_page([tile.draw(step) for tile in tiles], columns) for step in range(length)]
     how = {"save_all": True, "append_images": frames[1:], "duration": round(1000 / fps), "loop": 0}
     # optimised, a frame holds only what differs from the frame before
-    with written_whole(path) as partial:
-        frames[0].save(partial, "gif", optimize=True, **how)
+    content = io.BytesIO()
+    frames[0].save(content, "gif", optimize=True, **how)
+    Path(path).write_bytes(content.getvalue())  # not before all of it is there
     return Path(path)
 
 

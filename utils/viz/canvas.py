@@ -39,9 +39,12 @@ Markers = Mapping[str, tuple[str, str]]  # what a marker says -> its shape and f
 class NotebookFigure(Figure):
     """A Figure that a notebook's cell shows as a PNG of few colours, whatever backend is set."""
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        """Say what to show before IPython does: its own way with figures knows no palette."""
-        return {"image/png": self._repr_png_(), "text/plain": repr(self)}
+    def _ipython_display_(self) -> None:
+        """Show itself: once pyplot was used, IPython has a way of its own with figures, which knows
+        no palette and goes before every other method."""
+        from IPython.display import publish_display_data
+
+        publish_display_data({"image/png": self._repr_png_(), "text/plain": repr(self)})
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
