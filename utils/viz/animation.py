@@ -54,6 +54,7 @@ def write_gif(
     # optimised, a frame holds only what differs from the frame before
     content = io.BytesIO()
     frames[0].save(content, "gif", optimize=True, **how)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(content.getvalue())  # not before all of it is there
     return Path(path)
 
