@@ -4,6 +4,8 @@ import io
 
 from matplotlib.lines import Line2D
 
+CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+
 
 def png(figure):
     buffer = io.BytesIO()

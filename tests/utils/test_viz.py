@@ -4,32 +4,18 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tests.utils.drawn import legend_of, png, texts
+from tests.utils.drawn import CLASSES, legend_of, png, texts
 from utils import viz
 
-CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+pytestmark = pytest.mark.usefixtures("pyplot_stays_empty")
 
 
 @pytest.fixture
 def clip(rng):
     return rng.integers(0, 256, (6, 12, 16), dtype=np.uint8)
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _pyplot_stays_empty():
-    yield
-    assert plt.get_fignums() == [], (
-        "a figure was left open in pyplot: a notebook would show it twice"
-    )
 
 
 def test_frame_grid_shows_every_frame_of_a_short_clip_and_spreads_over_a_long_one(clip):

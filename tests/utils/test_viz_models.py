@@ -5,21 +5,10 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from tests.utils.drawn import legend_of, lines, png, texts
+from tests.utils.drawn import CLASSES, legend_of, lines, png, texts
 from utils import viz
 
-CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _pyplot_stays_empty():
-    yield
-    assert plt.get_fignums() == [], "a figure was left open: a notebook would show it twice"
+pytestmark = pytest.mark.usefixtures("pyplot_stays_empty")
 
 
 def test_confusion_figure_shows_counts_and_names():
