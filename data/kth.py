@@ -6,15 +6,16 @@ has never heard of a tensor. KTH-Synth uses the same names, so everything here h
 sets.
 """
 
-import csv
 import re
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from data.files import StrPath, read_json, write_csv
+from data.annotations import SEGMENTS_CSV, Ranges, load_segments
+from data.files import StrPath, read_json, sampled
 from data.video import VideoError, probe
 
 ACTIONS = (
@@ -44,18 +45,23 @@ MISSING = (
 SHORT_FILES = {
     "person01_boxing_d4": 304
 }  # KTH's own, published cut off: its header promises 370 frames, 304 decode
-VIDEO_SUFFIXES = (".avi", ".mp4")
-SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
+# every container that OpenCV's FFmpeg may open; what it cannot is refused by name
+VIDEO_SUFFIXES = (
+    *(".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"),
+    *(".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts"),
+)
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
-CSV_HEADER = ["video", "segment", "start", "stop"]
 CARD = "dataset.json"  # of a rendered data set: its name, and what it was rendered with
 FAST_STEP = 8  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 _NAME = re.compile(
     r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE
 )
+# a whole name of KTH's; behind it what systems add to copies: " (1)", " - Copy"
+_KEY = re.compile(
+    r"person(\d+)_([a-z]+)_d(\d+)(?:_uncomp)?(?:\s.*|\(\d+\))?", re.IGNORECASE | re.DOTALL
+)
 
-Ranges = tuple[tuple[int, int], ...]
 Report = Callable[[str], None]
 
 
@@ -74,9 +80,9 @@ class Video:
 
     @property
     def name(self) -> str:
-        """The file's stem without KTH's "_uncomp", such as "person01_boxing_d1"; the key of the
-        segment tables."""
-        return self.path.stem.removesuffix("_uncomp")
+        """The key of the segment tables: the file's stem without KTH's "_uncomp", names of KTH's as
+        KTH spells them, such as "person01_boxing_d1"."""
+        return key_of(self.path.stem)
 
     @property
     def label(self) -> int:
@@ -86,10 +92,17 @@ class Video:
         return ACTIONS.index(self.action)
 
     @property
+    def place(self) -> str:
+        """Where the file lies within its data set, such as "boxing/001.avi"; a split's folder
+        counts, for files without a person may share the rest."""
+        parts = self.path.parts[-3:]
+        return "/".join(parts if parts[0] in SPLITS else parts[-2:])
+
+    @property
     def group(self) -> str:
-        """What must stay within one split: the person ("person01"), or the file's name when no
-        person is known."""
-        return self.path.name if self.person is None else f"person{self.person:02d}"
+        """What must stay within one split: the person ("person01"), or the file (its whole path)
+        when no person is known."""
+        return self.path.as_posix() if self.person is None else f"person{self.person:02d}"
 
 
 @dataclass(frozen=True, order=True)
@@ -140,15 +153,24 @@ def parse_name(path: StrPath) -> Video:
     return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
 
 
+def key_of(stem: str) -> str:
+    """Return a name of KTH's as KTH spells it, "person03_walking_d1" for "PERSON3_Walking_D1 (1)";
+    other stems as they are, all without "_uncomp"."""
+    if not (match := _KEY.fullmatch(stem)):
+        return stem.removesuffix("_uncomp")
+    person, action, scenario = match.groups()
+    return f"person{int(person):02d}_{action.lower()}_d{int(scenario)}"
+
+
 def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
     """List the usable videos under root, sorted: root/<action>/* or
     root/{train,validation,test}/<action>/*.
 
     What is odd but survivable goes to report, one message a kind (default: a warning): files that
-    cannot be used, class folders without videos, files without a person, one name found twice (the
-    first is kept). KTH's own person01_boxing_d4 was published cut off and is usable as it is.
-    Raises FileNotFoundError when there is no usable video at all and ValueError when a folder of
-    videos is no known action.
+    cannot be used, class folders without videos, what is in them beside videos, videos elsewhere,
+    files without a person, one clip found twice (the one of the shorter name is kept). KTH's own
+    person01_boxing_d4 was published cut off and is usable as it is. Raises FileNotFoundError when
+    there is no usable video at all and ValueError when a folder of videos is no known action.
     """
     root, report = Path(root), report or _warn
     folders = _class_folders(root)
@@ -157,7 +179,8 @@ def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
     if empty and len(empty) < len(folders):
         report(f"class folders without videos: {', '.join(empty)}")
     videos = sorted(parse_name(path) for inside in files.values() for path in inside)
-    usable = _only_usable(_only_first(videos, report), _short_files(root), report)
+    _report_unread(root, files, report)
+    usable = _only_first(_only_usable(videos, _short_files(root), report), report)
     if not usable:
         raise FileNotFoundError(_nothing_found(root, len(videos)))
     if unnamed := sum(video.person is None for video in usable):
@@ -192,18 +215,50 @@ def _video_files(folder: Path) -> list[Path]:
     return sorted(p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
 
 
+def _report_unread(root: Path, files: Mapping[Path, list[Path]], report: Report) -> None:
+    """Count what is in class folders beside videos, and name videos that are in no class folder."""
+    others = [
+        path.suffix.lower() or "no suffix"
+        for folder, inside in files.items()
+        for path in {*folder.glob("[!.]*")} - {*inside}
+        if path.is_file()
+    ]
+    if others:
+        kinds = ", ".join(sorted(set(others)))
+        report(f"{len(others)} files in class folders of {root} are not videos ({kinds})")
+    known = {path for inside in files.values() for path in inside}
+    strays = [str(path.relative_to(root)) for path in _below(root) if path not in known]
+    if strays:
+        more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
+        report(
+            f"{len(strays)} videos under {root} are not read, for they are in no folder <action>/ "
+            f"or <split>/<action>/: {', '.join(strays[:5])}{more}"
+        )
+
+
+def _below(root: Path) -> Iterator[Path]:
+    """Find the visible video files anywhere below a folder, sorted."""
+    for path in sorted(root.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden:
+            yield path
+
+
 def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
-    """Keep one file for each KTH name: the same clip in two folders or formats would count
-    twice."""
-    kept: dict[Path | str, Video] = {}
+    """Keep one file for each KTH name, and of other files one for each content: the same clip in
+    two folders or formats, or a copy of it, would count twice."""
+    kept: dict[Any, Video] = {}
     doubles = []
-    for video in videos:
-        key = video.path if video.person is None or video.scenario is None else video.name
+    for video in sorted(videos, key=lambda video: (len(video.path.stem), video)):
+        named = video.person is not None and video.scenario is not None
+        key = video.name if named else tuple(sampled(video.path) or (video.path,))
         if kept.setdefault(key, video) is not video:
             doubles.append(f"{video.path} (kept: {kept[key].path})")
     if doubles:
-        report(f"{len(doubles)} files repeat a name and are skipped: {'; '.join(doubles)}")
-    return list(kept.values())
+        report(
+            f"{len(doubles)} files repeat a name or a content and are skipped: {'; '.join(doubles)}"
+        )
+    return sorted(kept.values())
 
 
 def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
@@ -226,8 +281,8 @@ def _nothing_found(root: Path, seen: int) -> str:
     what = f"none of the {seen} videos under {root} can be used"
     return (
         f"{what if seen else f'no videos under {root}'} (looked for <action>/*.avi and "
-        "{train,validation,test}/<action>/*.avi, .mp4 too): `python har.py data synth` renders "
-        "KTH-Synth, `python har.py data kth` fetches KTH"
+        f"{{train,validation,test}}/<action>/*.avi, {', '.join(VIDEO_SUFFIXES[1:])} too): `python "
+        "har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
     )
 
 
@@ -238,59 +293,19 @@ def _warn(message: str) -> None:
 # segments
 
 
-def load_segments(csv_path: StrPath = SEGMENTS_CSV) -> dict[str, Ranges]:
-    """Read a segment table: video name -> its (start, stop) ranges, 0-based, end-exclusive, in the
-    annotation's order.
-
-    The order is kept as it is, overlaps and ranges out of order included: a segment's place is its
-    identity. Raises ValueError naming the line when the header, a number or a range is wrong.
-    """
-    table: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    with open(csv_path, newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        if (header := next(rows, [])) != CSV_HEADER:
-            raise ValueError(
-                f"{csv_path}: header is {','.join(header)!r}, not {','.join(CSV_HEADER)!r}"
-            )
-        for row in filter(None, rows):
-            line = f"{csv_path} line {rows.line_num}"
-            try:
-                name, number, start, stop = row[0], *map(int, row[1:])
-            except ValueError as err:
-                text = ",".join(row)
-                raise ValueError(f"{line}: {text!r} is not video,segment,start,stop") from err
-            wanted = len(table[name]) + 1
-            if not 0 <= start < stop or number != wanted:
-                raise ValueError(
-                    f"{line}: segment {number} of {name} is {start}..{stop}; wanted segment "
-                    f"{wanted} with 0 <= start < stop (0-based, stop exclusive)"
-                )
-            table[name].append((start, stop))
-    return {name: tuple(ranges) for name, ranges in table.items()}
-
-
-def write_segments(csv_path: StrPath, table: Mapping[str, Iterable[tuple[int, int]]]) -> None:
-    """Write a segment table that load_segments reads back unchanged; names and ranges stay in their
-    order."""
-    rows = [
-        {"video": name, "segment": number, "start": start, "stop": stop}
-        for name, ranges in table.items()
-        for number, (start, stop) in enumerate(ranges, 1)
-    ]
-    write_csv(csv_path, rows, CSV_HEADER)
-
-
 def find_segments(
     root: StrPath, *, whole_files: bool = False, report: Report | None = None
 ) -> list[Segment]:
     """List the segments of all usable videos under root, sorted by video and then in the
     annotation's order.
 
-    Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that
-    the table lacks is one segment, whole_files makes every video one. Raises VideoError when a
-    segment ends beyond its file; only KTH's person01_boxing_d4, published cut off, is clamped to
-    the frames that decode, with one message to report (default: a warning). Raises ValueError when
-    root holds a rendering that is not finished.
+    Ranges come from root/segments.csv when there is one, else from KTH's own table, by a video's
+    name or by its place ("boxing/001"); a video that the table lacks is one segment, of which there
+    is one message to report (default: a warning) where others are in it. whole_files makes every
+    video one segment. Raises VideoError when a segment ends beyond its file; only KTH's
+    person01_boxing_d4, published cut off, is clamped to the frames that decode, with a message.
+    Raises ValueError when root holds a rendering that is not finished, or when a name of the table
+    is that of several videos.
     """
     root, report = Path(root), report or _warn
     own = root / OWN_TABLE
@@ -300,13 +315,14 @@ def find_segments(
             f"the command that began it finishes it, such as `python har.py data synth --root "
             f"{root}`"
         )
-    table, short = load_segments(own if own.is_file() else SEGMENTS_CSV), _short_files(root)
-    found: list[Segment] = []
-    for video in find_videos(root, report=report):
+    source, short = own if own.is_file() else SEGMENTS_CSV, _short_files(root)
+    videos, found = find_videos(root, report=report), list[Segment]()
+    table = {} if whole_files else _annotated(videos, source, report)
+    for video in videos:
         frames = probe(video.path, allow_cut_off=video.name in short).frames
         limit = short.get(video.name, frames)
         whole = ((0, min(limit, frames)),)
-        ranges = whole if whole_files else table.get(video.name, whole)
+        ranges = table.get(video, whole)
         if video.name in short and any(stop > limit for _, stop in ranges):
             report(
                 f"{video.path}: published cut off, {limit} frames decode; its last segment is "
@@ -314,6 +330,34 @@ def find_segments(
             )
             ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
         found += _checked_segments(video, ranges, frames)
+    return found
+
+
+def _annotated(videos: Sequence[Video], source: Path, report: Report) -> dict[Video, Ranges]:
+    """Return the annotated ranges of the videos that a segment table names."""
+    table = {key_of(name): ranges for name, ranges in load_segments(source).items()}
+    found: dict[Video, Ranges] = {}
+    by_name: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        place = video.place.removesuffix(video.path.suffix)
+        if place in table:
+            found[video] = table[place]
+        elif video.name in table:
+            by_name[video.name].append(video)
+            found[video] = table[video.name]
+    for name, alike in by_name.items():
+        if len(alike) > 1:
+            places = [video.place.removesuffix(video.path.suffix) for video in alike]
+            raise ValueError(
+                f"{source}: {name} may be any of {', '.join(places)}; name them so there, folder "
+                "and all"
+            )
+    lacking = [video.place for video in videos if video not in found]
+    if found and lacking:
+        report(
+            f"{len(lacking)} of {len(videos)} videos are not in {source} and are one segment each: "
+            f"{', '.join(lacking)}"
+        )
     return found
 
 
@@ -342,22 +386,33 @@ def split_of(person: int) -> str:
     for split, persons in SPLITS.items():
         if person in persons:
             return split
-    raise ValueError(
-        f"person {person} is in no split of KTH, which has persons 1 to 25; use split 'all'"
+    raise ValueError(_in_no_split([person]))
+
+
+def _in_no_split(persons: Sequence[int]) -> str:
+    named = ", ".join(map(str, persons))
+    return (
+        f"person {named} is in no split of KTH, which has persons 1 to 25: `python har.py crossval "
+        "NAME --folds K` trains and tests on whoever there is, `python har.py evaluate RUN --split "
+        "all` measures a trained recogniser on everybody"
     )
 
 
 def select(segments: Iterable[Segment], split: str) -> list[Segment]:
     """Keep the segments of one split ("train", "validation", "test" or "all"), in their order.
 
-    Segments without a person belong to no split and are found in "all" only; a person outside 1..25
-    raises ValueError.
+    Segments without a person belong to no split and are found in "all" only; persons outside 1..25
+    raise ValueError.
     """
     if split == "all":
         return list(segments)
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)} and all")
-    return [s for s in segments if s.video.person is not None and split_of(s.video.person) == split]
+    known = [s for s in segments if s.video.person is not None]
+    official = {person for persons in SPLITS.values() for person in persons}
+    if others := sorted({s.video.person for s in known if s.video.person is not None} - official):
+        raise ValueError(_in_no_split(others))
+    return [s for s in known if s.video.person in SPLITS[split]]
 
 
 def load_splits(

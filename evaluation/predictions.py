@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from data.files import written_whole
-from data.kth import ACTIONS, SPLITS, Segment
+from data.kth import ACTIONS, Segment
 from evaluation.statistics import Interval, person_interval_or_none, reliability, wilson_interval
 
 UNKNOWN = "unknown"
@@ -204,12 +204,9 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
 
 
 def segment_name(segment: Segment) -> str:
-    """Return what a segment is called in the column "segment": its file's and its number from 1.
-
-    A split's folder is part of the file's name: files without a person may share the rest.
-    """
-    parts = segment.video.path.parts[-3:]
-    return "/".join(parts if parts[0] in SPLITS else parts[-2:]) + f"#{segment.index + 1}"
+    """Return what a segment is called in the column "segment": its file's place and its number from
+    1."""
+    return f"{segment.video.place}#{segment.index + 1}"
 
 
 def _columns(segment: Segment) -> tuple[str, str, str, str]:

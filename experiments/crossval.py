@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def cross_validate(
     job = _prepared(name, Recipe(**recipe), root, data_name, cache_dir, progress)
     # complains before anything is trained
     parts = {fold: split_segments(job.segments, fold) for fold in scheme.folds}
+    _warn_of_left_out(job.segments, scheme)
     run = job.folder(place(runs_dir, "runs") / "crossval", scheme)
     tested: dict[int, list[Predictions]] = {seed: [] for seed in range(seeds)}
     pairs = [(fold, seed) for fold in scheme.folds for seed in range(seeds)]
@@ -202,6 +204,18 @@ class LeakedAccuracy:
         return (
             f"{self.experiment} on {self.data}, SUBJECT LEAKAGE (random split of segments), to be "
             f"shown and never to be used: {self.score}"
+        )
+
+
+def _warn_of_left_out(segments: Sequence[Segment], scheme: Scheme) -> None:
+    """Name the persons whom no fold trains on, validates or tests."""
+    dealt = {person for fold in scheme.folds for part in fold.parts.values() for person in part}
+    people = sorted({str(s.video.person) for s in segments if s.video.person not in dealt}, key=int)
+    if people:
+        warnings.warn(
+            f"person {', '.join(people)} is in no fold of {scheme.name!r} and is left out; --folds "
+            "K deals everybody",
+            stacklevel=3,
         )
 
 

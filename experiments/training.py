@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from data.files import DEFAULT, place
+from data.files import DEFAULT, place, sampled
 from data.kth import (
     ACTIONS,
     FAST_STEP,
@@ -257,17 +257,17 @@ class Job:
     def config(self) -> dict[str, Any]:
         """Return everything that the outcome depends on, in plain values.
 
-        A file counts by name, size and segments, so that a copy is the same data; the model by what
-        builds it and by the shapes of its weights.
+        A file counts by action, name, size and content (its head, middle and tail), so that a copy
+        is the same data and a file that was replaced is not; the model by what builds it and by the
+        shapes of its weights.
         """
         segments = [segment for inside in self.splits.values() for segment in inside]
-        paths = {segment.video.path for segment in segments}
-        stamps = sorted((path.name, path.stat().st_size) for path in paths)
-        data = {"files": stamps, "ranges": [[s.name, s.start, s.stop] for s in segments]}
+        files = {path: sampled(path) for path in {segment.video.path for segment in segments}}
+        data = [[s.video.action, s.name, s.start, s.stop, files[s.video.path]] for s in segments]
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             "experiment": self.experiment.to_config(),
-            "data": {"name": self.data_name, "files": len(stamps), "hash": runs.config_hash(data)},
+            "data": {"name": self.data_name, "files": len(files), "hash": runs.config_hash(data)},
             "recipe": {
                 **dataclasses.asdict(self.recipe),
                 "weights": dataclasses.replace(self.recipe, fine_tune=0).weights_in_words(),

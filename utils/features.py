@@ -19,15 +19,13 @@ one that a single undisturbed program would have made, so the features are the s
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import json
-import os
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,16 +37,16 @@ from numpy import ndarray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from data.files import DEFAULT, place, written_whole
+from data.files import DEFAULT, sampled
 from data.kth import Segment
 from data.video import VideoError
 from utils.encoder import CPU_MOST, Encoder, side_by_side
+from utils.kept import Kept
 from utils.parallel import barrier, gather, is_main_process, rank, world_size
 from utils.preprocessing import Preprocessing, Reader, looker
 
 SHARD = 32  # segments, and what more the last round of batches holds: 1.3 MB of 16 frames each
 FORMAT = 3  # of the shards; another one is another key
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass
@@ -183,7 +181,7 @@ def look_at(
     return {path: one for part in gather(found) for path, one in part.items()}
 
 
-def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, ndarray] | None:
+def _look(reader: Reader, kept: Kept, path: Path) -> Mapping[str, ndarray] | None:
     name = _key(_file_stamp(path))
     if there := kept.find(name):
         with np.load(io.BytesIO(there[1])) as arrays:
@@ -196,9 +194,9 @@ def _look(reader: Reader, kept: _Kept, path: Path) -> Mapping[str, ndarray] | No
     return found
 
 
-def _looks(reader: Reader, cache_dir: str | Path | None) -> _Kept:
+def _looks(reader: Reader, cache_dir: str | Path | None) -> Kept:
     settings = repr(looker(reader))  # a frozen dataclass says them, and equal ones share a look
-    return _Kept(cache_dir, f"look-{_key(settings)}")
+    return Kept(cache_dir, f"look-{_key(settings)}")
 
 
 def _key(described: Any) -> str:
@@ -206,68 +204,10 @@ def _key(described: Any) -> str:
 
 
 def _file_stamp(path: Path) -> list[Any]:
-    """Name, size and time of change: a file that was replaced makes another key."""
-    stat = path.stat() if path.is_file() else None
-    return [path.name, stat and stat.st_size, stat and stat.st_mtime_ns]
-
-
-class _Kept:
-    """Arrays that outlive the program, by name: <folder>/<name>/<CRC-32 of place and bytes>.
-
-    A folder for every name, so that finding one costs the same however many there are.
-    """
-
-    megabytes = 0.0  # of all that is to be written
-
-    def __init__(self, cache_dir: str | Path | None, key: str):
-        self.folder = None if cache_dir is None else place(cache_dir, "cache") / key
-
-    def find(self, name: str) -> tuple[Path, bytes] | None:
-        """Return file and content of a name, the newest; what does not agree with its checksum is
-        removed."""
-        with suppress(FileNotFoundError):  # another program was quicker to remove it
-            there = self.folder.glob(f"{name}/[!.]*") if self.folder else ()
-            for path in sorted(there, key=os.path.getmtime, reverse=True):
-                content = path.read_bytes()
-                if path.stem == self._checksum(name, content):
-                    return path, content
-                warnings.warn(
-                    f"{path} is damaged (cut off, changed or misplaced): what it held is made anew",
-                    stacklevel=2,
-                )
-                with suppress(OSError):
-                    path.unlink()
-        return None
-
-    def write(self, name: str, suffix: str, content: bytes) -> None:
-        """Keep a content under a name; without a folder that can be written, do nothing.
-
-        Raises:
-            OSError: The disk is full.
-        """
-        if self.folder is None:
-            return
-        try:
-            path = self.folder / name / (self._checksum(name, content) + suffix)
-            with written_whole(path) as partly:
-                partly.write_bytes(content)
-        except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise OSError(
-                    error.errno,
-                    f"cannot keep features in {self.folder}, {self.megabytes:.0f} MB are needed "
-                    f"({error.strerror}): free space there or choose another cache folder "
-                    "(HAR_CACHE); what was finished stays",
-                ) from error
-            warnings.warn(
-                f"the cache folder {self.folder} cannot be written ({error.strerror}); features "
-                "are computed again in every run until it can, or another folder is chosen",
-                stacklevel=2,
-            )
-
-    def _checksum(self, name: str, content: bytes) -> str:
-        place = f"{self.folder.name}/{name}" if self.folder else ""
-        return f"{zlib.crc32(content, zlib.crc32(place.encode())):08x}"
+    """Folder and name, time of change, size and some content: a file that was replaced is another
+    key, and so is one that has another's name, size and time."""
+    changed = path.stat().st_mtime_ns if path.is_file() else None
+    return ["/".join(path.parts[-2:]), changed, sampled(path)]
 
 
 @dataclass
@@ -298,15 +238,19 @@ class _Job:
         self.failed: dict[int, str] = {}
 
     def description(self, backbone: Any) -> dict[str, Any]:
-        """Return everything that the numbers depend on, in plain values."""
+        """Return everything that the numbers depend on, in plain values; a segment tells the number
+        of its file."""
+        numbers = {path: n for n, path in enumerate({s.video.path: 0 for s in self.segments})}
         return {
             "format": [FORMAT, SHARD, self.batch],
             "backbone": backbone and backbone.fingerprint(),
             "precision": str(self.encoder and self.encoder.dtype),
             "preprocessing": self.shown.to_config(),
             "variants": self.variants,
-            "segments": [[s.name, s.start, s.stop, s.video.fps] for s in self.segments],
-            "files": [_file_stamp(path) for path in {s.video.path: 0 for s in self.segments}],
+            "segments": [
+                [s.name, numbers[s.video.path], s.start, s.stop, s.video.fps] for s in self.segments
+            ],
+            "files": [_file_stamp(path) for path in numbers],
         }
 
     def rounds(self, items: Iterable[int]) -> Iterator[dict[Path, list[int]]]:
@@ -332,7 +276,7 @@ class _Job:
 
     def open(self, cache_dir: str | Path | None, key: str) -> None:
         """Take over the shards that are there."""
-        self.kept, self.looks = _Kept(cache_dir, key), _looks(self.shown.reader, cache_dir)
+        self.kept, self.looks = Kept(cache_dir, key), _looks(self.shown.reader, cache_dir)
         for number in range(len(self.shards)):
             self.load(number)
 

@@ -25,8 +25,9 @@ from numpy import ndarray
 from numpy.random import Generator
 from tqdm.auto import tqdm
 
+from data.annotations import Ranges, write_segments
 from data.files import StrPath, home, read_json, write_json, written_whole
-from data.kth import ACTIONS, CARD, Ranges, Video, write_segments
+from data.kth import ACTIONS, CARD, Video
 from data.synthetic.body import JOINTS, Build
 from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
 from data.synthetic.render import (

@@ -7,11 +7,13 @@ import pytest
 
 from data.files import (
     DEFAULT,
+    SAMPLE,
     cache_folder,
     home,
     place,
     read_csv,
     read_json,
+    sampled,
     write_csv,
     write_json,
     write_text,
@@ -101,3 +103,20 @@ def test_a_folder_is_the_chosen_one_the_usual_one_or_none(tmp_path, monkeypatch)
     assert place(None, "runs") is None and place("mine", "runs") == Path("mine")
     assert place(DEFAULT, "runs") == tmp_path / "runs"
     assert place(DEFAULT, "cache") == Path("fast disk")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2 * SAMPLE + 7, 5 * SAMPLE])
+def test_size_head_middle_and_tail_tell_files_apart(tmp_path, size):
+    path = tmp_path / "film"
+    path.write_bytes(bytes(size))
+    first = sampled(path)
+    os.utime(path, ns=(1, 1))
+    assert sampled(path) == first and first[0] == size
+    path.write_bytes(bytes(size + 1))
+    assert sampled(path) != first
+    for place_of_change in {0, size // 2, size - 1} & set(range(size)):
+        content = bytearray(size)
+        content[place_of_change] = 1
+        path.write_bytes(content)
+        assert sampled(path) != first
+    assert sampled(tmp_path / "nowhere") is None and sampled(tmp_path) is None

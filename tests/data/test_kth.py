@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data import kth
+from data.annotations import write_segments
 
 REAL_CLIPS = Path(
     os.environ.get("HAR_REAL_CLIPS", Path(__file__).parents[2] / "shared" / "kth_clips")
 )
 TABLE = kth.load_segments()
-FOURCC = {".avi": "MJPG", ".mp4": "mp4v"}
+FOURCC = {".avi": "MJPG", ".mp4": "mp4v", ".mov": "mp4v", ".mkv": "MJPG", ".webm": "VP80"}
 
 
 def make_video(path, frames=12, size=(32, 24)):
@@ -151,7 +152,7 @@ def test_name_tells_everything():
 def test_name_without_person_takes_the_folder_and_is_its_own_group():
     video = kth.parse_name("root/walking/holiday.mp4")
     assert (video.action, video.person, video.scenario) == ("walking", None, None)
-    assert video.group == "holiday.mp4"
+    assert video.group == "root/walking/holiday.mp4"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,8 @@ def test_both_layouts_are_found_sorted(tmp_path, recwarn):
     (tmp_path / "boxing" / "._person01_boxing_d2_uncomp.avi").write_bytes(b"shadow")
     found = kth.find_videos(tmp_path)
     assert [video.path.relative_to(tmp_path).as_posix() for video in found] == names
-    assert not recwarn.list
+    (warning,) = recwarn.list
+    assert "1 files in class folders" in str(warning.message)
 
 
 @pytest.mark.parametrize("make", [False, True])
@@ -262,11 +264,12 @@ def test_nothing_usable_is_an_error(tmp_path):
 
 
 def test_files_without_person_are_counted_once(tmp_path):
-    for name in ("person01_boxing_d1.avi", "spar.avi", "gym.avi"):
-        make_video(tmp_path / "boxing" / name)
+    for frames, name in enumerate(("person01_boxing_d1.avi", "spar.avi", "gym.avi"), 12):
+        make_video(tmp_path / "boxing" / name, frames)
     said = []
     videos = kth.find_videos(tmp_path, report=said.append)
-    assert sorted(video.group for video in videos) == ["gym.avi", "person01", "spar.avi"]
+    groups = {(tmp_path / "boxing" / name).as_posix() for name in ("gym.avi", "spar.avi")}
+    assert {video.group for video in videos} == {"person01", *groups}
     assert len(said) == 1
     assert said[0].startswith("2 of 3 files")
 
@@ -275,18 +278,91 @@ def test_one_clip_found_twice_counts_once(tmp_path):
     first = make_video(tmp_path / "boxing" / "person01_boxing_d1.mp4")
     second = make_video(tmp_path / "train" / "boxing" / "person01_boxing_d1_uncomp.avi")
     with pytest.warns(
-        UserWarning, match=f"1 files repeat a name.*{second.name}.*kept.*{first.name}"
+        UserWarning, match=f"1 files repeat a name or a content.*{second.name}.*kept.*{first.name}"
     ):
         assert [video.path for video in kth.find_videos(tmp_path)] == [first]
+
+
+@pytest.mark.parametrize("copy", [" (1)", " - Copy", " - Copy (2)", " copy", " - Kopie", "(1)"])
+def test_a_copy_is_no_clip_of_its_own(tmp_path, copy):
+    first = make_video(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi")
+    other = make_video(tmp_path / "boxing" / f"person01_boxing_d1_uncomp{copy}.avi")
+    said = []
+    assert [v.path for v in kth.find_videos(tmp_path, report=said.append)] == [first]
+    assert len(said) == 1 and f"{other} (kept: {first})" in said[0]
+    first.unlink()
+    (alone,) = kth.find_videos(tmp_path)
+    assert (alone.path, alone.name) == (other, "person01_boxing_d1")
+    first.write_bytes(other.read_bytes()[:200])
+    with pytest.warns(UserWarning, match="1 of 2 files cannot be used"):
+        assert [video.path for video in kth.find_videos(tmp_path)] == [other]
+
+
+def test_of_files_without_a_person_those_of_one_content_count_once(tmp_path):
+    first, second = (make_video(tmp_path / "boxing" / f"clip ({n}).avi", 8 + n) for n in (1, 2))
+    copy = tmp_path / "walking" / "clip - Copy.avi"
+    copy.parent.mkdir()
+    copy.write_bytes(first.read_bytes())
+    said = []
+    found = kth.find_videos(tmp_path, report=said.append)
+    assert [video.path for video in found] == [first, second]
+    assert said[0].startswith("1 files repeat") and f"{copy} (kept: {first})" in said[0]
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".webm"])
+def test_other_containers_are_read_or_refused_by_name(tmp_path, suffix):
+    good = make_video(tmp_path / "boxing" / f"person01_boxing_d1{suffix}")
+    bad = tmp_path / "boxing" / f"person02_boxing_d1{suffix.upper()}"
+    bad.write_bytes(b"no video at all" * 99)
+    with pytest.warns(UserWarning, match=f"1 of 2 files cannot be used.*{bad.name}"):
+        assert [video.path for video in kth.find_videos(tmp_path)] == [good]
+
+
+def test_whatever_else_is_there_is_counted_or_named(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    for name in ("boxing/a.txt", "boxing/b.TXT", "boxing/notes", "boxing/.DS_Store"):
+        (tmp_path / name).touch()
+    for name in ("boxing/day1/person02_boxing_d1.avi", "person03_boxing_d1.avi", ".x/a.avi"):
+        make_video(tmp_path / name)
+    said = []
+    assert len(kth.find_videos(tmp_path, report=said.append)) == 1
+    assert said == [
+        f"3 files in class folders of {tmp_path} are not videos (.txt, no suffix)",
+        f"2 videos under {tmp_path} are not read, for they are in no folder <action>/ or "
+        f"<split>/<action>/: {Path('boxing/day1/person02_boxing_d1.avi')}, person03_boxing_d1.avi",
+    ]
 
 
 # segments
 
 
+@pytest.mark.parametrize("name", ["PERSON03_WALKING_D1.AVI", "person3_Walking_d1_UNCOMP.avi"])
+def test_ranges_are_found_however_a_name_is_spelled(tmp_path, name):
+    lower = make_video(tmp_path / "walking" / name.lower(), frames=20)
+    lower.rename(lower.with_name(name))
+    write_segments(tmp_path / "segments.csv", {"person03_walking_d1": [(2, 9), (9, 20)]})
+    (first, second) = kth.find_segments(tmp_path)
+    assert (first.name, first.start, first.stop) == ("person03_walking_d1#1", 2, 9)
+    assert (second.start, second.stop) == (9, 20)
+
+
+def test_ranges_of_numbered_files_need_their_folder(tmp_path):
+    for frames, action in enumerate(("boxing", "walking"), 8):
+        make_video(tmp_path / action / "001.avi", frames)
+    write_segments(tmp_path / "segments.csv", {"001": [(0, 4)]})
+    with pytest.raises(ValueError, match="001 may be any of boxing/001, walking/001"):
+        kth.find_segments(tmp_path, report=lambda said: None)
+    ranges = {"boxing/001": [(0, 4)], "walking/001": [(1, 3)]}
+    write_segments(tmp_path / "segments.csv", ranges)
+    found = kth.find_segments(tmp_path, report=lambda said: None)
+    assert [(s.start, s.stop) for s in found] == [(0, 4), (1, 3)]
+
+
 def test_segments_of_a_kth_file_and_of_an_unknown_one(tmp_path):
     make_video(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi", frames=360)
     make_video(tmp_path / "boxing" / "person26_boxing_d1.avi", frames=21)
-    segments = kth.find_segments(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 of 2 videos .* one segment each: boxing/person26"):
+        segments = kth.find_segments(tmp_path)
     assert [(s.name, s.start, s.stop) for s in segments] == [
         ("person01_boxing_d1#1", 0, 95),
         ("person01_boxing_d1#2", 95, 185),
@@ -300,8 +376,10 @@ def test_segments_of_a_kth_file_and_of_an_unknown_one(tmp_path):
 def test_own_table_replaces_kths(tmp_path):
     make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=20)
     make_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=9)
-    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d1": [(8, 20), (0, 5)]})
-    assert [(s.index, s.start, s.stop) for s in kth.find_segments(tmp_path)] == [
+    write_segments(tmp_path / "segments.csv", {"person01_boxing_d1": [(8, 20), (0, 5)]})
+    with pytest.warns(UserWarning, match="1 of 2 videos are not in .* boxing/person01_boxing_d2"):
+        segments = kth.find_segments(tmp_path)
+    assert [(s.index, s.start, s.stop) for s in segments] == [
         (0, 8, 20),
         (1, 0, 5),
         (0, 0, 9),
@@ -347,7 +425,7 @@ def test_clamping_hides_no_further_loss(tmp_path):
 
 def test_another_data_set_may_have_a_whole_file_of_that_name(tmp_path, recwarn):
     make_video(tmp_path / "boxing" / "person01_boxing_d4.avi", frames=330)
-    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
+    write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
     assert [s.stop for s in kth.find_segments(tmp_path)] == [320]
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [330]
     assert not recwarn.list
@@ -360,7 +438,7 @@ def test_a_cut_off_file_of_that_name_is_refused_wherever_it_is_not_kths(tmp_path
     with pytest.raises(kth.VideoError, match="person01_boxing_d4.avi: truncated"):
         kth.probe(path)
     assert kth.probe(path, allow_cut_off=True).frames == 330
-    kth.write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
+    write_segments(tmp_path / "segments.csv", {"person01_boxing_d4": [(0, 320)]})
     said = []
     assert [s.video.path for s in kth.find_segments(tmp_path, report=said.append)] == [other]
     assert "person01_boxing_d4.avi: truncated" in said[0]
@@ -385,7 +463,7 @@ names = st.from_regex(r"[A-Za-z0-9_]{1,12}", fullmatch=True)
 @given(table=st.dictionaries(names, st.lists(spans, min_size=1, max_size=4).map(tuple), max_size=5))
 def test_segment_tables_survive_a_round_trip(tmp_path_factory, table):
     path = tmp_path_factory.mktemp("table") / "segments.csv"
-    kth.write_segments(path, table)
+    write_segments(path, table)
     assert list(kth.load_segments(path).items()) == list(table.items())
     assert [p.name for p in path.parent.iterdir()] == ["segments.csv"]
 
@@ -413,13 +491,40 @@ def test_wrong_segment_table_names_the_line(tmp_path, text, message):
         kth.load_segments(path)
 
 
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path):
+    rows = ("video,segment,start,stop", "a,1,0,5", "a,2,5,9", ",,,", "b,1,3,4,,")
+    path = tmp_path / "segments.csv"
+    for mark in ",;\t":
+        text = "\r\n".join(rows).replace(",", mark) + "\r\n"
+        path.write_bytes(text.encode("utf-8-sig"))
+        assert kth.load_segments(path) == {"a": ((0, 5), (5, 9)), "b": ((3, 4),)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("video,segment,start,stop\nä,1,0,5\n".encode("cp1252"), 'UTF-8.*"CSV UTF-8"'),
+        ("video,segment,start,stop\n".encode("utf-16"), "is not text in UTF-8"),
+        (b"video,segment,start,stop\n" + b"a" * 200_000 + b",1,0,5\n", "line 2: field larger"),
+    ],
+)
+def test_a_table_that_is_no_text_names_the_remedy(tmp_path, content, message):
+    path = tmp_path / "segments.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        kth.load_segments(path)
+
+
 # splits
 
 
 def test_person_outside_every_split():
     assert [kth.split_of(person) for person in (11, 4, 22)] == ["train", "validation", "test"]
-    with pytest.raises(ValueError, match="person 26 is in no split"):
-        kth.select([kth.Segment(video_of("person26_boxing_d1"), 0, 0, 9)], "test")
+    strangers = [video_of(f"person{n}_boxing_d1") for n in (31, 26, 31)]
+    with pytest.raises(ValueError, match=r"person 26, 31 is in no split.*crossval NAME --folds K"):
+        kth.select([kth.Segment(video, 0, 0, 9) for video in strangers], "test")
+    with pytest.raises(ValueError, match=r"person 26 is in no split.*evaluate RUN --split all"):
+        kth.split_of(26)
     assert len(kth.select([kth.Segment(video_of("person26_boxing_d1"), 0, 0, 9)], "all")) == 1
 
 
@@ -455,7 +560,7 @@ def sixteen_files(tmp_path_factory):
     files = [f"person{p:02d}_boxing_d{d}" for p in (11, 12, 19, 22) for d in kth.SCENARIOS]
     for name in files:
         make_video(root / "boxing" / f"{name}.avi")
-    kth.write_segments(root / "segments.csv", dict.fromkeys(files, ((0, 6), (6, 12))))
+    write_segments(root / "segments.csv", dict.fromkeys(files, ((0, 6), (6, 12))))
     return root
 
 
@@ -508,6 +613,16 @@ def test_file_without_person_in_two_splits_is_named():
     segment = kth.Segment(kth.parse_name("boxing/spar.avi"), 0, 0, 9)
     with pytest.raises(ValueError, match=r"spar\.avi \(train, validation\)"):
         kth.check_disjoint({"train": [segment], "validation": [segment]})
+
+
+def test_numbered_files_without_a_person_are_not_one_another():
+    files = ("boxing/001.avi", "walking/001.avi", "train/boxing/001.avi", "test/boxing/001.avi")
+    videos = [kth.parse_name(f"KTH/{file}") for file in files]
+    assert [video.place for video in videos] == list(files)
+    segments = [kth.Segment(video, 0, 0, 9) for video in videos]
+    kth.check_disjoint({"train": segments[::2], "test": segments[1::2]})
+    with pytest.raises(ValueError, match=r"KTH/walking/001\.avi \(train, test\)"):
+        kth.check_disjoint({"train": segments[:2], "test": segments[1:]})
 
 
 # data sets

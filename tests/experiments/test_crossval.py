@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from data.files import read_csv, read_json
+from data.folds import Fold
 from data.kth import find_segments
 from evaluation import statistics
 from evaluation.predictions import Predictions, concatenate, segment_name
 from evaluation.statistics import wilson_interval
-from experiments.crossval import cross_validate, persons_in, plan, subject_leakage
+from experiments.crossval import Scheme, cross_validate, persons_in, plan, subject_leakage
 from experiments.results import CrossValidation, compare, comparisons
 from experiments.training import report_again
 from har import main
@@ -236,6 +237,12 @@ class TestRunning:
         assert [test for _, _, test in seen] == [set(fold.test) for fold in scheme.folds]
         # checkpoints go when the fold is finished
         assert not list(Path(found.run).rglob("*.pth"))
+
+    def test_persons_in_no_fold_are_named(self, where):
+        scheme = Scheme("one fold", (Fold("f", (1, 2), (3,), (4,)),))
+        with pytest.warns(UserWarning, match="person 5, 6 is in no fold of 'one fold'"):
+            found = cross_validate(tiny("average"), scheme, seeds=1, **where)
+        assert set(found.predictions[0].items["person"]) == {"person04"}
 
     @pytest.mark.parametrize(("recipe", "left"), [({}, 2), ({"fine_tune": 1}, 1)])
     def test_it_is_interrupted_and_goes_on(self, where, six, recipe, left):

@@ -5,6 +5,7 @@ import base64
 import errno
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -260,6 +261,17 @@ class TestRuns:
         first = lab.run("average", epochs=1)
         other = Lab(make_kth(lab.base / "Discs", length=7), lab.base)
         assert other.run("average", epochs=1).run != first.run
+
+    def test_a_test_file_overwritten_by_another_of_its_size_is_other_data(self, lab, make_kth):
+        own = Lab(make_kth(lab.base / "Own", actions=("boxing", "walking")), lab.base)
+        first = own.run("average", epochs=1)
+        copied = Lab(shutil.copytree(own.root, lab.base / "copy" / "Own"), lab.base)
+        assert copied.run("average", epochs=1).run == first.run
+        path = own.root / "boxing" / "person22_boxing_d1.avi"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        assert own.run("average", epochs=1).run != first.run
 
     def test_an_interrupted_run_goes_on_in_its_folder_to_the_same_end(self, lab):
         whole = lab.run("gru", epochs=4, runs_dir=lab.base / "whole")

@@ -21,7 +21,7 @@ from torch import nn
 from data.kth import Segment, find_segments
 from data.video import VideoError, read_segments
 from models.backbone import EfficientNetBackbone
-from tests.stand_ins import HOW, SHOWN, MeansBackbone, same
+from tests.stand_ins import HOW, SHOWN, AgainstMedian, MeansBackbone, same
 from utils.data_setup import ClipSource, VideoDataset
 from utils.features import (
     Encoder,
@@ -180,6 +180,40 @@ def test_whatever_the_numbers_depend_on_makes_a_new_cache(make_kth, tmp_path, ch
     again = built(backbone, found, tmp_path / "cache", **how)
     assert len(list((tmp_path / "cache").iterdir())) == 2
     assert same(again, built(backbone, found, **how))
+
+
+@pytest.fixture
+def numbered(tmp_path, write_video):
+    """boxing/001.avi and walking/001.avi, of one size and one time; bright above, and below."""
+    files = []
+    for action, rows in {"boxing": slice(0, 12), "walking": slice(12, 24)}.items():
+        frames = np.zeros((8, 24, 32), dtype=np.uint8)
+        frames[:, rows] = 200
+        files.append(write_video(tmp_path / "kth" / action / "001.avi", frames))
+    for path in files:
+        size = max(other.stat().st_size for other in files)
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+        os.utime(path, ns=(1, 1))
+    return files
+
+
+def test_files_that_share_name_size_and_time_do_not_share_features(numbered, tmp_path):
+    root, cache = tmp_path / "kth", tmp_path / "cache"
+    with pytest.warns(UserWarning, match="no person"):
+        segments = find_segments(root)
+    before = built(MeansBackbone(), segments, cache)
+    for name, other in (("boxing", "x"), ("walking", "boxing"), ("x", "walking")):
+        (root / name).rename(root / other)
+    swapped = built(MeansBackbone(), segments, cache)
+    assert np.array_equal(swapped.items[0], before.items[1])
+    assert np.array_equal(swapped.items[1], before.items[0])
+
+
+def test_files_that_share_name_size_and_time_do_not_share_looks(numbered, tmp_path):
+    found = look_at(AgainstMedian(), numbered, cache_dir=tmp_path / "cache", progress=False)
+    assert [found[path]["median"][4, 4] > 100 for path in numbered] == [True, False]
+    again = look_at(AgainstMedian(), numbered[::-1], cache_dir=tmp_path / "cache", progress=False)
+    assert all(np.array_equal(again[path]["median"], found[path]["median"]) for path in numbered)
 
 
 def test_frames_are_sampled_by_the_rate_of_the_file(segments, expected):
