@@ -76,6 +76,14 @@ class Predictions:
 
     COLUMNS = ("segment", "video", "person", "scenario", "fold")
 
+    def __post_init__(self):
+        labels, classes = np.asarray(self.labels), np.shape(self.log_probs)[-1]
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(
+                f"labels from {labels.min()} to {labels.max()} for {classes} classes: they count "
+                f"from 0 to {classes - 1}; subtract 1 where they were counted from 1"
+            )
+
     @classmethod
     def of(
         cls, log_probs: ndarray, segments: Sequence[Segment], *, fold: str = ""

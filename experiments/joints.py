@@ -8,8 +8,7 @@ others again.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -138,20 +137,19 @@ def train_joints(
     job.model = model
     extra = job.extra([]) | {"classes": classes, "real_footage": "none"}
     draw = partial(_loader, performances=performances, others=others, progress=progress)
-    with _one_thread():
-        for seed, network in zip(seeds, model.networks, strict=True):
-            settings = Settings(epochs, patience=epochs, seed=seed, **LOOP)
-            train_model(
-                network,
-                draw("train", seed),
-                draw("validation", seed),
-                settings,
-                checkpoint_dir=folder / f"seed{seed}",
-                extra=extra | {"seed": seed},
-                resume=True,
-                progress=progress,
-            )
-        found = _tested(model, draw("threshold", seeds[0]), draw("test", seeds[0]))
+    for seed, network in zip(seeds, model.networks, strict=True):
+        settings = Settings(epochs, patience=epochs, seed=seed, **LOOP)
+        train_model(
+            network,
+            draw("train", seed),
+            draw("validation", seed),
+            settings,
+            checkpoint_dir=folder / f"seed{seed}",
+            extra=extra | {"seed": seed},
+            resume=True,
+            progress=progress,
+        )
+    found = _tested(model, draw("threshold", seeds[0]), draw("test", seeds[0]))
     save_checkpoint(out, model, TrainingState(epoch=epochs), extra=extra | {"rendered": found})
     shutil.rmtree(folder)
     return found
@@ -181,17 +179,6 @@ def _tested(model: JointGRUs, chosen: DataLoader, counted: DataLoader) -> dict[s
 def threshold_of(log_probs: np.ndarray, labels: np.ndarray) -> float:
     """Return the probability of something else that REFUSED of the six actions' windows exceed."""
     return float(np.quantile(np.exp(log_probs[labels != OTHER, OTHER]), 1 - REFUSED))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: so small a network is slower in several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _loader(part: str, seed: int, *, performances: int, others: bool, progress: bool) -> DataLoader:

@@ -9,9 +9,10 @@ import copy
 import functools
 import hashlib
 import itertools
+import re
 import textwrap
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ EXPECTED_FILE = (
 GREY_MEAN, GREY_STD = 0.449, 0.226
 # the first convolution, the only weight whose shape depends on the number of channels
 STEM = "0.0.weight"
+# an encoder's weight, such as "module.backbone.features.0.0.weight"
+FEATURE = re.compile(r"(?P<before>.*?)(?:^|(?<=\.))features\.(?P<after>\d.*)")
 
 
 class EfficientNetBackbone(nn.Module):
@@ -74,6 +77,7 @@ class EfficientNetBackbone(nn.Module):
         self.features = efficientnet_b0(weights=None).features
         if channels == 1:
             self.features[0][0] = nn.Conv2d(1, 32, kernel_size=3, stride=2, padding=1, bias=False)
+        self.features.float()  # whatever torch's default is: features are single precision
         if weights is not None:
             _load_weights(self.features, weights, channels)
         self.unfreeze(0 if frozen else len(self.features))
@@ -240,7 +244,7 @@ def _load_weights(features: nn.Module, weights: str | Path, channels: int) -> No
 def _download_imagenet() -> dict[str, Any]:
     source = EfficientNet_B0_Weights.IMAGENET1K_V1
     try:
-        return _encoder_of(source.get_state_dict(progress=True, check_hash=True))
+        return _encoder_of(source.get_state_dict(progress=True, check_hash=True), source.url)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise ConnectionError(
             f"could not download {source.url} ({error}). Download that file by hand where there is "
@@ -266,7 +270,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise ValueError(f"{path} holds a {type(payload).__name__}; expected {EXPECTED_FILE}")
     if payload.get("format") != WEIGHTS_FORMAT:
-        return _encoder_of(payload)
+        return _encoder_of(payload, path)
     if payload.get("version") != WEIGHTS_VERSION:
         raise ValueError(
             f"{path} has version {payload.get('version')}, this code reads version "
@@ -276,11 +280,33 @@ def _read_state(path: Path) -> dict[str, Any]:
     return dict(payload.get("state") or {})
 
 
-def _encoder_of(state: Mapping[Any, Any]) -> dict[str, Any]:
-    """Keep the encoder of a torchvision state dict and drop its classifier."""
-    prefix = "features."
-    return {
-        name.removeprefix(prefix): value
-        for name, value in state.items()
-        if str(name).startswith(prefix)
-    }
+def _encoder_of(payload: Mapping[Any, Any], source: Any) -> dict[str, Any]:
+    """Find the encoder in a state dict, ours or torchvision's, whatever it is wrapped in, and drop
+    its classifier."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in _flattened(payload):
+        if match := FEATURE.fullmatch(name):
+            found.setdefault(match["before"], {})[match["after"]] = value
+    if "backbone." in found:  # a model of ours, whole
+        return found["backbone."]
+    if len(found) > 1:
+        raise ValueError(
+            f"{source} holds {len(found)} encoders ({', '.join(sorted(found))}); expected "
+            f"{EXPECTED_FILE} with one"
+        )
+    if not found:
+        raise ValueError(
+            f"{source} holds no weight called features...., as an EfficientNet-B0 has them (a "
+            "recogniser that was trained on a frozen, bundled encoder may be kept without it); "
+            f"expected {EXPECTED_FILE}"
+        )
+    return found.popitem()[1]
+
+
+def _flattened(payload: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Give the tensors of a nested dict under dotted names, free of what torch.compile puts in."""
+    for name, value in payload.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{inner}", tensor) for inner, tensor in _flattened(value))
+        elif isinstance(value, Tensor):
+            yield str(name).replace("_orig_mod.", ""), value

@@ -68,7 +68,7 @@ def joint_classifier(
     weights: Any = None,
     **config: Any,
 ) -> JointGRUs:
-    """Build a classifier of joints as experiments do; it has neither channels nor pre-trained
-    weights."""
+    """Build a classifier of joints as experiments do, in single precision whatever torch's default
+    is; it has neither channels nor pre-trained weights."""
     each = (JointGRU(in_dim=in_dim, num_classes=num_classes, **config) for _ in range(networks))
-    return JointGRUs(each)
+    return JointGRUs(each).float()

@@ -240,10 +240,11 @@ HEADS: dict[str, type[nn.Module]] = {
 
 
 def build_head(name: str, **config: Any) -> nn.Module:
-    """Build a head by its name with the keyword arguments of its class."""
+    """Build a head by its name with the keyword arguments of its class, in single precision
+    whatever torch's default is, as features are."""
     if name not in HEADS:
         raise ValueError(f"there is no head {name!r}; the heads are {', '.join(HEADS)}")
-    return HEADS[name](**config)
+    return HEADS[name](**config).float()
 
 
 def frame_classifier(

@@ -8,6 +8,7 @@ how a training goes, nor what the plain values of `extra` mean.
 import math
 import os
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from data.files import written_whole
 from utils.parallel import barrier, broadcast, gather, is_main_process, rank, world_size
@@ -27,6 +29,9 @@ BEST, LAST = "best.pth", "last.pth"
 FREE = ("epochs", "patience", "device", "versions")
 DESCRIBED = ("epoch", "best", "history", "settings", "batches")
 Named = Mapping[str, Any]  # values by name
+# models that hold another as `module`; what they and torch.compile put before a weight's name
+WRAPPERS = (nn.DataParallel, DistributedDataParallel)
+WRAPPED = re.compile(r"^module\.|(?<![^.])_orig_mod\.")
 
 
 @dataclass
@@ -176,7 +181,8 @@ def save_checkpoint(
     """Write a checkpoint whole: after a crash the old file or the new one is there.
 
     A model with `.backbone` and `.head` is stored in these two parts ("backbone", "temporal"); any
-    other one whole under "temporal". `extra` holds plain values only: numbers, strings, lists,
+    other one whole under "temporal"; one that `torch.compile` or DataParallel wraps under the names
+    that it has without them. `extra` holds plain values only: numbers, strings, lists,
     dicts, None; paths become strings.
 
     Raises:
@@ -188,8 +194,8 @@ def save_checkpoint(
     payload = {
         "format": CHECKPOINT_FORMAT,
         "version": CHECKPOINT_VERSION,
-        "backbone": None if backbone is None else backbone.state_dict(),
-        "temporal": head.state_dict(),
+        "backbone": None if backbone is None else _weights(backbone),
+        "temporal": _weights(head),
         **{name: plain(value, name) for name, value in described.items()},
         **{name: part.state_dict() for name, part in state.parts.items()},
         "processes": state.processes,
@@ -259,16 +265,42 @@ def restore_weights(model: nn.Module, checkpoint: Named) -> None:
     """
     backbone, head = _parts(model)
     try:
-        head.load_state_dict(checkpoint["temporal"])
+        _load(head, checkpoint["temporal"])
         if backbone is not None and checkpoint["backbone"] is not None:
-            backbone.load_state_dict(checkpoint["backbone"])
+            _load(backbone, checkpoint["backbone"])
     except RuntimeError as error:
         raise ValueError(
             f"the checkpoint is of another model than this {type(head).__name__}: {error}"
         ) from error
 
 
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights by the names that they have without a wrapper."""
+    return {_unwrapped(name, model): value for name, value in model.state_dict().items()}
+
+
+def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights by name, whichever of model and weights was wrapped."""
+    names = {_unwrapped(name, model): name for name in model.state_dict()}
+    if not weights.keys() <= names.keys():
+        weights = {WRAPPED.sub("", name): value for name, value in weights.items()}
+    model.load_state_dict({names.get(name, name): value for name, value in weights.items()})
+
+
+def _unwrapped(name: str, model: nn.Module) -> str:
+    """Return the name of a weight without what the wrappers of its modules put in front."""
+    kept, part = [], model
+    for step in name.split("."):
+        wraps = isinstance(part, WRAPPERS) and step == "module"
+        if not (wraps or step == "_orig_mod"):
+            kept.append(step)
+        part = part._modules.get(step) or part
+    return ".".join(kept)
+
+
 def _parts(model: Any) -> tuple[nn.Module | None, nn.Module]:
+    while isinstance(model, WRAPPERS):
+        model = model.module
     whole = hasattr(model, "backbone") and hasattr(model, "head")
     return (model.backbone, model.head) if whole else (None, model)
 

@@ -31,6 +31,7 @@ from utils.preprocessing import (
     Sampler,
     Uniform,
 )
+from utils.threads import one_thread
 
 # a loader's processes that decode: each holds two batches ready, which is memory
 MOST_WORKERS = 4
@@ -78,7 +79,15 @@ class Augment:
                 raise ValueError(f"Augment: {name} is {value}; it must lie between 0 and 1")
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return a changed copy of a clip (T, C, H, W) in [0, 1], of the same shape and range."""
+        """Return a changed copy of a clip (T, C, H, W) in [0, 1], of the same shape and range.
+
+        In one thread, as loaders' workers have: in several, torch adds up the mean in another
+        order.
+        """
+        with one_thread():
+            return self._changed(clip, rng)
+
+    def _changed(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         flip, shift, stretch = rng.random() < self.flip, *rng.uniform(-1, 1, size=2)
         clip = self._cropped(clip, rng)
         if flip:

@@ -38,6 +38,7 @@ from utils.parallel import (
     rank,
     world_size,
 )
+from utils.threads import threads_for
 
 SCHEDULES = ("cosine", "onecycle", "constant")
 # between the seeds of processes: farther apart than the seeds that people choose
@@ -103,7 +104,7 @@ def train_model(
     checkpoint_every: float | None = None,
 ) -> History:
     """Train a model in place and leave it with the weights of its best epoch, the one of lowest
-    validation loss.
+    validation loss. A small one is trained in one thread, see `utils.threads`.
 
     Under several processes (see `utils.parallel`) each trains on its shard of every batch, and all
     return the same history. Their sums round differently from one process's, and each draws its own
@@ -160,7 +161,8 @@ def train_model(
     )
     if resume and folder is not None and broadcast((folder / LAST).is_file()):
         trainer.resume()
-    return trainer.fit(callbacks, progress=progress)
+    with threads_for(model):
+        return trainer.fit(callbacks, progress=progress)
 
 
 class Trainer:
@@ -299,6 +301,7 @@ class Trainer:
             counted, weight = self._shard(number, len(labels))
             with torch.autocast(self.device.type, enabled=self.amp):
                 logits = self.network(inputs, mask)
+            _check_labels(batch["label"], logits.shape[-1])
             loss = self.loss(logits.float(), labels)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss * weight).backward()
@@ -404,7 +407,7 @@ def evaluate(
     device, was_training = pick_device(device), model.training
     model.to(device).eval()
     try:
-        with barrier("evaluating"):
+        with barrier("evaluating"), threads_for(model):
             parts = [
                 (
                     model(batch["input"].to(device), batch["mask"].to(device)).float().cpu(),
@@ -422,6 +425,7 @@ def evaluate(
             "the loader to evaluate has no batch; check the data folder and the split's persons"
         )
     logits, labels, indices = (torch.cat(part) for part in zip(*parts, strict=True))
+    _check_labels(labels, logits.shape[-1])
     order = _complete_order(indices, len(loader.dataset))  # type: ignore[arg-type]
     return logits[order].log_softmax(-1).numpy(), labels[order].numpy()
 
@@ -433,6 +437,15 @@ def _counted(loader: DataLoader) -> Iterator[Mapping[str, Tensor]]:
     for number, batch in enumerate(loader):
         if not isinstance(batches, Batches) or batches.counts(number)[0]:
             yield batch
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels from {low} to {high} for a model of {classes} classes: they count from 0 to "
+            f"{classes - 1}; subtract 1 where they were counted from 1"
+        )
 
 
 def _complete_order(indices: Tensor, n: int) -> Tensor:

@@ -59,6 +59,11 @@ class TestScore:
 
 
 class TestMaking:
+    def test_labels_counted_from_one_are_named(self):
+        found = random_predictions(0, 40)
+        with pytest.raises(ValueError, match="labels from 1 to 6 for 6 classes.*subtract 1"):
+            Predictions(found.log_probs, found.labels + 1, found.items)
+
     def test_every_item_has_its_names(self):
         shown = [segment("boxing", 3, 4, index=1), segment("running", None, None)]
         items = Predictions.of(np.zeros((2, 6)), shown, fold="k").items

@@ -15,6 +15,7 @@ from torchvision.models import efficientnet_b0
 
 from models import backbone as backbone_module
 from models.backbone import EfficientNetBackbone
+from models.joints import joint_classifier
 from models.temporal import (
     HEADS,
     FrameAverage,
@@ -23,6 +24,7 @@ from models.temporal import (
     build_head,
     frame_classifier,
 )
+from utils.checkpoint import TrainingState, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +217,46 @@ def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
         torch.save({"format": "har-backbone", "version": 1, "state": state}, other)
         with pytest.raises(ValueError, match=r"other\.pth does not hold EfficientNet-B0's weights"):
             EfficientNetBackbone(weights=other)
+
+
+WRAPPINGS = {
+    "in a dict": lambda state: {"epoch": 3, "model": state},
+    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "compiled": lambda state: {"state_dict": {f"_orig_mod.{n}": v for n, v in state.items()}},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_weights_are_found_whatever_they_are_wrapped_in(rgb_file, tmp_path, wrapping):
+    torch.save(WRAPPINGS[wrapping](torch.load(rgb_file)), tmp_path / "wrapped.pth")
+    found, plain = (EfficientNetBackbone(weights=p) for p in (tmp_path / "wrapped.pth", rgb_file))
+    assert found.fingerprint() == plain.fingerprint()
+
+
+def test_a_checkpoint_of_ours_lends_its_encoder(grey, tmp_path):
+    path = tmp_path / "best.pth"
+    model = VideoClassifier(backbone=grey, head=head_of("gru"))
+    save_checkpoint(path, model, TrainingState())
+    assert EfficientNetBackbone(weights=path).fingerprint() == grey.fingerprint()
+    save_checkpoint(path, model.head, TrainingState())
+    with pytest.raises(ValueError, match=r"best\.pth holds no weight.*kept without"):
+        EfficientNetBackbone(weights=path)
+    torch.save({"model": grey.state_dict(), "ema": grey.state_dict()}, path)
+    with pytest.raises(ValueError, match=r"holds 2 encoders \(ema\., model\.\)"):
+        EfficientNetBackbone(weights=path)
+
+
+def test_another_default_precision_changes_no_model(rgb_file):
+    torch.set_default_dtype(torch.float64)
+    try:
+        built = frame_classifier(num_classes=3, weights=rgb_file, head="gru", hidden=4)
+        joints = joint_classifier(num_classes=3, in_dim=4)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert built.backbone.fingerprint() == EfficientNetBackbone(weights=rgb_file).fingerprint()
+    for model in (built, joints):
+        kinds = {value.dtype for value in model.state_dict().values()} - {torch.int64}
+        assert kinds == {torch.float32}
 
 
 def test_a_weight_of_another_shape_is_named_in_one_sentence(rgb_file, tmp_path):

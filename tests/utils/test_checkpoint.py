@@ -115,6 +115,48 @@ def test_backbone_and_head_are_stored_apart_and_come_back(tmp_path):
         restore_weights(new_head(hidden=5), checkpoint)
 
 
+class Named(nn.Module):
+    """A model whose own part is called as DataParallel calls the model that it wraps."""
+
+    def __init__(self):
+        super().__init__()
+        self.module = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel, nn.Sequential])
+@pytest.mark.parametrize("make", [lambda: nn.Sequential(nn.Linear(2, 2)), Named])
+def test_wrappers_leave_no_trace_in_a_checkpoint_and_none_is_needed(tmp_path, wrap, make):
+    model, twin, path = make(), make(), tmp_path / "x.pth"
+    save_checkpoint(path, wrap(model), TrainingState())
+    if wrap is not nn.Sequential:  # a part of a model, and no wrapper
+        assert load_checkpoint(path)["temporal"].keys() == model.state_dict().keys()
+        restore_weights(twin, load_checkpoint(path))
+        assert equal(model, twin)
+    other = make()
+    restore_weights(wrap(other), load_checkpoint(path))
+    assert equal(model, other)
+
+
+def test_a_checkpoint_of_a_wrapped_model_written_before_is_read(tmp_path):
+    model, twin, path = new_head(), new_head(), tmp_path / "x.pth"
+    save_checkpoint(path, model, TrainingState())
+    for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
+        stored = load_checkpoint(path)
+        stored["temporal"] = {f"{prefix}{n}": value for n, value in stored["temporal"].items()}
+        with torch.no_grad():
+            twin.classifier.weight.zero_()
+        restore_weights(twin, stored)
+        assert equal(model, twin)
+
+
+def test_the_wrapped_parts_of_a_model_are_stored_plain(tmp_path):
+    model = VideoClassifier(backbone=torch.compile(nn.Linear(4, 6)), head=torch.compile(new_head()))
+    save_checkpoint(tmp_path / "x.pth", nn.DataParallel(model), TrainingState())
+    stored = load_checkpoint(tmp_path / "x.pth")
+    assert stored["backbone"].keys() == {"weight", "bias"}
+    assert stored["temporal"].keys() == new_head().state_dict().keys()
+
+
 def test_random_numbers_go_on_where_they_were(tmp_path):
     def draw():
         return random.random(), np.random.rand(), np.random.normal(), torch.rand(1).item()

@@ -239,6 +239,24 @@ def test_workers_give_the_same_items(tiny_kth):
         )
 
 
+@pytest.fixture
+def rng_clip():
+    return torch.from_numpy(np.random.default_rng(0).random((8, 1, 96, 128), dtype=np.float32))
+
+
+def test_threads_change_no_bit_of_an_item(rng_clip):
+    """A loader's worker has one thread and the program itself may have several."""
+    torch.set_num_threads(1)
+    alone = [Augment()(rng_clip, np.random.default_rng(seed)) for seed in range(8)]
+    torch.set_num_threads(3)
+    try:
+        several = [Augment()(rng_clip, np.random.default_rng(seed)) for seed in range(8)]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(one, other) for one, other in zip(alone, several, strict=True))
+
+
 # more than this machine has cores
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_clips_get_workers_and_features_none(tiny_kth, monkeypatch):

@@ -75,6 +75,70 @@ def test_training_learns_and_reports_every_epoch():
     )
 
 
+class Asked(nn.Module):
+    """A head that notes in how many threads it is asked."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.head, self.parts, self.threads = new_model("average"), nn.ModuleList(parts), set()
+
+    def forward(self, features, mask):
+        self.threads.add(torch.get_num_threads())
+        return self.head(features, mask)
+
+
+@pytest.mark.parametrize(
+    ("parts", "threads"), [((), 1), ((nn.Conv2d(1, 1, 1),), 3), ((nn.Linear(1800, 1800),), 3)]
+)
+def test_a_small_head_is_trained_in_one_thread_and_a_large_model_in_all(parts, threads):
+    model = Asked(*parts)
+    torch.set_num_threads(3)
+    try:
+        train_quietly(model, *loaders(), epochs=1)
+        assert model.threads == {threads} and torch.get_num_threads() == 3
+        model.threads.clear()
+        evaluate(model, loaders()[1])
+        assert model.threads == {threads}
+        with pytest.raises(KeyboardInterrupt):
+            train_quietly(model, *loaders(break_at=9), epochs=1)
+        assert torch.get_num_threads() == 3, "an interruption leaves what it found"
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_parallel_model_is_trained_as_it_is_without(tmp_path):
+    plain, wrapped = new_model(), new_model()
+    history = train_quietly(plain, *loaders(), epochs=2, checkpoint_dir=tmp_path / "a")
+    again = train_quietly(
+        nn.DataParallel(wrapped), *loaders(), epochs=2, checkpoint_dir=tmp_path / "b"
+    )
+    assert untimed(history) == untimed(again) and equal(plain, wrapped)
+    twin = new_model("gru")
+    restore_weights(twin, load_checkpoint(tmp_path / "b" / BEST))
+    assert equal(twin, plain)
+
+
+@pytest.mark.slow
+def test_a_compiled_head_is_trained_and_restored_as_a_plain_one(tmp_path):
+    head = new_model("average")
+    train_quietly(
+        torch.compile(head, backend="eager"), *loaders(), epochs=1, checkpoint_dir=tmp_path
+    )
+    twin = new_model("average")
+    restore_weights(twin, load_checkpoint(tmp_path / BEST))
+    assert equal(twin, head)
+
+
+def test_labels_counted_from_one_are_named():
+    train, val = loaders()
+    val.dataset.labels = val.dataset.labels + 1
+    with pytest.raises(ValueError, match="labels from 1 to 3 for a model of 3 classes.*subtract 1"):
+        evaluate(new_model(), val)
+    train.dataset.labels = train.dataset.labels + 1
+    with pytest.raises(ValueError, match="labels from 1 to 3 .* count from 0 to 2"):
+        train_quietly(new_model(), train, val, epochs=1)
+
+
 def test_accuracies_are_fractions_of_75_items_in_batches_of_32():
     history = train_quietly(new_model(), *loaders(75, batch_size=32), epochs=3)
     for row in history:
