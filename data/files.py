@@ -88,8 +88,11 @@ def write_json(path: StrPath, value: Any) -> None:
 
 
 def read_json(path: StrPath) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file; ValueError names it where it holds none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON or of UTF-8
+        raise ValueError(f"{path} is damaged, or no JSON: {error}") from error
 
 
 def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -101,8 +104,20 @@ def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequenc
 
 
 def read_csv(path: StrPath) -> list[dict[str, str]]:
-    """Read the rows of a CSV file as text; no rows when the file is not there yet."""
+    """Read the rows of a CSV file as text; no rows when the file is not there yet.
+
+    Raises ValueError, naming the line, where a row has more or fewer cells than the header, or is
+    none of a CSV file.
+    """
     if not Path(path).is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            rows = list(reader)
+        except (csv.Error, ValueError) as error:  # of CSV or of UTF-8
+            raise ValueError(f"{path} line {reader.line_num}: no row of CSV ({error})") from error
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise ValueError(f"{path} row {number}: not {len(reader.fieldnames or ())} cells")
+    return rows

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from data.files import DEFAULT, place, read_json, write_json
 from data.folds import Fold, k_folds, leaky, leave_one_out, official, repeated, split_segments
 from data.kth import SPLITS, Segment, dataset_name, find_segments, select
+from data.schema import check
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
 from experiments.datasets import keeps_features
@@ -318,9 +319,13 @@ class _Job(Job):
 
 
 def _seconds(folder: Path) -> dict[str, float]:
-    """What each finished training took, by fold and seed."""
-    path = folder / "seconds.json"
-    return read_json(path) if path.is_file() else {}
+    """What each finished training took, by fold and seed; what cannot be read of it is left out."""
+    try:
+        found = read_json(folder / "seconds.json")
+        check(found, dict, "it")
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {name: took for name, took in found.items() if isinstance(took, int | float)}
 
 
 def _of_few_files(segments: Sequence[Segment]) -> list[Segment]:

@@ -4,6 +4,7 @@ Knows checkpoints by name and what a recogniser is made of. Does not know how it
 """
 
 import dataclasses
+import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from tqdm import tqdm
 
 from data.files import DEFAULT, place, read_json
 from data.kth import SPLITS, Segment, dataset_name, find_segments, is_real, select
+from data.schema import check, check_numbers
 from evaluation.predictions import Predictions
 from experiments.datasets import dense_clips, shown_dataset
-from experiments.results import Result, about_run, record, record_reading
+from experiments.results import Result, about_run, check_recordable, record, record_reading
 from experiments.table import EXPERIMENTS, Experiment, find_experiment
 from tracking import runs
 from tracking.runs import Config
@@ -32,6 +35,29 @@ from utils.preprocessing import Preprocessing
 WEIGHTS = Path(__file__).resolve().parents[1] / "models" / "weights"
 APPEARANCE = WEIGHTS / "recogniser_stacked_gru.pth"  # the bundled head of whole images
 FUSION = WEIGHTS / "recogniser_fusion.json"  # the default: who is in it, and when it refuses
+# what a checkpoint's extra must tell of a recogniser, and how large what it tells may be
+TOLD = {
+    "classes": [str],
+    "experiment": str,
+    "shown": {
+        "sampler": {"name": str, "frames?": int},
+        "transform": {"size": [int]},
+        "frame_offset": float,
+        "reader": {"name": str, "finder?": {"rate?": float}},
+    },
+    "frames": str,
+    "model": dict,
+    "backbone": {"weights": str, "fingerprint": str},
+    "parameters": int,
+    "data": str,
+    "auxiliary_data?": (str, None),
+    "recipe?": str,
+    "clip_seconds?": (float, None),
+    "seed": int,
+}
+MEMBER = {"checkpoint": str, "reader_of?": str}
+FUSED = {"name": str, "members": [MEMBER], "refusers?": [MEMBER], "threshold?": (float, None)}
+MOST, MOST_PIXELS = 8192, 1 << 28  # a setting; pixels of a clip: 1 GiB
 
 
 def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
@@ -99,21 +125,56 @@ def load_recogniser(
         return load_fusion(path)
     checkpoint = load_checkpoint(path)
     try:
-        extra = checkpoint["extra"]
+        extra = _checked(checkpoint["extra"])
         if not (row := experiment or EXPERIMENTS.get(extra["experiment"])):
             raise ValueError(
                 f"it is of the experiment {extra['experiment']!r}, which is no row of the table "
                 f"({', '.join(EXPERIMENTS)}); give the experiment"
             )
         shown = Preprocessing.from_config(extra["shown"], type(row.shown.reader))
+        _check_shapes(extra, row, shown, checkpoint)
         model = _built(extra, row, shown, pretrained=checkpoint["backbone"] is None)
         restore_weights(model, checkpoint)
     except KeyError as error:
         raise ValueError(f"{path} cannot be used for predicting: no {error} in it") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be used for predicting: {error}") from error
     model = model.to(pick_device()).eval()
     return Recogniser(model, shown, tuple(extra["classes"]), extra.get("clip_seconds"), extra)
+
+
+def _checked(extra: Any) -> Config:
+    """Return what a checkpoint's extra tells if a recogniser can be of it; ValueError says what
+    cannot be."""
+    check(extra, TOLD, "its extra")
+    if not extra["classes"]:
+        raise ValueError("its extra has no classes")
+    check_numbers(extra["shown"], 0, MOST, "its extra.shown")
+    check_numbers(extra["model"], 0, MOST, "its extra.model")
+    check_numbers(extra.get("clip_seconds"), 1e-3, 3600, "its extra.clip_seconds")
+    finder = extra["shown"]["reader"].get("finder", {})
+    check_numbers(finder.get("rate"), 1e-3, MOST, "its extra.shown.reader.finder.rate")
+    frames, size = extra["shown"]["sampler"].get("frames", 1), extra["shown"]["transform"]["size"]
+    if (pixels := math.prod((frames, *size))) > MOST_PIXELS:
+        raise ValueError(
+            f"its clips are {frames} frames of {' x '.join(map(str, size))}, {pixels:,} pixels; "
+            f"{MOST_PIXELS:,} are the most"
+        )
+    return extra
+
+
+def _check_shapes(extra: Config, row: Experiment, shown: Preprocessing, stored: Config) -> None:
+    """Build the model without memory for its weights, and refuse a checkpoint of other shapes."""
+    with torch.device("meta"):
+        model = _model(extra, row, shown, weights=None)
+    head = getattr(model, "head", model) if hasattr(model, "backbone") else model
+    wanted, there = sum(w.numel() for w in head.state_dict().values()), stored["temporal"].values()
+    held = sum(w.numel() for w in there if isinstance(w, torch.Tensor))
+    if wanted != held:
+        raise ValueError(
+            f"the checkpoint is of another model than this {type(head).__name__}: its extra tells "
+            f"of {wanted:,} weights, it holds {held:,}"
+        )
 
 
 def load_fusion(path: Path) -> Fusion:
@@ -127,6 +188,7 @@ def load_fusion(path: Path) -> Fusion:
     told = read_json(path)
     if not isinstance(told, dict) or not told.get("members"):
         raise ValueError(f"{path} names no recognisers; the bundled one is {FUSION.name}")
+    check(told, FUSED, str(path))
     return fusion_of(told, path.parent)
 
 
@@ -162,12 +224,7 @@ def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: 
     Raises ValueError when those are not the weights that the head was trained on.
     """
     described = extra["backbone"]
-    model: Any = row.build(
-        num_classes=len(extra["classes"]),
-        channels=shown.channels,
-        weights=described["weights"] if pretrained else None,
-        **extra["model"],
-    )
+    model = _model(extra, row, shown, weights=described["weights"] if pretrained else None)
     if (
         pretrained
         and hasattr(model, "encode")
@@ -180,6 +237,11 @@ def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: 
     return model
 
 
+def _model(extra: Config, row: Experiment, shown: Preprocessing, *, weights: str | None) -> Any:
+    given = {"num_classes": len(extra["classes"]), "channels": shown.channels, "weights": weights}
+    return row.build(**given, **extra["model"])
+
+
 def export_recogniser(
     which: str | Path, *, runs_dir: str | Path = DEFAULT, out: str | Path | None = None
 ) -> Path:
@@ -190,14 +252,14 @@ def export_recogniser(
     ValueError when the run used other weights than the bundled ones.
     """
     source = resolve(which, runs_dir)
-    checkpoint = load_checkpoint(source)
-    extra = checkpoint["extra"]
+    recogniser, checkpoint = load_recogniser(source), load_checkpoint(source)
+    extra = recogniser.extra
     if extra["backbone"]["weights"] != "bundled":
         raise ValueError(
             f"{source} was trained on weights {extra['backbone']['weights']!r}; only a recogniser "
             "on the bundled weights can leave its encoder out"
         )
-    head: nn.Module = load_recogniser(source).model.head.cpu().half()  # half the file
+    head: nn.Module = recogniser.model.head.cpu().half()  # half the file
     path = Path(out or _bundled_path(extra["experiment"]))
     state = TrainingState(epoch=checkpoint["epoch"], best=checkpoint["best"])
     save_checkpoint(path, head, state, extra=extra)
@@ -239,6 +301,8 @@ def evaluate_checkpoint(
     """
     started, root = time.perf_counter(), place(root, "Data/KTH-Synth")
     data_name = data_name or dataset_name(root)
+    if results_dir is not None:
+        check_recordable(data_name, results_dir)
     recogniser: Any = which
     if not isinstance(which, Recogniser | Fusion):
         recogniser = load_recogniser(which, runs_dir=runs_dir)

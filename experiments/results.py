@@ -6,17 +6,21 @@ trained.
 
 from __future__ import annotations
 
+import json
 import statistics
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data.files import home
+from data.files import home, write_csv
+from data.schema import check
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
 from tracking import results
@@ -29,6 +33,13 @@ if TYPE_CHECKING:
 READINGS = "real_clips.csv"
 LEVELS = ("segment", "video")
 KINDS = ("action", "scenario", "person", "fold")
+# what the result.json of a run tells beside its scores
+KEPT = {
+    "experiment": str,
+    "data": str,
+    "split": str,
+    "about": {"seed": int, "parameters": int, "frames": str, "seconds": float, "commit": str},
+}
 
 
 @dataclass(frozen=True)
@@ -108,11 +119,19 @@ class Result:
 
     @classmethod
     def of_run(cls, run: RunFolder) -> Result:
-        """Read the result of a finished run, its history included."""
+        """Read the result of a finished run, its history included; ValueError when one of its
+        files is damaged."""
         kept = run.result
+        try:
+            check(kept, KEPT, str(run.path / "result.json"))
+            history = run.history
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; `python har.py train NAME --force` trains anew in another folder"
+            ) from error
         told = (kept["experiment"], kept["data"], kept["split"])
         predictions = Predictions.load(run.predictions_path)
-        return cls(*told, predictions, kept["about"], run.history, str(run.path))
+        return cls(*told, predictions, kept["about"], history, str(run.path))
 
 
 def _items(predictions: Predictions) -> list[dict[str, Any]]:
@@ -366,11 +385,40 @@ def about_run(extra: Cells, *, seconds: float) -> dict[str, Any]:
     }
 
 
+def check_recordable(data_name: str, results_dir: str | Path) -> None:
+    """Refuse, before anything is computed, a file of results to which no row can be added."""
+    results.check_file(results.results_path(data_name, results_dir), results.COLUMNS)
+
+
 def record(result: Result, results_dir: str | Path) -> None:
-    """Write a result's rows into results_dir, replacing those of the same measurement."""
+    """Write a result's rows into results_dir, replacing those of the same measurement; see
+    `_add`."""
     path = results.results_path(result.data, results_dir)
-    for row in result.rows():
-        results.append_result(path, row)
+    _add(results.append_result, path, result.rows(), result.run or results_dir)
+
+
+def _add(append: Any, path: Path, rows: Sequence[Cells], otherwise: str | Path) -> None:
+    """Add rows to a file of results; where that cannot take them, keep them in a file of their own
+    in the folder `otherwise` and say so: no result is lost to a file that is damaged or full."""
+    try:
+        for row in rows:
+            append(path, row)
+    except (OSError, ValueError) as error:
+        kept = next(
+            free
+            for number in count(1)
+            if not (free := Path(otherwise) / f"{path.stem}.kept-{number}.csv").exists()
+        )
+        try:
+            write_csv(kept, rows, list(rows[0]))
+            where = f"in {kept}"
+        except OSError:
+            where = f"here: {json.dumps(rows, default=str)}"
+        warnings.warn(
+            f"{path} could not take the result ({error}); its rows are {where}. Mend or move that "
+            "file and run the same command again: what is finished is not computed anew",
+            stacklevel=3,
+        )
 
 
 def record_reading(
@@ -401,7 +449,7 @@ def record_reading(
         "files": result.video.n,
         "calibration_error": f"{result.predictions.calibration_error:.3f}",
     }
-    results.append_reading(Path(results_dir) / READINGS, row)
+    _add(results.append_reading, Path(results_dir) / READINGS, [row], results_dir)
 
 
 def record_crossval(rows: Sequence[Cells], pairs: Sequence[Cells]) -> None:
@@ -411,4 +459,5 @@ def record_crossval(rows: Sequence[Cells], pairs: Sequence[Cells]) -> None:
         ("pairs", results.append_pair, pairs),
     ):
         for line in lines:
-            append(results.results_path(line["data"], home("results"), kind=kind), line)
+            path = results.results_path(line["data"], home("results"), kind=kind)
+            _add(append, path, [line], home("results"))

@@ -6,7 +6,6 @@ Does not know pixels, batches or layers: each of those has its own file.
 """
 
 import dataclasses
-import platform
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -31,13 +30,15 @@ from data.kth import (
     find_segments,
     load_splits,
 )
+from data.schema import check
 from evaluation.predictions import Predictions
 from experiments.datasets import dataset_of, keeps_features
 from experiments.recipe import Recipe
-from experiments.results import Result, about_run, record
+from experiments.results import Result, about_run, check_recordable, record
 from experiments.table import Experiment, find_experiment
 from tracking import report, runs
 from tracking.loggers import Logger, open_loggers, require
+from tracking.measurements import versions
 from tracking.page import HTML, write_report
 from utils import parallel
 from utils.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -45,6 +46,12 @@ from utils.data_setup import VideoDataset, collate, create_dataloaders
 from utils.engine import evaluate, pick_device, set_seed, train_model
 from utils.preprocessing import FixedStride, Preprocessing
 
+# what a report says of a run's configuration
+CONFIG = {
+    "experiment": {"whole_file": bool},
+    "data": {"files": int, "hash": str},
+    "backbone": str,
+}
 # seconds: what a kill may cost of an epoch; epochs of frozen encoders are far shorter
 CHECKPOINT_EVERY = 300.0
 
@@ -190,6 +197,9 @@ def run_experiment(
     chosen.settings()  # refuses what makes no sense before anything is computed
     root = place(root, "Data/KTH-Synth")
     splits, name = _splits(experiment, chosen, root), data_name or dataset_name(root)
+    rows = None if chosen.fast else place(results_dir, "results")
+    if rows is not None:
+        check_recordable(name, rows)
     job = _Run(experiment, chosen, name, splits, place(cache_dir, "cache"), progress)
     folder = place(runs_dir, "runs") / ("fast" if chosen.fast else "")
     run, finished = job.folder(folder, force=force, resume=resume)
@@ -201,8 +211,8 @@ def run_experiment(
     with parallel.barrier("recording the result"):
         if parallel.is_main_process():
             result = Result.of_run(run)
-            if results_dir is not None and not chosen.fast:
-                record(result, place(results_dir, "results"))
+            if rows is not None:
+                record(result, rows)
     return parallel.broadcast(result)
 
 
@@ -303,7 +313,7 @@ class Job:
             "recipe": recipe.in_words(),
             "clip_seconds": None if experiment.whole_file else _clip_seconds(shown, train),
             "seed": recipe.seed,
-            "versions": _versions(),
+            "versions": versions(),
         }
 
 
@@ -400,19 +410,6 @@ def _clip_seconds(shown: Preprocessing, train: Sequence[Segment]) -> float:
     return round(float(np.median([len(s) for s in train])), 0) / FPS
 
 
-def _versions() -> dict[str, str]:
-    import cv2
-    import torchvision
-
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),  # a class of its own, which checkpoints do not take
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-    }
-
-
 def write_run_report(
     result: Result,
     segments: Sequence[Segment],
@@ -428,7 +425,7 @@ def write_run_report(
         "data files": config["data"]["files"],
         "data hash": config["data"]["hash"],
         "backbone weights": config["backbone"],
-        **{f"version of {name}": version for name, version in extra["versions"].items()},
+        **{f"version of {name}": version for name, version in extra.get("versions", {}).items()},
     }
     sections = report.make_sections(
         result.predictions,
@@ -469,6 +466,7 @@ def report_again(which: str | Path, root: str | Path = DEFAULT) -> Path:
             "anew by the same `python har.py crossval` command, which trains nothing again"
         )
     result, config = Result.of_run(run), run.config
+    check(config, CONFIG, str(run.path / "config.json"))
     try:
         segments = find_segments(
             place(root, "Data/KTH-Synth"), whole_files=config["experiment"]["whole_file"]

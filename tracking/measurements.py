@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 import torchvision
 
@@ -64,6 +65,17 @@ class Row:
         """Return repetitions as a row: their median, or the `middle` of them, and their range."""
         spread = min(values), max(values), len(values)
         return cls(task, method, middle(values), unit, ratio, *spread, note)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what numbers depend on, by name."""
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),  # a class of its own, which checkpoints do not take
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
 
 
 def machine() -> str:

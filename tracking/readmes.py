@@ -4,6 +4,7 @@ Knows markers and files. How a table looks is `tracking.results`'s business.
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,8 +73,18 @@ def check_tables(page: str | Path, results_dir: str | Path, order: Sequence[str]
 
 
 def write_pages(results_dir: str | Path, order: Sequence[str] = ()) -> list[str]:
-    """Make the tables of those of PAGES that are in this folder anew; return which changed."""
-    return [page for page in _pages() if write_tables(page, results_dir, order)]
+    """Make the tables of those of PAGES that are in this folder anew; return which changed.
+
+    A page whose tables cannot be made, for a file of results is damaged, stays as it is, with a
+    warning.
+    """
+    changed = []
+    for page in _pages():
+        try:
+            changed += [page] * write_tables(page, results_dir, order)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"the tables of {page} stay as they are: {error}", stacklevel=2)
+    return changed
 
 
 def check_pages(results_dir: str | Path, order: Sequence[str] = ()) -> list[str]:

@@ -7,13 +7,14 @@ imported by the functions that need it: predicting does without.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.files import write_text
+from data.files import read_csv, write_text
 from evaluation.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ READING_COLUMNS = _names(
     "calibration_error"
 )
 MEASUREMENT_COLUMNS = _names("task method value unit ratio note machine date")
+# columns that hold numbers, and those of them that may be empty
+NUMBERS = {*_names("n correct accuracy low high person_low person_high seed parameters seconds")}
+EMPTY = {*_names("person_low person_high")}
 # what readers call the experiments; others go by their names
 METHODS = {
     "ghost": "ghost frame",
@@ -107,9 +111,40 @@ def read_results(csv_path: str | Path) -> pd.DataFrame:
     """Read a results file as text, an empty table when it is not there yet."""
     import pandas as pd
 
-    if not Path(csv_path).is_file():
-        return pd.DataFrame()
-    return pd.read_csv(csv_path, dtype=str, keep_default_na=False)
+    rows = _cells(csv_path)
+    return pd.DataFrame(rows) if rows else pd.DataFrame()
+
+
+def _cells(csv_path: str | Path) -> list[dict[str, str]]:
+    """Read a file's rows, and refuse a number that is none in a column of numbers."""
+    rows = read_csv(csv_path)
+    for line, row in enumerate(rows, 2):
+        for name in NUMBERS & row.keys():
+            try:
+                fits = math.isfinite(float(row[name] or name not in EMPTY))
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"{csv_path} row {line}: {name} is {row[name]!r}, no number; mend the row, or "
+                    "move the file elsewhere"
+                )
+    return rows
+
+
+def check_file(csv_path: str | Path, columns: Sequence[str]) -> None:
+    """Refuse a file that rows with these columns cannot be added to; one that is not there is
+    fine.
+
+    Raises:
+        ValueError: What is wrong with it, and the remedy.
+    """
+    rows = _cells(csv_path)
+    if rows and (wrong := set(rows[0]) ^ set(columns)):
+        raise ValueError(
+            f"{csv_path}: rows have the columns {', '.join(columns)}; the file differs in "
+            f"{sorted(wrong)}: mend its header, or move the file elsewhere"
+        )
 
 
 def _append(
@@ -126,6 +161,7 @@ def _append(
     """
     import pandas as pd
 
+    check_file(path, columns)
     if wrong := set(row) ^ set(columns):
         raise ValueError(
             f"{path}: a row has the columns {', '.join(columns)}; this one differs in "
@@ -356,8 +392,8 @@ def _checked(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     if lacking := set(columns) - set(rows.columns):
         first = ", ".join(rows.iloc[0].reindex(["experiment", "task", "date"]).dropna())
         raise ValueError(
-            f"a row of results ({first}) lacks {sorted(lacking)}: older code wrote it; remove its "
-            "file and measure again"
+            f"a row of results ({first}) lacks {sorted(lacking)}: older code wrote it; move its "
+            "file elsewhere and measure again"
         )
     return rows
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import read_csv, read_json, write_csv, write_json
+from data.schema import Wanted, check
 
 Config = Mapping[str, Any]  # settings in plain values, nested
 
@@ -77,37 +78,55 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         """The configuration that the run was started with."""
-        return read_json(self.path / "config.json")["config"]
+        return self._read("config.json", {"config": dict})["config"]
 
     @property
     def hash(self) -> str:
         """The configuration's hash; equal hashes, equal runs. Empty when the folder is no run's."""
         try:
-            return read_json(self.path / "config.json")["hash"]
-        except (OSError, ValueError, KeyError):
+            return self._read("config.json", {"hash": str})["hash"]
+        except (OSError, ValueError):
             return ""
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end: the result is written last."""
-        return (self.path / "result.json").is_file()
+        """Whether the run came to its end: the result is written last, and is whole."""
+        try:
+            self._read("result.json", dict)
+        except (OSError, ValueError):
+            return False
+        return True
 
     @property
     def result(self) -> dict[str, Any]:
         """The result of a finished run, see `finish`."""
-        return read_json(self.path / "result.json")
+        return self._read("result.json", dict)
+
+    def _read(self, file: str, wanted: Wanted) -> Any:
+        """Read a JSON file of the folder; ValueError says in what it is not as wanted."""
+        value = read_json(self.path / file)
+        check(value, wanted, str(self.path / file))
+        return value
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv as numbers, empty before the first epoch."""
+        """The rows of history.csv as numbers, empty before the first epoch; ValueError where it is
+        damaged."""
         return [
             {name: int(text) if text.isdecimal() else float(text) for name, text in row.items()}
             for row in read_csv(self.path / "history.csv")
         ]
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
-        """Add an epoch's row to history.csv; one that is run again replaces it and all later."""
-        self.write_history([*(old for old in self.history if old["epoch"] < row["epoch"]), row])
+        """Add an epoch's row to history.csv; one that is run again replaces it and all later.
+
+        What cannot be read of it is left out: the checkpoints hold the whole history, which is
+        written at the end.
+        """
+        before: list[dict[str, float]] = []
+        with suppress(ValueError, KeyError):
+            before = [old for old in self.history if old["epoch"] < row["epoch"]]
+        self.write_history([*before, row])
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write history.csv anew, which also mends a row that an interruption swallowed."""

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.files import written_whole
+from data.schema import check
 from utils.parallel import barrier, broadcast, gather, is_main_process, rank, world_size
 
 CHECKPOINT_FORMAT, CHECKPOINT_VERSION = "har-checkpoint", 2
@@ -28,6 +30,17 @@ BEST, LAST = "best.pth", "last.pth"
 # what a resumed run may have otherwise, by whatever name it lies under
 FREE = ("epochs", "patience", "device", "versions")
 DESCRIBED = ("epoch", "best", "history", "settings", "batches")
+STORED = {
+    "backbone": (dict, None),
+    "temporal": dict,
+    "epoch": int,
+    "best": {"epoch": int, "val_loss": float},
+    "history": [dict],
+    "settings": dict,
+    "batches": (dict, None),
+    "processes": [dict],
+    "extra": dict,
+}
 Named = Mapping[str, Any]  # values by name
 # models that hold another as `module`; what they and torch.compile put before a weight's name
 WRAPPERS = (nn.DataParallel, DistributedDataParallel)
@@ -147,7 +160,8 @@ class Checkpoints:
         none. Process r of w goes on with the sums of the processes r, r + w, ... of before.
 
         Raises:
-            ValueError: A file cannot be read, see `load_checkpoint`, or is of another run.
+            ValueError: A file cannot be read, see `load_checkpoint`, is of another run, or holds no
+                state to go on from.
         """
         assert self.folder is not None
         state, path, best = self.state, self.folder / LAST, self.folder / BEST
@@ -158,6 +172,18 @@ class Checkpoints:
             restore_weights(self.model, stored)
             state.keep_best(stored["best"], self.model)
         restore_weights(self.model, last)
+        try:
+            self._take_up(last)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} was changed or written by other code, and cannot be gone on from "
+                f"({type(error).__name__}: {error}): start anew in another folder"
+            ) from error
+        self.fresh = False
+
+    def _take_up(self, last: Named) -> None:
+        """Take up all of last.pth but the weights."""
+        state = self.state
         for name, part in state.parts.items():
             part.load_state_dict(last[name])
         state.epoch, state.history = last["epoch"], last["history"]
@@ -168,7 +194,6 @@ class Checkpoints:
         if rank() < len(before):  # a new process keeps the numbers it started with
             restore_rng(before[rank()]["rng"])
             state.random = before[rank()]["rng"] if state.progress.batch else None
-        self.fresh = False
 
 
 def save_checkpoint(
@@ -237,11 +262,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"there is no checkpoint at {path}; train one with `python har.py train`"
         )
     try:
+        _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of arbitrary bytes makes the unpickler raise anything
         raise ValueError(
             f"{path} is cut off or damaged, or carries objects or code beside weights, and was not "
-            "loaded; delete it and train anew, or use an older one"
+            f"loaded ({error}); use an older one, or train anew with `python har.py train NAME "
+            "--force`, which takes another folder"
         ) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise ValueError(
@@ -253,7 +280,46 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} has version {checkpoint.get('version')}, this code reads "
             f"{CHECKPOINT_VERSION}: update the project, or train anew"
         )
+    try:
+        check(checkpoint, STORED, "it")
+        _check_tensors(checkpoint, path.stat().st_size, "it")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is a checkpoint that was changed or written by other code: {error}"
+        ) from error
     return checkpoint
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse a file that would fill the memory with what is not in it.
+
+    torch stores weights as they are, so that nothing in its archives unpacks to more than it takes
+    on the disk.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        size = sum(entry.file_size for entry in entries)
+        if size > path.stat().st_size:
+            raise ValueError(f"it unpacks to {size:,} bytes, {path.stat().st_size:,} are there")
+        for entry in entries:
+            if entry.filename.endswith(".pkl") and b"bytearray" in archive.read(entry):
+                raise ValueError("it makes arrays of bytes, of which weights need none")
+
+
+def _check_tensors(value: Any, most: int, where: str) -> None:
+    """Refuse a nested value with a tensor that is larger than what the file holds of it, of `most`
+    bytes in all."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            _check_tensors(inner, most, f"{where}.{name}")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            _check_tensors(inner, most, f"{where}[{number}]")
+    elif isinstance(value, Tensor):
+        dense = value.layout == torch.strided and value.device.type == "cpu"
+        held = value.untyped_storage().nbytes() if dense else 0
+        if value.numel() * value.element_size() > held or held > most:
+            raise ValueError(f"{where} has shape {tuple(value.shape)} and does not hold it")
 
 
 def restore_weights(model: nn.Module, checkpoint: Named) -> None:
