@@ -116,7 +116,8 @@ def read_csv(path: StrPath) -> list[dict[str, str]]:
         try:
             rows = list(reader)
         except (csv.Error, ValueError) as error:  # of CSV or of UTF-8
-            raise ValueError(f"{path} line {reader.line_num}: no row of CSV ({error})") from error
+            line = reader.reader.line_num  # DictReader's own is that of the row before
+            raise ValueError(f"{path} line {line}: no row of CSV ({error})") from error
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise ValueError(f"{path} row {number}: not {len(reader.fieldnames or ())} cells")

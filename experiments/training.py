@@ -277,7 +277,11 @@ class Job:
         shapes = {name: list(value.shape) for name, value in self.model.state_dict().items()}
         return {
             "experiment": self.experiment.to_config(),
-            "data": {"name": self.data_name, "files": len(files), "hash": runs.config_hash(data)},
+            "data": {
+                "name": self.data_name,
+                "files": len(files),
+                "hash": runs.config_hash({"segments": data}),
+            },
             "recipe": {
                 **dataclasses.asdict(self.recipe),
                 "weights": dataclasses.replace(self.recipe, fine_tune=0).weights_in_words(),

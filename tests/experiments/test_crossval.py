@@ -238,6 +238,14 @@ class TestRunning:
         # checkpoints go when the fold is finished
         assert not list(Path(found.run).rglob("*.pth"))
 
+    def test_damaged_times_cost_no_training(self, where, six):
+        scheme = Scheme("one fold", (Fold("f", (1, 2), (3, 4), (5, 6)),))
+        first = cross_validate(tiny("average"), scheme, seeds=1, **where)
+        for content in ("[]", "{", '{"f-seed0": "x"}'):
+            Path(first.run, "seconds.json").write_text(content)
+            again = cross_validate(tiny("average"), scheme, seeds=1, **where)
+            assert again.run == first.run and again.about[0]["seconds"] == 0
+
     def test_persons_in_no_fold_are_named(self, where):
         scheme = Scheme("one fold", (Fold("f", (1, 2), (3,), (4,)),))
         with pytest.warns(UserWarning, match="person 5, 6 is in no fold of 'one fold'"):

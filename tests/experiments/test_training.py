@@ -273,6 +273,46 @@ class TestRuns:
         path.write_bytes(content)
         assert own.run("average", epochs=1).run != first.run
 
+    def test_a_run_whose_result_is_damaged_ends_again_as_it_did(self, lab):
+        first = lab.run("average")
+        path = Path(first.run, "result.json")
+        whole = path.read_text()
+        path.write_text(whole[:40])
+        again = lab.run("average")
+        assert again.run == first.run and untimed(again.history) == untimed(first.history)
+        assert same_predictions(again.predictions, first.predictions)
+        kept = json.loads(whole)
+        del kept["about"]["commit"]
+        path.write_text(json.dumps(kept))
+        with pytest.raises(ValueError, match=r"result\.json\.about has no 'commit'; .*--force"):
+            lab.run("average")
+
+    def test_a_damaged_file_of_results_is_refused_before_the_training(self, lab):
+        path = lab.base / "results" / "discs.csv"
+        path.parent.mkdir()
+        path.write_text("date,score\n2020,1\n")
+        with pytest.raises(ValueError, match=r"discs\.csv: rows have the columns.*move the file"):
+            lab.run("average")
+        assert not (lab.base / "runs").exists()
+        assert lab.run("average", results_dir=None).segment.n == 24
+
+    def test_one_that_is_damaged_meanwhile_costs_a_warning_and_no_row(self, lab, monkeypatch):
+        path = lab.base / "results" / "discs.csv"
+
+        def spoil(head, inputs):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("date,score\n2020,1\n")
+
+        with pytest.warns(UserWarning, match=r"discs\.csv could not take the result"):
+            result = lab.run(tiny("average", hook=spoil))
+        assert path.read_text() == "date,score\n2020,1\n"
+        rows = read_csv(Path(result.run, "discs.kept-1.csv"))
+        assert [row["level"] for row in rows] == ["segment", "video"]
+        assert rows[0]["correct"] == str(result.segment.correct)
+        path.unlink()
+        lab.run(tiny("average"))
+        assert len(read_csv(path)) == 2, "the same command adds them, and trains nothing"
+
     def test_an_interrupted_run_goes_on_in_its_folder_to_the_same_end(self, lab):
         whole = lab.run("gru", epochs=4, runs_dir=lab.base / "whole")
         with pytest.raises(KeyboardInterrupt):

@@ -47,6 +47,15 @@ def test_all_pages_that_are_there_are_filled_and_checked(tmp_path, monkeypatch):
     assert readmes.write_pages("results") == readmes.check_pages("results") == []
 
 
+def test_a_page_whose_results_are_damaged_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = page(tmp_path, "kth").read_text()
+    append_result("results/kth.csv", row(data="kth", accuracy=float("nan")))
+    with pytest.warns(UserWarning, match=r"README\.md stay as they are: .*accuracy is 'nan'"):
+        assert readmes.write_pages("results") == []
+    assert (tmp_path / "README.md").read_text() == text
+
+
 def test_a_marker_without_an_end_is_an_error(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- results:kth -->\n")

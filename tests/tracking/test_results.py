@@ -143,6 +143,33 @@ class TestRows:
         assert not list(tmp_path.iterdir())
 
 
+DAMAGE = {
+    "an older header": (lambda text: text.replace(",recipe", ""), r"cells|differs in \['recipe'\]"),
+    "another file": (lambda text: "a;b\n1;2\n", "differs in"),
+    "not a number": (lambda text: text.replace(",1234567,", ",nan,"), "row 2: parameters is 'nan'"),
+    "a short row": (lambda text: text + "gru,KTH\n", "row 3: not 22 cells"),
+    "a long field": (lambda text: text + "a" * 200_000 + "\n", "line 3: no row of CSV"),
+    "no text": (lambda text: text + "\udcff", "no row of CSV"),
+}
+
+
+class TestDamage:
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_a_file_that_takes_no_row_is_refused_and_left_as_it_is(self, tmp_path, damage):
+        change, said = DAMAGE[damage]
+        path = tmp_path / "kth.csv"
+        tracking.check_file(path, tracking.COLUMNS)
+        tracking.append_result(path, row())
+        tracking.check_file(path, tracking.COLUMNS)
+        before = change(path.read_text()).encode("utf-8", "surrogateescape")
+        path.write_bytes(before)
+        with pytest.raises(ValueError, match=rf"kth\.csv.*({said})"):
+            tracking.check_file(path, tracking.COLUMNS)
+        with pytest.raises(ValueError, match=rf"kth\.csv.*({said})"):
+            tracking.append_result(path, row(seed=1))
+        assert path.read_bytes() == before
+
+
 class TestFiles:
     @pytest.mark.parametrize(
         ("name", "kind", "file"),

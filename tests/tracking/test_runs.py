@@ -79,6 +79,29 @@ class TestRunFolder:
         (run.path / "config.json").write_text("{")
         assert matching_run(tmp_path, "gru", {}) is None
 
+    @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "3"])
+    def test_a_result_that_is_none_finishes_no_run(self, tmp_path, content):
+        run = RunFolder.create(tmp_path, "gru", {})
+        (run.path / "result.json").write_text(content)
+        assert not run.finished and newest_run(tmp_path, "gru") is None
+        with pytest.raises(ValueError, match=r"result\.json"):
+            _ = run.result
+
+    @pytest.mark.parametrize("content", ["[1, 2]", "{}", '{"hash": 3, "config": []}'])
+    def test_a_configuration_that_is_none_is_named(self, tmp_path, content):
+        run = RunFolder.create(tmp_path, "gru", {})
+        (run.path / "config.json").write_text(content)
+        assert run.hash == ""
+        with pytest.raises(ValueError, match=r"config\.json"):
+            _ = run.config
+
+    @pytest.mark.parametrize("content", ["epoch,val_loss\n1\n", "epoch\n\xff\n", "loss\n1\n"])
+    def test_a_damaged_history_stops_no_training(self, tmp_path, content):
+        run = RunFolder.create(tmp_path, "gru", {})
+        (run.path / "history.csv").write_bytes(content.encode("latin-1"))
+        run.log_epoch({"epoch": 2, "val_loss": 0.5})
+        assert run.history == [{"epoch": 2, "val_loss": 0.5}]
+
     def test_only_a_run_of_the_same_settings_is_gone_on_with(self, tmp_path):
         config = {"seed": 0, "recipe": {"lr": 0.1, "epochs": 3}}
         run = RunFolder.create(tmp_path, "gru", config)

@@ -4,6 +4,7 @@ same or not."""
 import os
 import pickle
 import random
+import zipfile
 
 import numpy as np
 import pytest
@@ -262,6 +263,47 @@ def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path, how):
     with pytest.raises(ValueError, match=r"evil\.pth is cut off or damaged, or carries objects or"):
         load_checkpoint(path)
     assert not trace.exists()
+
+
+class Made:
+    """Pickled as a call that makes something large out of two numbers."""
+
+    def __init__(self, make, *numbers):
+        self.made = make, numbers
+
+    def __reduce__(self):
+        return self.made
+
+
+BOMBS = {
+    "a view": lambda: torch.zeros(1).expand(100_000, 100_000),
+    "no storage": lambda: torch.zeros(100_000, 100_000, device="meta"),
+    "sparse": lambda: torch.sparse_coo_tensor([[1], [1]], [1.0], (100_000, 100_000)),
+    "a call": lambda: Made(torch.Tensor, 100_000, 1000),
+    "bytes": lambda: Made(bytearray, 10**10),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*sparse")
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_what_is_larger_than_its_file_is_refused(tmp_path, bomb):
+    path = tmp_path / "x.pth"
+    save_checkpoint(path, new_head(), TrainingState())
+    stored = torch.load(path, weights_only=True)
+    torch.save(stored | {"temporal": {"a": [BOMBS[bomb]()]}}, path)
+    with pytest.raises(ValueError, match=r"x\.pth .*(does not hold it|arrays of bytes)"):
+        load_checkpoint(path)
+
+
+def test_what_unpacks_to_more_than_its_file_is_refused(tmp_path):
+    path, packed = tmp_path / "x.pth", tmp_path / "packed.pth"
+    save_checkpoint(path, new_head(), TrainingState())
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+        new.writestr("archive/data/999", bytes(1_000_000))
+    with pytest.raises(ValueError, match=r"packed\.pth.*it unpacks to 1,\d+,\d+ bytes"):
+        load_checkpoint(packed)
 
 
 def test_foreign_damaged_and_missing_checkpoints_are_named(tmp_path):

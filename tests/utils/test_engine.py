@@ -539,6 +539,27 @@ def test_another_run_is_not_resumed(tmp_path, change, message):
         train_quietly(new_model(), *loaders(), resume=True, **(how | change))
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("optimizer", None),
+        ("optimizer", {"state": {}}),
+        ("scheduler", ...),
+        ("processes", [{}]),
+        ("processes", [{"progress": {"pace": 1}, "rng": {}}]),
+    ],
+)
+def test_a_state_that_cannot_be_gone_on_from_is_refused(tmp_path, part, value):
+    train_quietly(new_model(), *loaders(), epochs=1, checkpoint_dir=tmp_path)
+    stored = torch.load(tmp_path / LAST, weights_only=True)
+    del stored[part]
+    torch.save(stored if value is ... else stored | {part: value}, tmp_path / LAST)
+    before = (tmp_path / LAST).read_bytes()
+    with pytest.raises(ValueError, match=r"last\.pth was changed.*start anew in another folder"):
+        train_quietly(new_model(), *loaders(), epochs=2, checkpoint_dir=tmp_path, resume=True)
+    assert (tmp_path / LAST).read_bytes() == before
+
+
 def test_another_model_is_not_resumed(tmp_path):
     train_quietly(new_model("gru"), *loaders(), epochs=1, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="checkpoint is of another model than this TemporalConv"):
