@@ -10,7 +10,7 @@ import csv
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,18 +207,22 @@ def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
 
 
 def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
-    usable, broken = [], []
+    usable, broken, doubtful = [], [], []
     for video in videos:
         try:
-            info = probe(video.path, allow_cut_off=video.name in short)
-            usable.append(replace(video, fps=info.fps))
+            info = probe(video.path)
         except VideoError as err:
             broken.append(str(err))
-    if broken:
-        report(
-            f"{len(broken)} of {len(videos)} files cannot be used and are skipped: "
-            f"{' | '.join(broken)}"
-        )
+            continue
+        usable.append(replace(video, fps=info.fps))
+        if info.doubts and video.name not in short:
+            doubtful.append(f"{video.path}: {'; '.join(info.doubts)}")
+    for what, files in (
+        ("cannot be used and are skipped", broken),
+        ("are damaged and used as far as they decode", doubtful),
+    ):
+        if files:
+            report(f"{len(files)} of {len(videos)} files {what}: {' | '.join(files)}")
     return usable
 
 
@@ -287,10 +291,10 @@ def find_segments(
     annotation's order.
 
     Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that
-    the table lacks is one segment, whole_files makes every video one. Raises VideoError when a
-    segment ends beyond its file; only KTH's person01_boxing_d4, published cut off, is clamped to
-    the frames that decode, with one message to report (default: a warning). Raises ValueError when
-    root holds a rendering that is not finished.
+    the table lacks is one segment, whole_files makes every video one. A segment ends with its file
+    at the latest, which is where decoding ends; those that were annotated further, such as the last
+    of KTH's person01_boxing_d4, are named in one message to report (default: a warning). Raises
+    ValueError when root holds a rendering that is not finished.
     """
     root, report = Path(root), report or _warn
     own = root / OWN_TABLE
@@ -302,18 +306,23 @@ def find_segments(
         )
     table, short = load_segments(own if own.is_file() else SEGMENTS_CSV), _short_files(root)
     found: list[Segment] = []
+    beyond: list[str] = []
     for video in find_videos(root, report=report):
-        frames = probe(video.path, allow_cut_off=video.name in short).frames
-        limit = short.get(video.name, frames)
-        whole = ((0, min(limit, frames)),)
+        frames = probe(video.path).frames
+        limit = min(frames, short.get(video.name, frames))
+        whole = ((0, limit),)
         ranges = whole if whole_files else table.get(video.name, whole)
-        if video.name in short and any(stop > limit for _, stop in ranges):
-            report(
-                f"{video.path}: published cut off, {limit} frames decode; its last segment is "
-                "clamped to them"
-            )
-            ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
-        found += _checked_segments(video, ranges, frames)
+        found += (
+            Segment(video, index, start, min(stop, limit))
+            for index, (start, stop) in enumerate(ranges)
+            if start < limit
+        )
+        beyond += _beyond(video, ranges, limit)
+    if beyond:
+        report(
+            f"{len(beyond)} segments end beyond their file, of which the part that decodes is "
+            f"used: {'; '.join(beyond)}"
+        )
     return found
 
 
@@ -323,15 +332,13 @@ def _short_files(root: Path) -> Mapping[str, int]:
     return SHORT_FILES if is_real(root) and not (root / OWN_TABLE).is_file() else {}
 
 
-def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Segment]:
-    for index, (start, stop) in enumerate(ranges):
-        segment = Segment(video, index, start, stop)
-        if stop > frames:
-            raise VideoError(
-                f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file "
-                f"has {frames}; fetch the file again, or correct the segment table"
-            )
-        yield segment
+def _beyond(video: Video, ranges: Ranges, limit: int) -> list[str]:
+    """Name the segments that end after the last frame of their file."""
+    return [
+        f"{video.path} #{number} is frames {start}..{stop} of {limit}"
+        for number, (start, stop) in enumerate(ranges, 1)
+        if stop > limit
+    ]
 
 
 # splits
