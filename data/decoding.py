@@ -120,7 +120,7 @@ def _read_all(capture: cv2.VideoCapture, found: Decoded, written: Callable[[], i
     said, (there, image) = written(), capture.read()
     while there:
         times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-        if found.frames % LOOK_EVERY == 0:
+        if is_looked_at(found.frames):
             small = small_grey(image)
             found.change = max([found.change, *(change_of(one, small) for one in looked)])
             looked = [*looked[:1], small]
@@ -140,6 +140,11 @@ def _note_jumps(found: Decoded, steps: np.ndarray) -> None:
     if usual > 0 and even.mean() >= 0.95:
         jumps = np.flatnonzero(steps > 1.5 * usual + 1)
         found.jumps, found.jump = len(jumps), int(jumps[0]) + 1 if len(jumps) else 0
+
+
+def is_looked_at(number: int) -> bool:
+    """Tell whether a frame is compared with others: the first few, and then every few."""
+    return number < LOOK_EVERY or number % LOOK_EVERY == 0
 
 
 def small_grey(image: np.ndarray) -> np.ndarray:
