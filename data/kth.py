@@ -48,6 +48,7 @@ VIDEO_SUFFIXES = (".avi", ".mp4")
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
 CSV_HEADER = ["video", "segment", "start", "stop"]
+MOST_NAMED = 5  # in one message
 CARD = "dataset.json"  # of a rendered data set: its name, and what it was rendered with
 FAST_STEP = 8  # a fast run takes every eighth segment: all persons and actions, one scenario
 
@@ -291,10 +292,10 @@ def find_segments(
     annotation's order.
 
     Ranges come from root/segments.csv when there is one, else from KTH's own table; a video that
-    the table lacks is one segment, whole_files makes every video one. A segment ends with its file
-    at the latest, which is where decoding ends; those that were annotated further, such as the last
-    of KTH's person01_boxing_d4, are named in one message to report (default: a warning). Raises
-    ValueError when root holds a rendering that is not finished.
+    the table lacks is one segment, whole_files makes every video one. A segment ends where decoding
+    ends; those that were annotated further, such as the last of KTH's person01_boxing_d4, are named
+    in one message to report (default: a warning). Raises VideoError when a segment ends far beyond
+    a file that is whole, and ValueError when root holds a rendering that is not finished.
     """
     root, report = Path(root), report or _warn
     own = root / OWN_TABLE
@@ -308,20 +309,22 @@ def find_segments(
     found: list[Segment] = []
     beyond: list[str] = []
     for video in find_videos(root, report=report):
-        frames = probe(video.path).frames
-        limit = min(frames, short.get(video.name, frames))
+        info = probe(video.path)
+        limit = min(info.frames, short.get(video.name, info.frames))
         whole = ((0, limit),)
         ranges = whole if whole_files else table.get(video.name, whole)
-        found += (
-            Segment(video, index, start, min(stop, limit))
-            for index, (start, stop) in enumerate(ranges)
-            if start < limit
+        segments = [Segment(video, index, *ends) for index, ends in enumerate(ranges)]
+        if not info.doubts and video.name not in short:
+            _check_fits(segments, limit)
+        found += (replace(s, stop=min(s.stop, limit)) for s in segments if s.start < limit)
+        beyond += (
+            f"{s.name} is {s.start}..{s.stop} of {limit}" for s in segments if s.stop > limit
         )
-        beyond += _beyond(video, ranges, limit)
     if beyond:
+        more = f" and {len(beyond) - MOST_NAMED} more" if len(beyond) > MOST_NAMED else ""
         report(
-            f"{len(beyond)} segments end beyond their file, of which the part that decodes is "
-            f"used: {'; '.join(beyond)}"
+            f"{len(beyond)} segments end beyond their files and are used as far as frames decode: "
+            f"{'; '.join(beyond[:MOST_NAMED])}{more}"
         )
     return found
 
@@ -332,13 +335,15 @@ def _short_files(root: Path) -> Mapping[str, int]:
     return SHORT_FILES if is_real(root) and not (root / OWN_TABLE).is_file() else {}
 
 
-def _beyond(video: Video, ranges: Ranges, limit: int) -> list[str]:
-    """Name the segments that end after the last frame of their file."""
-    return [
-        f"{video.path} #{number} is frames {start}..{stop} of {limit}"
-        for number, (start, stop) in enumerate(ranges, 1)
-        if stop > limit
-    ]
+def _check_fits(segments: Sequence[Segment], frames: int) -> None:
+    """Raise VideoError where a table and a whole file do not belong together."""
+    for segment in segments:
+        if segment.stop > frames + max(1, len(segment) // 10):  # an encoder may swallow the last
+            raise VideoError(
+                f"{segment.video.path}: segment {segment.name} is frames {segment.start}.."
+                f"{segment.stop}, but the file, which is whole, has {frames}; give the segments of "
+                f"these files in a {OWN_TABLE} beside them, or correct it"
+            )
 
 
 # splits

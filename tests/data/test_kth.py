@@ -312,10 +312,7 @@ def test_a_segment_ends_with_its_file(tmp_path):
     """One frame too few costs this frame, and not the folder."""
     make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=244)
     make_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=9)
-    table = {
-        "person01_boxing_d1": [(0, 95), (185, 245), (244, 300)],
-        "person01_boxing_d2": [(0, 9)],
-    }
+    table = {"person01_boxing_d1": [(0, 95), (185, 245)], "person01_boxing_d2": [(0, 9)]}
     kth.write_segments(tmp_path / "segments.csv", table)
     said = []
     segments = kth.find_segments(tmp_path, report=said.append)
@@ -324,10 +321,40 @@ def test_a_segment_ends_with_its_file(tmp_path):
         ("person01_boxing_d1#2", 185, 244),
         ("person01_boxing_d2#1", 0, 9),
     ]
-    (message,) = said
-    assert message.startswith("2 segments end beyond their file, of which the part that decodes")
-    assert "person01_boxing_d1.avi #2 is frames 185..245 of 244" in message
-    assert "#3 is frames 244..300 of 244" in message
+    assert said == [
+        "1 segments end beyond their files and are used as far as frames decode: "
+        "person01_boxing_d1#2 is 185..245 of 244"
+    ]
+
+
+def test_of_a_file_that_is_cut_off_the_segments_before_the_cut_are_used(tmp_path):
+    path = make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=30)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"idx1") * 3 // 4])
+    table = {"person01_boxing_d1": [(0, 9), (9, 29), (29, 30)] * 3}
+    kth.write_segments(tmp_path / "segments.csv", table)
+    said = []
+    segments = kth.find_segments(tmp_path, report=said.append)
+    frames = kth.probe(path).frames
+    assert 9 < frames < 29
+    assert [(s.index, s.start, s.stop) for s in segments] == [
+        (place, *ends)
+        for first in (0, 3, 6)
+        for place, ends in ((first, (0, 9)), (first + 1, (9, frames)))
+    ]
+    assert said[0].startswith("1 of 1 files are damaged") and len(said) == 2
+    assert said[1].startswith("6 segments end beyond") and said[1].endswith(" and 1 more")
+
+
+def test_a_table_that_is_of_other_files_is_refused(tmp_path):
+    """Such as KTH's own with files of another length that bear its names."""
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=200)
+    with pytest.raises(
+        kth.VideoError,
+        match=r"d1\.avi: segment person01_boxing_d1#3 is frames 185\.\.245, .* has 200; give the",
+    ):
+        kth.find_segments(tmp_path)
+    assert len(kth.find_segments(tmp_path, whole_files=True)) == 1
 
 
 def test_files_that_are_damaged_are_used_and_named(tmp_path):
@@ -352,7 +379,7 @@ def test_the_file_that_was_published_cut_off_is_clamped(tmp_path, frames):
     segments = kth.find_segments(tmp_path, report=said.append)
     assert [(s.start, s.stop) for s in segments] == [(0, 106), (106, 170), (170, 245), (245, 304)]
     assert len(said) == 1
-    assert "#4 is frames 245..370 of 304" in said[0]
+    assert "person01_boxing_d4#4 is 245..370 of 304" in said[0]
     assert [video.path for video in kth.find_videos(tmp_path)] == [path]
     assert [s.stop for s in kth.find_segments(tmp_path, whole_files=True)] == [304]
 
