@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.files import StrPath, read_json, write_csv
-from data.video import VideoError, probe
+from data.video import VideoError, probe, probe_all
 
 ACTIONS = (
     "boxing",
@@ -209,11 +209,10 @@ def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
 
 def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
     usable, broken, doubtful = [], [], []
-    for video in videos:
-        try:
-            info = probe(video.path)
-        except VideoError as err:
-            broken.append(str(err))
+    infos = probe_all([video.path for video in videos])
+    for video, info in zip(videos, infos, strict=True):
+        if isinstance(info, VideoError):
+            broken.append(str(info))
             continue
         usable.append(replace(video, fps=info.fps))
         if info.doubts and video.name not in short:

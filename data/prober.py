@@ -1,7 +1,7 @@
 """Decoding a stranger's file in a process of its own, once, and remembering what came of it.
 
 Knows processes and what `data.decoding` tells of a file. Does not judge files. A decoder that dies
-by a signal so costs one file and not the program. One process decodes one file after another and
+by a signal so costs one file and not the program. A process decodes one file after another and one
 lives as long as the program; where none can be started, files are decoded in the program itself.
 
 What took seconds to find out is kept in <cache>/videos.jsonl, a line a file, if there is a folder
@@ -9,7 +9,6 @@ of features already; size and times of change make a changed file another one.
 """
 
 import atexit
-import functools
 import json
 import os
 import signal
@@ -17,46 +16,49 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
 from data.decoding import READY, Decoded, decode_whole
 from data.files import cache_folder
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from data.decoding import serve; serve()"
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = "videos.jsonl"
 WORTH_KEEPING = 2.0  # seconds of decoding
+WORTH_A_PROCESS = 8  # files
 MOST_KEPT = 1 << 24  # bytes; a longer file is begun anew
 
 
 class _Child:
-    """A process that decodes files; started when the first is asked for."""
+    """A process that decodes files for one thread; started when the first is asked for."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.process: subprocess.Popen[str] | None = None
-        atexit.register(self.close)
 
     def decoded(self, path: str) -> Decoded:
         """Return what came of a file, if only how the process died of it."""
-        with self.lock:
-            self.process = self.process or _started()
-            if self.process is None:
-                return decode_whole(path)
-            try:
-                answer = _answer(self.process, json.dumps(path))
-            except BaseException:  # an interruption: an answer to come would be taken for the next
-                self.close()
-                raise
-            if answer:
-                return Decoded.of(json.loads(answer))
-            died = _ending(self.process.wait())
+        self.process = self.process or _started()
+        if self.process is None:
+            return decode_whole(path)
+        try:
+            answer = _answer(self.process, json.dumps(path))
+        except BaseException:  # an interruption: an answer to come would be taken for the next
             self.close()
-            return Decoded(died=died)
+            raise
+        if answer:
+            return Decoded.of(json.loads(answer))
+        died = _ending(self.process.wait())
+        self.close()
+        return Decoded(died=died)
 
     def close(self) -> None:
         """End the process; it holds nothing that could be lost."""
@@ -65,6 +67,31 @@ class _Child:
             with suppress(OSError), self.process:  # which closes the pipes and waits
                 pass
             self.process = None
+
+
+class _Children:
+    """The processes of this program that decode, one for each thread that asks at a time."""
+
+    def __init__(self) -> None:
+        self.resting: dict[int, list[_Child]] = {}  # by program: a fork of it starts its own
+        atexit.register(self.rest, 0)
+
+    def decoded(self, path: str) -> Decoded:
+        """Return what came of a file."""
+        resting = self.resting.setdefault(os.getpid(), [])
+        try:
+            child = resting.pop()
+        except IndexError:
+            child = _Child()
+        found = child.decoded(path)
+        resting.append(child)
+        return found
+
+    def rest(self, kept: int = 1) -> None:
+        """End the processes that are not asked anything, but for so many."""
+        resting = self.resting.get(os.getpid(), [])
+        while len(resting) > kept:
+            resting.pop().close()
 
 
 def _started() -> subprocess.Popen[str] | None:
@@ -96,12 +123,6 @@ def _answer(process: subprocess.Popen[str], line: str) -> str:
     return process.stdout.readline()
 
 
-@functools.lru_cache
-def _child(pid: int) -> _Child:
-    """Return the process of the program with this number: a fork of it starts its own."""
-    return _Child()
-
-
 def _ending(status: int) -> str:
     if status >= 0:
         return f"exit status {status}"
@@ -117,6 +138,7 @@ class _Memory:
         self.known: dict[str, Decoded] = {}
         self.new: dict[str, float] = {}  # seconds that it took, of what is not on disk
         self.read: set[Path] = set()
+        self.lock = threading.RLock()
         atexit.register(self.write)
 
     def find(self, key: str) -> Decoded | None:
@@ -132,10 +154,11 @@ class _Memory:
 
     def keep(self, key: str, found: Decoded, seconds: float) -> None:
         """Remember what came of a file, and write it down with others when that is worth it."""
-        self.known[key] = found
-        self.new[key] = seconds
-        if sum(self.new.values()) >= WORTH_KEEPING:
-            self.write()
+        with self.lock:
+            self.known[key] = found
+            self.new[key] = seconds
+            if sum(self.new.values()) >= WORTH_KEEPING:
+                self.write()
 
     def write(self) -> None:
         """Write down what is new, if that is worth it and there is a folder for it."""
@@ -151,7 +174,7 @@ class _Memory:
         self.new.clear()
 
 
-_memory = _Memory()
+_children, _memory = _Children(), _Memory()
 
 
 def decoded(path: Path, stat: os.stat_result) -> Decoded:
@@ -161,6 +184,23 @@ def decoded(path: Path, stat: os.stat_result) -> Decoded:
     found = _memory.find(key)
     if found is None:
         began = time.monotonic()
-        found = _child(os.getpid()).decoded(os.path.abspath(path))
+        found = _children.decoded(os.path.abspath(path))
         _memory.keep(key, found, time.monotonic() - began)
     return found
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Apply a function that decodes to many items, in as many threads as there are cores.
+
+    Each thread has a process that decodes for it; all but one end with the last item.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    workers = min(cores, len(items) // WORTH_A_PROCESS)
+    if workers < 2:
+        return list(map(function, items))
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(function, items))
+    finally:
+        _children.rest()

@@ -17,7 +17,7 @@ import numpy as np
 
 from data.decoding import MOST_PIXELS, Decoded, open_video
 from data.files import StrPath
-from data.prober import decoded
+from data.prober import decoded, side_by_side
 from data.signatures import ENOUGH, picture, something_else
 
 Item = TypeVar("Item")
@@ -73,6 +73,18 @@ def probe(path: StrPath) -> VideoInfo:
         raise VideoError(f"{path}: {fault}")
     fps = found.fps if math.isfinite(found.fps) and 0 < found.fps <= 1000 else USUAL_FPS
     return VideoInfo(found.frames, fps, found.size, found.change < STILL, tuple(_doubts(found)))
+
+
+def probe_all(paths: Sequence[Path]) -> list[VideoInfo | VideoError]:
+    """Probe many files side by side: what each holds, or why it cannot be used."""
+
+    def one(path: Path) -> VideoInfo | VideoError:
+        try:
+            return probe(path)
+        except VideoError as error:
+            return error
+
+    return side_by_side(one, paths)
 
 
 def _fault(found: Decoded, head: bytes) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data import prober
-from data.video import VideoError, probe
+from data.video import VideoError, probe, probe_all
 
 # a process that dies of some files, as decoders do
 FRAGILE = prober.PROGRAM.replace(
@@ -33,10 +33,11 @@ def video(tmp_path, write_video):
 @pytest.fixture
 def child(monkeypatch):
     """A process of one's own to decode files."""
-    one = prober._Child()
-    monkeypatch.setattr(prober, "_child", lambda pid: one)
+    one, children = prober._Child(), prober._Children()
+    children.resting[os.getpid()] = [one]
+    monkeypatch.setattr(prober, "_children", children)
     yield one
-    one.close()
+    children.rest(0)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_one_process_decodes_all_files(video, child, monkeypatch):
     for name in ("a.avi", "b.avi", "c.avi"):
         probe(video(name))
     assert len(started) == 1 and child.process.poll() is None
-    child.close()
+    prober._children.rest(0)
     assert child.process is None
 
 
@@ -74,6 +75,22 @@ def test_one_process_decodes_all_files(video, child, monkeypatch):
 def test_where_no_process_can_be_started_files_are_decoded_here(video, child, monkeypatch, program):
     monkeypatch.setattr(prober, "PROGRAM", program)
     assert probe(video()).frames == 6 and child.process is None
+
+
+def test_many_files_are_decoded_side_by_side(video, child, memory, monkeypatch):
+    """In the order asked for, by at most a process a core, of which one stays."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(prober, "WORTH_A_PROCESS", 3)
+    started, real = [], prober._started
+    monkeypatch.setattr(prober, "_started", lambda: started.append(real()) or started[-1])
+    paths = [video(f"{frames}.avi", frames=frames) for frames in (3, 4, 5, 6, 7)]
+    for many, processes in ((paths[:5], 1), ([*paths, paths[0].with_name("gone.avi")], 2)):
+        monkeypatch.setattr(prober, "_memory", prober._Memory())
+        *there, last = probe_all(many)
+        assert [info.frames for info in there] == [3, 4, 5, 6, 7][: len(there)]
+        assert len(started) <= processes
+    assert isinstance(last, VideoError)
+    assert sum(one.poll() is None for one in started) == 1
 
 
 def test_an_interruption_leaves_no_answer_to_be_taken_for_another(video, child, monkeypatch):
@@ -109,7 +126,7 @@ def test_what_took_long_is_remembered_on_disk(video, child, memory, monkeypatch)
     assert json.loads(line)[1]["frames"] == 6
     kept.write_text(f'{line[:40]}\n["k", {{"frames": 1}}]\n{line}\n["cut off')
     monkeypatch.setattr(prober, "_memory", prober._Memory())
-    monkeypatch.setattr(prober, "_child", lambda pid: pytest.fail("it was decoded again"))
+    monkeypatch.setattr(prober._Child, "decoded", lambda *_: pytest.fail("it was decoded again"))
     assert probe(path).frames == 6
 
 

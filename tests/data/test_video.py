@@ -29,7 +29,7 @@ def clip(tmp_path, write_video):
 def in_the_program(monkeypatch):
     """Files are decoded in the program itself, as where no process can be started."""
     monkeypatch.setattr(prober, "_started", lambda: None)
-    monkeypatch.setattr(prober, "_child", lambda pid: prober._Child())
+    monkeypatch.setattr(prober, "_children", prober._Children())
 
 
 @pytest.fixture
