@@ -43,10 +43,13 @@ class _Child:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
+        self.hopeless = False  # it could not be started, and will not be
 
     def decoded(self, path: str) -> Decoded:
         """Return what came of a file, if only how the process died of it."""
-        self.process = self.process or _started()
+        if self.process is None and not self.hopeless:
+            self.process = _started()
+            self.hopeless = self.process is None
         if self.process is None:
             return decode_whole(path)
         try:

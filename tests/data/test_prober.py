@@ -73,8 +73,12 @@ def test_one_process_decodes_all_files(video, child, monkeypatch):
 
 @pytest.mark.parametrize("program", ["raise SystemExit", "print('other words', flush=True)"])
 def test_where_no_process_can_be_started_files_are_decoded_here(video, child, monkeypatch, program):
+    started, real = [], prober._started
+    monkeypatch.setattr(prober, "_started", lambda: started.append(1) or real())
     monkeypatch.setattr(prober, "PROGRAM", program)
-    assert probe(video()).frames == 6 and child.process is None
+    for name in ("a.avi", "b.avi"):
+        assert probe(video(name)).frames == 6 and child.process is None
+    assert len(started) == 1  # it is not tried for every file
 
 
 def test_many_files_are_decoded_side_by_side(video, child, memory, monkeypatch):
