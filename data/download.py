@@ -177,9 +177,9 @@ def _count(path: Path, annotations: Mapping[str, kth.Ranges]) -> dict[str, Any]:
         return row
     known_short = video.name in kth.SHORT_FILES
     try:
-        frames = kth.probe(path, allow_cut_off=known_short).frames
+        frames = kth.probe(path).frames
     except kth.VideoError as err:
-        return row | {"problem": f"{err}; run the command again after that"}
+        return row | {"problem": f"{err}; move it away and run the command again"}
     ranges = annotations.get(video.name, ())
     last = max((stop for _, stop in ranges), default=0)
     if frames < last and not known_short:

@@ -16,7 +16,7 @@ from typing import Any
 
 from data.annotations import SEGMENTS_CSV, Ranges, load_segments
 from data.files import StrPath, read_json, sampled
-from data.video import VideoError, probe
+from data.video import VideoError, probe, probe_all
 
 ACTIONS = (
     "boxing",
@@ -51,6 +51,7 @@ VIDEO_SUFFIXES = (
     *(".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts"),
 )
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
+MOST_NAMED = 5  # in one message
 CARD = "dataset.json"  # of a rendered data set: its name, and what it was rendered with
 FAST_STEP = 8  # a fast run takes every eighth segment: all persons and actions, one scenario
 
@@ -229,11 +230,16 @@ def _report_unread(root: Path, files: Mapping[Path, list[Path]], report: Report)
     known = {path for inside in files.values() for path in inside}
     strays = [str(path.relative_to(root)) for path in _below(root) if path not in known]
     if strays:
-        more = f" and {len(strays) - 5} more" if len(strays) > 5 else ""
         report(
             f"{len(strays)} videos under {root} are not read, for they are in no folder <action>/ "
-            f"or <split>/<action>/: {', '.join(strays[:5])}{more}"
+            f"or <split>/<action>/: {_some(strays)}"
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    """List names for one message, the first few of many."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
 
 
 def _below(root: Path) -> Iterator[Path]:
@@ -262,18 +268,21 @@ def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
 
 
 def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
-    usable, broken = [], []
-    for video in videos:
-        try:
-            info = probe(video.path, allow_cut_off=video.name in short)
-            usable.append(replace(video, fps=info.fps))
-        except VideoError as err:
-            broken.append(str(err))
-    if broken:
-        report(
-            f"{len(broken)} of {len(videos)} files cannot be used and are skipped: "
-            f"{' | '.join(broken)}"
-        )
+    usable, broken, doubtful = [], [], []
+    infos = probe_all([video.path for video in videos])
+    for video, info in zip(videos, infos, strict=True):
+        if isinstance(info, VideoError):
+            broken.append(str(info))
+            continue
+        usable.append(replace(video, fps=info.fps))
+        if info.doubts and video.name not in short:
+            doubtful.append(f"{video.path}: {'; '.join(info.doubts)}")
+    for what, files in (
+        ("cannot be used and are skipped", broken),
+        ("are damaged and used as far as they decode", doubtful),
+    ):
+        if files:
+            report(f"{len(files)} of {len(videos)} files {what}: {' | '.join(files)}")
     return usable
 
 
@@ -302,10 +311,10 @@ def find_segments(
     Ranges come from root/segments.csv when there is one, else from KTH's own table, by a video's
     name or by its place ("boxing/001"); a video that the table lacks is one segment, of which there
     is one message to report (default: a warning) where others are in it. whole_files makes every
-    video one segment. Raises VideoError when a segment ends beyond its file; only KTH's
-    person01_boxing_d4, published cut off, is clamped to the frames that decode, with a message.
-    Raises ValueError when root holds a rendering that is not finished, or when a name of the table
-    is that of several videos.
+    video one segment. A segment ends where decoding ends; those that were annotated further, such
+    as the last of KTH's person01_boxing_d4, are named in one message. Raises VideoError when a
+    segment ends far beyond a file that is whole, and ValueError when root holds a rendering that is
+    not finished or a name of the table is that of several videos.
     """
     root, report = Path(root), report or _warn
     own = root / OWN_TABLE
@@ -316,20 +325,26 @@ def find_segments(
             f"{root}`"
         )
     source, short = own if own.is_file() else SEGMENTS_CSV, _short_files(root)
-    videos, found = find_videos(root, report=report), list[Segment]()
+    videos, found, beyond = find_videos(root, report=report), list[Segment](), list[str]()
     table = {} if whole_files else _annotated(videos, source, report)
     for video in videos:
-        frames = probe(video.path, allow_cut_off=video.name in short).frames
-        limit = short.get(video.name, frames)
-        whole = ((0, min(limit, frames)),)
-        ranges = table.get(video, whole)
-        if video.name in short and any(stop > limit for _, stop in ranges):
-            report(
-                f"{video.path}: published cut off, {limit} frames decode; its last segment is "
-                "clamped to them"
-            )
-            ranges = tuple((start, min(stop, limit)) for start, stop in ranges)
-        found += _checked_segments(video, ranges, frames)
+        info = probe(video.path)
+        limit = min(info.frames, short.get(video.name, info.frames))
+        ranges = table.get(video, ((0, limit),))
+        segments = [Segment(video, index, *ends) for index, ends in enumerate(ranges)]
+        if not info.doubts and video.name not in short:
+            _check_fits(segments, limit)
+        found += (replace(s, stop=min(s.stop, limit)) for s in segments if s.start < limit)
+        beyond += (
+            f"{s.name} is {s.start}..{s.stop} of {limit}" for s in segments if s.stop > limit
+        )
+    if beyond:
+        report(
+            f"{len(beyond)} segments end beyond their files and are used as far as frames decode: "
+            f"{_some(beyond)}"
+        )
+    return found
+
     return found
 
 
@@ -356,7 +371,7 @@ def _annotated(videos: Sequence[Video], source: Path, report: Report) -> dict[Vi
     if found and lacking:
         report(
             f"{len(lacking)} of {len(videos)} videos are not in {source} and are one segment each: "
-            f"{', '.join(lacking)}"
+            f"{_some(lacking)}"
         )
     return found
 
@@ -367,15 +382,15 @@ def _short_files(root: Path) -> Mapping[str, int]:
     return SHORT_FILES if is_real(root) and not (root / OWN_TABLE).is_file() else {}
 
 
-def _checked_segments(video: Video, ranges: Ranges, frames: int) -> Iterator[Segment]:
-    for index, (start, stop) in enumerate(ranges):
-        segment = Segment(video, index, start, stop)
-        if stop > frames:
+def _check_fits(segments: Sequence[Segment], frames: int) -> None:
+    """Raise VideoError where a table and a whole file do not belong together."""
+    for segment in segments:
+        if segment.stop > frames + max(1, len(segment) // 10):  # an encoder may swallow the last
             raise VideoError(
-                f"{video.path}: segment {segment.name} is frames {start}..{stop}, but the file "
-                f"has {frames}; fetch the file again, or correct the segment table"
+                f"{segment.video.path}: segment {segment.name} is frames {segment.start}.."
+                f"{segment.stop}, but the file, which is whole, has {frames}; give the segments of "
+                f"these files in a {OWN_TABLE} beside them, or correct it"
             )
-        yield segment
 
 
 # splits

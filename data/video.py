@@ -1,13 +1,12 @@
-"""A video file: open it, ask what it holds, read frames of it in one pass. There is no KTH in here.
+"""A video file: what it holds, read frames of it in one pass. There is no KTH in here.
 
-Knows containers as far as OpenCV and their first bytes tell. Does not know actions, persons or what
-a frame shows. Phone videos that say how they are rotated come out the right way up, as OpenCV turns
-them itself.
+Knows what is to be made of a file by its first bytes and by what decodes of it; what its container
+says is believed where nothing else tells. Does not know actions, persons or what a frame shows.
+Phone videos that say how they are rotated come out the right way up, as OpenCV turns them itself.
 """
 
-import functools
 import math
-import struct
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from data.decoding import MOST_PIXELS, Decoded, open_video
 from data.files import StrPath
+from data.prober import decoded, side_by_side
+from data.signatures import ENOUGH, picture, something_else
 
 Item = TypeVar("Item")
 USUAL_FPS = 25.0  # taken where a container does not say its frame rate, or says nonsense
-# what the first box of an MP4 file may be
-MP4_STARTS = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+STILL = 6.0  # grey levels: no place of a scene that rests changes more, on a scaled-down image
+CONVERT = "where a player shows it, `ffmpeg -i FILE NEW.mp4` makes a file that can be read"
 
 
 class VideoError(ValueError):
@@ -30,80 +32,103 @@ class VideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's container says: number of frames, and frames a second."""
+    """What a file holds.
+
+    Args:
+        frames: How many frames decode.
+        fps: Frames a second, as its container says.
+        size: Height and width of a frame in pixels.
+        still: Whether nothing in it moves.
+        doubts: What speaks against the numbers and images of its frames, in sentences.
+    """
 
     frames: int
     fps: float
+    size: tuple[int, int]
+    still: bool = False
+    doubts: tuple[str, ...] = ()
 
 
-def open_video(path: StrPath) -> cv2.VideoCapture:
-    """Open a video for reading in one thread; `isOpened()` tells whether it could be.
+def probe(path: StrPath) -> VideoInfo:
+    """Return what a video holds, by decoding it to its end; the second time it is remembered.
 
-    A decoder's own threads take longer to start than a file of 160 x 120 takes to decode; whoever
-    reads many files reads them side by side.
-    """
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
-    # other backends know no such setting
-    return capture if capture.isOpened() else cv2.VideoCapture(str(path))
-
-
-def probe(path: StrPath, *, allow_cut_off: bool = False) -> VideoInfo:
-    """Return what a video's container says, after a look at its size and its first frame.
-
-    Raises VideoError for a file that is missing, empty, cut off (unless allow_cut_off), not a
-    video, or whose first frame does not decode.
+    Raises VideoError for a file that is missing, empty, something else than a video, or of which
+    no more than one frame decodes, or hardly any as it should.
     """
     path = Path(path)
     try:
-        stat = path.stat()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(f"{path}: a folder or a device, no file; name a video file")
+        with path.open("rb") as file:
+            head = file.read(ENOUGH)
     except OSError as err:
         raise VideoError(f"{path}: cannot be opened ({err.strerror}); check the path") from err
-    return _inspect(path, stat.st_size, stat.st_mtime_ns, allow_cut_off)
+    if not head:
+        raise VideoError(f"{path}: empty file (0 bytes); fetch, render or copy it again")
+    if what := something_else(head):
+        raise VideoError(f"{path}: {what}, not a video, whatever its name")
+    found = decoded(path, status)
+    if fault := _fault(found, head):
+        raise VideoError(f"{path}: {fault}")
+    fps = found.fps if math.isfinite(found.fps) and 0 < found.fps <= 1000 else USUAL_FPS
+    return VideoInfo(found.frames, fps, found.size, found.change < STILL, tuple(_doubts(found)))
 
 
-@functools.lru_cache(maxsize=4096)
-def _inspect(path: Path, size: int, mtime_ns: int, allow_cut_off: bool) -> VideoInfo:
-    """probe() without the stat; size and mtime_ns make a changed file a new key of the cache."""
-    remedy = "fetch or render it again, or delete it"
-    if size == 0:
-        raise VideoError(f"{path}: empty file (0 bytes); {remedy}")
-    promised = _promised_size(path, size)
-    if promised > size and not allow_cut_off:
-        raise VideoError(f"{path}: truncated, {size} of {promised} bytes are there; {remedy}")
-    capture = open_video(path)
-    try:
-        if not capture.isOpened():
-            raise VideoError(f"{path}: not a video that OpenCV can open; {remedy}")
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        if not capture.read()[0]:
-            raise VideoError(f"{path}: its first frame does not decode; {remedy}")
-        if frames <= 0:  # some containers do not say; then only counting tells
-            frames = 1
-            while capture.grab():
-                frames += 1
-        return VideoInfo(frames, fps if math.isfinite(fps) and 0 < fps <= 1000 else USUAL_FPS)
-    finally:
-        capture.release()
+def probe_all(paths: Sequence[Path]) -> list[VideoInfo | VideoError]:
+    """Probe many files side by side: what each holds, or why it cannot be used."""
+
+    def one(path: Path) -> VideoInfo | VideoError:
+        try:
+            return probe(path)
+        except VideoError as error:
+            return error
+
+    return side_by_side(one, paths)
 
 
-def _promised_size(path: Path, size: int) -> int:
-    """Bytes that the headers (RIFF, MP4) say the file holds; at most size where they do not say."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and len(head) == 12:
-            return struct.unpack("<I", head[4:8])[0] + 8
-        end = 0 if head[4:8] in MP4_STARTS else size
-        # MP4: boxes of (size, four letters), one after the other
-        while end < size and len(head) >= 8:
-            box = struct.unpack(">I", head[:4])[0]
-            # 0: up to the end of the file; 1: a 64-bit size, which no clip of ours needs
-            if box < 8:
-                return 0
-            end += box
-            file.seek(end)
-            head = file.read(12)
-    return end
+def _fault(found: Decoded, head: bytes) -> str | None:
+    """Say why a file cannot be used and what may help; None when it can."""
+    if found.died:
+        return f"the decoder breaks down over it ({found.died}); {CONVERT}"
+    if found.opened and math.prod(found.size) > MOST_PIXELS:
+        height, width = found.size
+        return f"its frames are {width} x {height} pixels by its header, which no film has"
+    if found.frames == 1:
+        return f"{picture(head)}, not a video: one frame decodes, and an action takes more"
+    if not found.frames:
+        what = "its first frame does not decode" if found.opened else "no video that can be opened"
+        return f"{what}; {_tried(found)}; {CONVERT}"
+    if found.complaints > found.frames / 2:
+        return (
+            f"OpenCV complains at {found.complaints} of {found.frames} frames, which are hardly "
+            f"what was filmed; {_tried(found)}; {CONVERT}"
+        )
+    return None
+
+
+def _tried(found: Decoded) -> str:
+    """Say what was tried to read a file, and what came of it."""
+    said = f'says "{" / ".join(found.said)}"' if found.said else "gives no reason"
+    opencv = f"OpenCV {cv2.__version__} {said}"
+    return opencv if found.tried is None else f"{opencv}, then PyAV was tried: {found.tried}"
+
+
+def _doubts(found: Decoded) -> Iterator[str]:
+    """Say what speaks against the frames of a file that is used."""
+    if 0 < found.frames < found.promised:
+        yield (
+            f"{found.frames} of the {found.promised} frames that its header promises decode: it "
+            "was cut without encoding it again, or is damaged, and frames may have wrong numbers"
+        )
+    if found.jumps:
+        yield f"time jumps in {found.jumps} places, first at frame {found.jump}: frames are missing"
+    if found.complaints:
+        said = f': "{found.said[0]}"' if found.said else ""
+        yield (
+            f"the decoder complains in {found.complaints} places, first at frame "
+            f"{found.complaint}{said}"
+        )
 
 
 def read_frames(path: StrPath, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -142,8 +167,7 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
     try:
         if not capture.isOpened():
             raise VideoError(
-                f"{path} ({path.stat().st_size} bytes) cannot be read as a video; replace or "
-                "remove it"
+                f"{path} ({path.stat().st_size} bytes) cannot be read as a video; {CONVERT}"
             )
         frames = {}
         for index in range(max(wanted) + 1):
@@ -156,7 +180,7 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
             if not done:
                 raise VideoError(
                     f"{path} ends early: frame {max(wanted)} was asked for, {index} frames can be "
-                    "decoded; the file is cut off (fetch it again) or its segment is too long"
+                    "decoded; it changed since it was looked at, or its segment is too long"
                 )
         return frames
     finally:
@@ -188,4 +212,4 @@ def stream(path: StrPath, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]
     finally:
         capture.release()
     if not seen:
-        raise VideoError(f"{path} cannot be read as a video; replace or remove it")
+        raise VideoError(f"{path} cannot be read as a video: no frame decodes; {CONVERT}")

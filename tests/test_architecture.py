@@ -40,6 +40,7 @@ GUESTS = {"numpy", "pillow", "scipy", "pandas", "scikit-learn", "jinja2", "nbcli
 # extras, imported by these alone and only inside functions
 TESTED = {"tracking.loggers": {"tensorboard", "wandb"}}
 OPTIONAL = TESTED | {
+    "data.decoding": {"av"},
     "utils.blazepose": {"onnx", "onnxruntime"},
     "experiments.convert_blazepose": {"ai_edge_litert", "tflite"},
 }

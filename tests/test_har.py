@@ -206,6 +206,18 @@ class TestPredict:
         assert told["file"] == file and told["frames"] == [1] and set(told["probs"]) == set(ACTIONS)
         assert f"{file}: {told['label']}" in capsys.readouterr().out
 
+    def test_says_what_speaks_against_it(self, in_trained, tmp_path, write_video, capsys):
+        bar = np.full((10, 64, 64), 60, np.uint8)
+        for place in range(10):
+            bar[place, :, 4 * place : 4 * place + 9] = 220
+        path = write_video(tmp_path / "short.avi", bar)
+        assert har.main(["predict", str(path), "--json", "out.json"]) == 0
+        told = json.loads(Path("out.json").read_text())
+        (doubt,) = told["doubts"]
+        assert doubt.startswith("it lasts 0.4 seconds")
+        said = capsys.readouterr().out
+        assert said.startswith(f"{path}: {told['label']}, in doubt:\n  - {doubt}\n  ")
+
     def test_a_file_that_is_no_video_is_named(self, in_trained, tmp_path, capsys):
         (tmp_path / "note.avi").write_text("not a video")
         assert "note.avi" in fails(capsys, "predict", str(tmp_path / "note.avi"))

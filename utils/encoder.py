@@ -1,7 +1,8 @@
 """A frozen backbone as fast as the machine can run it, and work done side by side in threads.
 
 Knows a backbone as something that maps images (N, C, H, W) to features (N, D) and may know how to
-fold itself. Does not know files, segments or what becomes of the features.
+fold itself. Does not know files, segments or what becomes of the features. A process that is forked
+from one that imported this runs torch and OpenCV in one thread.
 
 Almost all the time of computing features is the backbone's. So it runs folded, in half precision
 where the hardware computes that, and without gradients; on a CPU in as many threads as there are
@@ -10,10 +11,12 @@ they share one batch.
 """
 
 import copy
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -116,13 +119,48 @@ def side_by_side(
 def _one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
     """A pool whose threads, and the caller's, keep to themselves: torch's and OpenCV's own threads
     would fight them for the cores."""
-    threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    one = torch.set_num_threads
+    with _alone, ThreadPoolExecutor(workers, initializer=one, initargs=(1,)) as pool:
+        yield pool
+
+
+class _Alone:
+    """Keeps torch and OpenCV to one thread while anybody needs that, in whatever thread.
+
+    Their numbers of threads are the whole program's, so the first to come notes them, and only the
+    last to go gives OpenCV its own back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = Lock(), 0, (1, 1)
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.users:
+                self.before = torch.get_num_threads(), cv2.getNumThreads()
+            self.users += 1
+            torch.set_num_threads(1)
+            cv2.setNumThreads(1)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            # threads that are started later take the last number that anybody set
+            torch.set_num_threads(self.before[0])
+            if not self.users:
+                cv2.setNumThreads(self.before[1])
+
+
+_alone = _Alone()
+
+
+def _forked() -> None:
+    """Keep a forked process to one thread: the others were not forked with it, and work that is
+    given to them is waited for without end."""
+    _alone.__init__()  # type: ignore[misc]
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        # threads that are started later take the last number that anybody set
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(cv_threads)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from data.kth import FPS
-from data.video import probe
 from utils.data_setup import collate
 from utils.encoder import Encoder
+from utils.footage import Footage, Video
 from utils.person import PersonReader
 from utils.preprocessing import FixedStride, GreyFrames, Preprocessing, looker
 
@@ -84,7 +81,7 @@ class Fusion:
 
     def predict(
         self,
-        video: str | Path | np.ndarray,
+        video: Video,
         start: int = 0,
         stop: int | None = None,
         fps: float | None = None,
@@ -95,7 +92,7 @@ class Fusion:
 
     def said(
         self,
-        video: str | Path | np.ndarray,
+        video: Video,
         start: int = 0,
         stop: int | None = None,
         fps: float | None = None,
@@ -107,18 +104,18 @@ class Fusion:
         The last member's probabilities are then those of the images as they are, for whoever wants
         one of the classes.
         """
-        footage = _Footage.of(video, fps)
+        footage = Footage.of(video, fps)
         part = footage.part(start, stop)
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
-        video = footage.video if isinstance(footage.video, np.ndarray) else footage.name
         if _somebody(found, *part):
             asked = (*self.members, *self.refusers)
-            return [_predict(one, video, start, stop, fps, found) for one in asked]
-        said, last = [nobody(footage.name, one.classes) for one in self.members], self.members[-1]
+            return [_predict(one, footage, part, found) for one in asked]
+        name, doubts, last = footage.name, footage.doubts(*part), self.members[-1]
+        said = [nobody(name, one.classes, doubts) for one in self.members]
         if not getattr(last.shown.reader, "by_clip", False):  # else it knows numbers alone
             plain = replace(last, shown=replace(last.shown, reader=GreyFrames()))
-            said[-1] = replace(_predict(plain, video, start, stop, fps), label=NOBODY)
+            said[-1] = replace(_predict(plain, footage, part), label=NOBODY)
         return said
 
     def joined(self, said: Sequence[Prediction]) -> Prediction:
@@ -132,7 +129,7 @@ class Fusion:
             label = SOMETHING_ELSE
         frames = sorted({frame for one in said for frame in one.frames})
         named = dict(zip(self.classes, probs.tolist(), strict=True))
-        return Prediction(said[0].file, label, named, frames)
+        return Prediction(said[0].file, label, named, frames, doubts=said[0].doubts)
 
     def log_probs(self, one: Prediction) -> np.ndarray:
         """Return a member's log-probabilities of the classes (K,) among one another."""
@@ -158,7 +155,8 @@ class Prediction:
     """The prediction for one video: probabilities by class, and the frames (from 0) it rests on.
 
     frame_probs (T, K) holds the probabilities after each of these frames when they were wanted;
-    where frames were averaged into one image before the model saw them, they share its row.
+    where frames were averaged into one image before the model saw them, they share its row. doubts
+    say, in sentences, why the answer is not to be relied on.
     """
 
     file: str
@@ -166,20 +164,22 @@ class Prediction:
     probs: dict[str, float]
     frames: list[int]
     frame_probs: np.ndarray | None = None
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return {"file", "label", "probs", "frames"} in plain values."""
-        return {"file": self.file, "label": self.label, "probs": self.probs, "frames": self.frames}
+        """Return {"file", "label", "probs", "frames", "doubts"} in plain values."""
+        said = {"file": self.file, "label": self.label, "probs": self.probs, "frames": self.frames}
+        return {**said, "doubts": list(self.doubts)}
 
 
-def nobody(file: str, classes: Sequence[str]) -> Prediction:
+def nobody(file: str, classes: Sequence[str], doubts: tuple[str, ...] = ()) -> Prediction:
     """Return the prediction for a video in which nobody was found: no class is more probable."""
-    return Prediction(file, NOBODY, dict.fromkeys(classes, 1 / len(classes)), [])
+    return Prediction(file, NOBODY, dict.fromkeys(classes, 1 / len(classes)), [], doubts=doubts)
 
 
 def predict_video(
     recogniser: Recogniser | Fusion,
-    video: str | Path | np.ndarray,
+    video: Video,
     *,
     start: int = 0,
     stop: int | None = None,
@@ -189,23 +189,25 @@ def predict_video(
 
     Args:
         recogniser: See `Recogniser`.
-        video: A file, or its frames as (T, H, W) grey or (T, H, W, 3) RGB uint8.
+        video: A file, or its frames as (T, H, W) grey or (T, H, W, 3) RGB uint8: an array, a
+            tensor, or a list of one for each frame.
         start: First frame to consider.
         stop: End of the frames to consider, exclusive; None means to the end.
         fps: Frames a second; None takes the file's own, and KTH's 25 for an array.
 
     Raises:
         VideoError: The file cannot be used.
-        ValueError: The array is no video, or start and stop leave no frame.
+        ValueError: The frames are no video, or start and stop leave none.
     """
     if isinstance(recogniser, Fusion):
         return recogniser.predict(video, start, stop, fps)
-    return _predict(recogniser, video, start, stop, fps)
+    footage = Footage.of(video, fps)
+    return _predict(recogniser, footage, footage.part(start, stop))
 
 
 def predict_video_with_frame_probs(
     recogniser: Recogniser | Fusion,
-    video: str | Path | np.ndarray,
+    video: Video,
     *,
     start: int = 0,
     stop: int | None = None,
@@ -217,7 +219,8 @@ def predict_video_with_frame_probs(
     """
     if isinstance(recogniser, Fusion):
         recogniser = recogniser.members[-1]
-    return _predict(recogniser, video, start, stop, fps, with_frames=True)
+    footage = Footage.of(video, fps)
+    return _predict(recogniser, footage, footage.part(start, stop), with_frames=True)
 
 
 def pieces(start: int, stop: int, length: int) -> list[tuple[int, int]]:
@@ -259,36 +262,6 @@ def _motion_score(clip: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class _Footage:
-    """A video to be read: a file or grey frames, its length and its frame rate."""
-
-    video: Path | np.ndarray
-    name: str
-    length: int
-    fps: float
-
-    @classmethod
-    def of(cls, video: str | Path | np.ndarray, fps: float | None) -> _Footage:
-        if fps is not None and not fps > 0:
-            raise ValueError(f"fps is {fps}; it takes frames a second, above 0")
-        if isinstance(video, np.ndarray):
-            grey = _grey(video)
-            return cls(grey, "array", len(grey), fps or FPS)
-        info = probe(video)
-        return cls(Path(video), str(video), info.frames, fps or info.fps)
-
-    def part(self, start: int, stop: int | None) -> tuple[int, int]:
-        """Return start..stop, where None means to the end; ValueError when it is no part."""
-        end = self.length if stop is None else stop
-        if not 0 <= start < end <= self.length:
-            raise ValueError(
-                f"{self.name} has {self.length} frames, not {start}..{end}; give "
-                f"0 <= start < stop <= {self.length}"
-            )
-        return start, end
-
-
-@dataclass(frozen=True)
 class _ByFrame:
     """A row for each of some frames: their numbers (U,), which ascend, and the rows (U, ...)."""
 
@@ -301,23 +274,20 @@ class _ByFrame:
 
 def _predict(
     recogniser: Recogniser,
-    video: str | Path | np.ndarray,
-    start: int,
-    stop: int | None,
-    fps: float | None,
+    footage: Footage,
+    part: tuple[int, int],
     found: Mapping[str, np.ndarray] | None = None,
     *,
     with_frames: bool = False,
 ) -> Prediction:
-    footage, shown = _Footage.of(video, fps), recogniser.shown
-    start, stop = footage.part(start, stop)
+    shown = recogniser.shown
     found = found or looker(shown.reader).look(footage.video, footage.fps)
-    start, stop = shown.span(start, stop, found)
+    start, stop = shown.span(*part, found)
     clips = _clips(recogniser, start, stop, footage.fps)
     if found is not None and isinstance(shown.reader, PersonReader):
         clips = [clip for clip in clips if shown.reader.shows(found, clip)]
         if not clips:
-            return nobody(footage.name, recogniser.classes)
+            return nobody(footage.name, recogniser.classes, footage.doubts(*part))
 
     def stacked(frames: np.ndarray) -> np.ndarray:
         return shown.stacked(frames, start, stop, footage.fps)
@@ -345,6 +315,7 @@ def _predict(
         probs=dict(named),
         frames=np.unique(np.concatenate(clips)).tolist(),
         frame_probs=_by_frame(frame_probs, clips) if with_frames else None,
+        doubts=footage.doubts(*part),
     )
 
 
@@ -414,16 +385,3 @@ def _by_frame(frame_probs: Sequence[np.ndarray], clips: Sequence[np.ndarray]) ->
     total = np.zeros((len(frames), rows.shape[1]))
     np.add.at(total, place, rows)
     return total / np.bincount(place)[:, None]
-
-
-def _grey(video: np.ndarray) -> np.ndarray:
-    """Check an array of frames and bring it to (T, H, W)."""
-    fits = video.dtype == np.uint8 and video.ndim in (3, 4) and 0 not in video.shape
-    if not fits or video.shape[3:] not in ((), (3,)):
-        raise ValueError(
-            f"a video of {video.dtype} and shape {video.shape}; give uint8 (T, H, W) or "
-            "(T, H, W, 3)"
-        )
-    if video.ndim == 3:
-        return video
-    return np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video])

@@ -472,7 +472,8 @@ def test_file_shorter_than_its_annotations_and_unreadable_file_are_reported(
         summary.problems[0],
     )
     assert re.search(
-        r"person11_walking_d4_uncomp\.avi: not a video.*run the command again", summary.problems[1]
+        r"person11_walking_d4_uncomp\.avi: a text file, not a video.*; move it away and run",
+        summary.problems[1],
     )
 
 

@@ -3,6 +3,8 @@ their numbers."""
 
 import dataclasses
 import json
+import os
+import struct
 
 import cv2
 import numpy as np
@@ -195,7 +197,8 @@ def test_the_json_is_plain_and_has_exactly_its_keys(numbered_video):
     described = json.loads(
         json.dumps(predict_video_with_frame_probs(recogniser(), numbered_video).to_json())
     )
-    assert list(described) == ["file", "label", "probs", "frames"]
+    assert list(described) == ["file", "label", "probs", "frames", "doubts"]
+    assert described["doubts"] == ["nobody is to be made out in frames of 48 x 32 pixels"]
     assert list(described["probs"]) == list(CLASSES) and sum(
         described["probs"].values()
     ) == pytest.approx(1)
@@ -224,7 +227,7 @@ def test_frames_that_are_not_there_are_refused(start, stop):
 
 def test_a_broken_file_asked_for_by_name_is_an_error(tmp_path, numbered_video):
     broken = tmp_path / "person01_boxing_d1.avi"
-    for content in (b"", b"not a video at all", numbered_video.read_bytes()[:3000]):
+    for content in (b"", b"not a video at all", numbered_video.read_bytes()[:90]):
         broken.write_bytes(content)
         with pytest.raises(VideoError, match="person01_boxing_d1"):
             predict_video(recogniser(), broken)
@@ -241,9 +244,33 @@ def test_no_name_of_a_file_is_special(tmp_path):
         writer.write(np.zeros((16, 16), np.uint8))
     writer.release()
     assert predict_video(recogniser(Uniform(310)), path).frames == list(range(310))
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(VideoError, match="truncated"):
-        predict_video(recogniser(), path)
+    path.write_bytes(path.read_bytes()[:-100])  # of its index
+    assert predict_video(recogniser(Uniform(310)), path).frames == list(range(310))
+
+
+def test_a_file_is_as_long_as_it_decodes_and_no_longer(tmp_path, numbered_video):
+    """Its header decides neither which frames are asked for nor how much memory that takes."""
+    content = bytearray(numbered_video.read_bytes())
+    for header, offset in ((b"avih", 24), (b"strh", 40)):
+        place = content.index(header) + offset
+        content[place : place + 4] = struct.pack("<I", 2**31)
+    path = tmp_path / "long.avi"
+    path.write_bytes(content)
+    found = predict_video(recogniser(Uniform(4), frames=10), path)
+    assert len(found.frames) == 16 and max(found.frames) < 40
+    assert "40 of the 2147483648 frames" in found.doubts[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+def test_a_file_whose_name_is_not_utf_8_is_named_in_letters(tmp_path, numbered_video):
+    path = tmp_path / os.fsdecode(b"caf\xe9.avi")
+    try:
+        path.write_bytes(numbered_video.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 alone")
+    found = predict_video(recogniser(), path)
+    assert found.file == f"{tmp_path}/caf\\xe9.avi" and found.file.encode()
+    assert found.frames == predict_video(recogniser(), numbered_video).frames
 
 
 def test_a_codec_that_opencv_reads_is_not_needed_for_arrays(monkeypatch):
