@@ -63,8 +63,8 @@ def variants(clutter: str | None = None) -> dict[str, Setting]:
     }
     if clutter is not None:
         of = {"weights": str(clutter)}
-        rows["as filmed, encoder taught before clutter"] = Setting("stacked_gru", of)
-        rows["cut out, encoder taught before clutter"] = Setting(cutout, of)
+        rows["as filmed, encoder pre-trained before clutter"] = Setting("stacked_gru", of)
+        rows["cut out, encoder pre-trained before clutter"] = Setting(cutout, of)
     return rows
 
 
