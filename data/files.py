@@ -6,13 +6,18 @@ Knows paths, text, JSON and rows of CSV. Does not know what a file means.
 import csv
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 StrPath = str | os.PathLike
 DEFAULT = "default"  # as a folder: the usual one, see `place`
+NAME_KEPT = 40  # letters of a file's name in that of its partial; file systems take 255 bytes
+LEFT_S = 3600.0  # a partial file so old is nobody's; a video of ours takes seconds to write
+_partials: set[Path] = set()  # of this process, not whole yet
 
 
 def home(name: str) -> Path:
@@ -45,16 +50,36 @@ def written_whole(path: StrPath) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends, and goes when it fails.
 
     The folder is made; the temporary file lies beside the final one and keeps its suffix, because
-    writers of videos and arrays go by it.
+    writers of videos and arrays go by it. Its name is one writer's own: processes of two machines
+    may bear one number, and two threads of a process do.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{secrets.token_hex(4)}"
+    partial = path.with_name(f".{path.stem[:NAME_KEPT]}.{writer}.part{path.suffix}")
+    _partials.add(partial)
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        _partials.discard(partial)
+
+
+def drop_partials() -> None:
+    """Remove what this process has begun to write, before it ends at once."""
+    for partial in list(_partials):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def sweep(folder: StrPath) -> None:
+    """Remove, from the folders in a folder, what writers that were killed left half written: that
+    to which nothing was added for LEFT_S."""
+    for partial in Path(folder).glob("*/.*.part.*"):
+        with suppress(OSError):  # another program's, whole just now
+            if time.time() - partial.stat().st_mtime > LEFT_S:
+                partial.unlink()
 
 
 def write_text(path: StrPath, text: str) -> None:

@@ -1,17 +1,21 @@
 """Files that are there whole or not at all, and where they lie."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from data.files import (
     DEFAULT,
+    LEFT_S,
     cache_folder,
+    drop_partials,
     home,
     place,
     read_csv,
     read_json,
+    sweep,
     write_csv,
     write_json,
     write_text,
@@ -27,6 +31,38 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
         partial.write_bytes(b"frames")
         assert not path.exists()
     assert path.read_bytes() == b"frames" and list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Threads have one process number, and so may processes of two machines."""
+    path = tmp_path / "a.txt"
+    with written_whole(path) as one, written_whole(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_as_long_as_a_file_system_takes_is_written(tmp_path):
+    path = tmp_path / f"{'ä' * 125}.json"
+    write_json(path, 1)
+    assert read_json(path) == 1
+
+
+def test_what_is_half_written_can_be_dropped_before_an_end_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        drop_partials()
+        assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_writers_left_goes_and_what_is_being_written_stays(tmp_path):
+    with written_whole(tmp_path / "running" / "a.avi") as new:
+        new.write_text("half")
+        old = new.with_name(".b.7-cafe.part.avi")
+        old.write_text("half")
+        os.utime(old, (0, time.time() - LEFT_S - 1))
+        sweep(tmp_path)
+        assert list(new.parent.iterdir()) == [new]
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
