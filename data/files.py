@@ -20,17 +20,23 @@ LEFT_S = 3600.0  # a partial file so old is nobody's; a video of ours takes seco
 _partials: set[Path] = set()  # of this process, not whole yet
 
 
+def from_environment(variable: str) -> str:
+    """Return the path that a variable of the environment names, with ~ for one's home; "" where it
+    names none."""
+    return os.path.expanduser(os.environ.get(variable, ""))
+
+
 def home(name: str) -> Path:
     """Return a default place such as "runs", in the folder that HAR_HOME names or else right here.
 
     Asked at every call, so that a notebook may set HAR_HOME in its first cell.
     """
-    return Path(os.environ.get("HAR_HOME") or ".") / name
+    return Path(from_environment("HAR_HOME") or ".") / name
 
 
 def cache_folder() -> Path:
     """Return the folder of computed features: HAR_CACHE, else Data/cache at `home`."""
-    return Path(os.environ.get("HAR_CACHE") or home("Data/cache"))
+    return Path(from_environment("HAR_CACHE") or home("Data/cache"))
 
 
 def place(chosen: StrPath | None, name: str) -> Any:
@@ -41,7 +47,7 @@ def place(chosen: StrPath | None, name: str) -> Any:
     if chosen is None:
         return None
     if chosen != DEFAULT:
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     return cache_folder() if name == "cache" else home(name)
 
 
@@ -82,10 +88,16 @@ def sweep(folder: StrPath) -> None:
                 partial.unlink()
 
 
+def printable(name: str) -> str:
+    r"""Return a file's name as text that UTF-8 can say: of a name that is not UTF-8 the bytes that
+    are none appear as \udcff."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: StrPath, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file in UTF-8, whole or not at all; names in it as `printable` has them."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(printable(text), encoding="utf-8", newline="\n")
 
 
 def write_json(path: StrPath, value: Any) -> None:
@@ -99,8 +111,10 @@ def read_json(path: StrPath) -> Any:
 
 
 def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as a CSV file with these columns, whole or not at all; other keys are left out."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    """Write rows as a CSV file with these columns, whole or not at all; other keys are left out,
+    names are as `printable` has them."""
+    how = {"encoding": "utf-8", "errors": "backslashreplace"}
+    with written_whole(path) as partial, partial.open("w", newline="", **how) as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

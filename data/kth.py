@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.files import StrPath, read_json, write_csv
+from data.files import StrPath, printable, read_json, write_csv
 from data.video import VideoError, probe
 
 ACTIONS = (
@@ -407,7 +407,7 @@ def dataset_name(root: StrPath) -> str:
     try:
         return str(read_json(Path(root) / CARD)["name"])
     except (OSError, ValueError, KeyError):
-        return Path(root).resolve().name
+        return printable(Path(root).resolve().name)
 
 
 def is_real(root: StrPath) -> bool:

@@ -9,6 +9,7 @@ sharpness and the empty frames at the start of a crossing what its public clips 
 study realism` puts both in numbers).
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -452,7 +453,9 @@ def write_video(path: Path, frames: Iterable[ndarray]) -> None:
     """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, whole or not at all."""
     with written_whole(path) as partial:
         codec = cv2.VideoWriter.fourcc(*"XVID")
-        writer = cv2.VideoWriter(str(partial), codec, FPS, (WIDTH, HEIGHT), isColor=False)
+        # a str that is no text, as Python has a name that is not UTF-8, ends OpenCV and all with it
+        name: Any = os.fsencode(partial)
+        writer = cv2.VideoWriter(name, codec, FPS, (WIDTH, HEIGHT), isColor=False)
         if not writer.isOpened():
             raise OSError(
                 f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there "

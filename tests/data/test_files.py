@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, and where they lie."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from data.files import (
     drop_partials,
     home,
     place,
+    printable,
     read_csv,
     read_json,
     sweep,
@@ -46,6 +48,18 @@ def test_a_name_as_long_as_a_file_system_takes_is_written(tmp_path):
     path = tmp_path / f"{'ä' * 125}.json"
     write_json(path, 1)
     assert read_json(path) == 1
+
+
+def test_a_name_that_is_no_text_is_kept_in_utf_8(tmp_path):
+    """Linux takes any bytes as a name; Python has them as text that UTF-8 does not."""
+    name = os.fsdecode(b"\xd0\xb1\xff.avi") if sys.platform == "linux" else "б\udcff.avi"
+    assert printable(name) == "б\\udcff.avi" and printable("бокс.avi") == "бокс.avi"
+    write_text(tmp_path / "a.html", name)
+    write_csv(tmp_path / "a.csv", [{"file": name}], ["file"])
+    write_json(tmp_path / "a.json", name)
+    assert (tmp_path / "a.html").read_bytes() == b"\xd0\xb1\\udcff.avi"
+    assert read_csv(tmp_path / "a.csv") == [{"file": "б\\udcff.avi"}]
+    assert read_json(tmp_path / "a.json") == name
 
 
 def test_what_is_half_written_can_be_dropped_before_an_end_at_once(tmp_path):
@@ -129,6 +143,15 @@ def test_defaults_lie_here_or_where_the_environment_says(tmp_path, monkeypatch):
     assert home("runs") == tmp_path / "runs" and cache_folder() == tmp_path / "Data" / "cache"
     monkeypatch.setenv("HAR_CACHE", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere" and home("Data") == tmp_path / "Data"
+
+
+def test_a_tilde_is_ones_home_where_no_shell_expands_it(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HAR_HOME", "~/har")
+    monkeypatch.setenv("HAR_CACHE", "~/fast disk")
+    assert home("runs") == tmp_path / "har" / "runs" and cache_folder() == tmp_path / "fast disk"
+    assert place("~/mine", "runs") == tmp_path / "mine"
 
 
 def test_a_folder_is_the_chosen_one_the_usual_one_or_none(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """KTH-Synth: bodies keep their bones, feet stay on the ground, actions are what they say, files are
 KTH's."""
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -424,6 +426,16 @@ def test_a_folder_that_somebody_named_himself_is_not_emptied(tmp_path):
     with pytest.raises(ValueError, match=r"no dataset\.json of KTH-Synth.*another folder"):
         synthetic.render_dataset(tmp_path, progress=False)
     assert (tmp_path / "boxing" / "person01_boxing_d1.avi").read_bytes() == b"RIFF"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
+def test_a_folder_whose_name_is_no_text_is_rendered_into(tmp_path):
+    def frames():
+        yield np.zeros((120, 160), np.uint8)
+
+    path = tmp_path / os.fsdecode(b"\xff") / "x.avi"
+    synthetic.write_video(path, frames())
+    assert path.read_bytes().startswith(b"RIFF") and len(list(path.parent.iterdir())) == 1
 
 
 ONE = {"persons": (1,), "actions": ("running",), "scenarios": (1,), "progress": False, "workers": 1}
