@@ -4,12 +4,12 @@ Knows streams, errors and exit statuses. Does not know verbs, nor what they do.
 """
 
 import os
+import select
 import sys
 import traceback
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +95,20 @@ def _import_remedy(error: ImportError) -> str | None:
 
 def _nobody_reads() -> bool:
     """Tell whether who read what is said has gone; then nothing more is said, nor at the end."""
-    gone = False
-    for stream in _streams():
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            gone = True
-            with suppress(OSError, ValueError):  # a stream that is no file of the system
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    return gone
+    gone = [stream for stream in _streams() if _is_unread(stream)]
+    for stream in gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return bool(gone)
+
+
+def _is_unread(stream: Any) -> bool:
+    """Tell whether a stream is a pipe without a reader."""
+    try:
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # Windows; a stream that is no file of the system
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _is_meant_for_users(error: Exception) -> bool:
