@@ -113,8 +113,10 @@ def read_json(path: StrPath) -> Any:
 def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows as a CSV file with these columns, whole or not at all; other keys are left out,
     names are as `printable` has them."""
-    how = {"encoding": "utf-8", "errors": "backslashreplace"}
-    with written_whole(path) as partial, partial.open("w", newline="", **how) as file:
+    with (
+        written_whole(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -10,7 +10,7 @@ import io
 import socket
 import time
 import urllib.request
-from typing import Any
+from typing import Any, Literal
 
 WINDOW_S = 60.0  # over which the pace is measured
 LEAST = 2000.0  # bytes a second
@@ -49,7 +49,7 @@ class _Socket:
     def __init__(self, sock: socket.socket):
         self.sock = sock
 
-    def makefile(self, mode: str) -> io.BufferedReader:
+    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
         return io.BufferedReader(_Paced(self.sock.makefile(mode, buffering=0)))
 
 
