@@ -37,6 +37,8 @@ ENOUGH = 1 << 16  # bytes that a transfer which breaks must bring to be worth an
 PAUSE_S = 1.0  # before the second attempt; doubles from one to the next
 TIMEOUT_S = 60.0
 CHUNK = 1 << 16
+MOST = 10**10  # bytes of a file of which no size is published
+AROUND = 1 << 20  # bytes that an answer may have around its content
 BUSY_CODES = (408, 425, 429, 500, 502, 503, 504)  # any other refusal is final
 NETWORK_ERRORS = (
     urllib.error.URLError,
@@ -44,6 +46,7 @@ NETWORK_ERRORS = (
     ConnectionError,
     TimeoutError,
     ssl.SSLError,
+    ValueError,  # a redirection to what is no address
 )
 REMEDY = (
     "run the same command again to continue, name a mirror with --url, or fetch the zips with a "
@@ -231,7 +234,7 @@ def _bring(
     if fault and not source:
         path.parent.mkdir(parents=True, exist_ok=True)
         address = f"{url.rstrip('/')}/{archive.name}"
-        most = 2 * archive.megabytes * 10**6 or None
+        most = 2 * archive.megabytes * 10**6 or MOST
         download(address, path, sha1=archive.sha1, most=most, progress=progress)
     elif not there:
         by_hand = f"fetch {OFFICIAL_URL}{archive.name} by hand"
@@ -321,9 +324,7 @@ def wrong_content(path: Path, sha1: str) -> str | None:
     return f"wrong content: {found}, wanted {sha1}"
 
 
-def download(
-    url: str, target: Path, *, sha1: str, most: int | None = None, progress: bool = True
-) -> None:
+def download(url: str, target: Path, *, sha1: str, most: int = MOST, progress: bool = True) -> None:
     """Fetch url into target, which appears only when its content is the wanted one.
 
     What has arrived waits in target + ".part"; from there a cut transfer goes on (HTTP Range), or
@@ -350,14 +351,14 @@ def download(
     )
 
 
-def _transfer(url: str, part: Path, most: int | None, progress: bool) -> str | None:
+def _transfer(url: str, part: Path, most: int, progress: bool) -> str | None:
     """Append to part what it lacks; returns what went wrong on the way, None when the server has
     no more."""
     have = _size(part)
     headers = {"User-Agent": "python-urllib"} | ({"Range": f"bytes={have}-"} if have else {})
     request = urllib.request.Request(url, headers=headers)
     try:
-        with open_paced(request, TIMEOUT_S) as response:
+        with open_paced(request, TIMEOUT_S, most + AROUND) as response:
             # a server that ignores Range sends everything from the start
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = 0
@@ -365,7 +366,8 @@ def _transfer(url: str, part: Path, most: int | None, progress: bool) -> str | N
             total = have + (response.length or 0)
             _receive(response, part, have=have, total=total, most=most, progress=progress)
     except urllib.error.HTTPError as err:
-        if err.code == 416:  # nothing beyond what is here: part is whole, or of another file
+        # nothing beyond what is here: part is whole, or of another file
+        if err.code == 416 and part.is_file():
             return None
         fault = f"the server answers {err.code} {err.reason}"
         if err.code not in BUSY_CODES:
@@ -383,7 +385,7 @@ def _receive(
     *,
     have: int,
     total: int,
-    most: int | None,
+    most: int,
     progress: bool,
 ) -> None:
     free = shutil.disk_usage(part.parent).free
@@ -400,10 +402,10 @@ def _receive(
         while block := response.read1(CHUNK):  # what is there: a reset costs none of it
             file.write(block)
             bar.update(len(block))
-            if most and file.tell() > most:
+            if file.tell() > most:
                 raise DownloadError(
-                    f"{response.url}: sends more than {most} bytes, twice what is published as "
-                    f"{part.stem}; {REMEDY}"
+                    f"{response.url}: sends more than {most} bytes, far more than {part.stem} "
+                    f"has; {REMEDY}"
                 )
 
 

@@ -10,6 +10,7 @@ import io
 import socket
 import time
 import urllib.request
+from dataclasses import dataclass
 from typing import Any, Literal
 
 WINDOW_S = 60.0  # over which the pace is measured
@@ -17,10 +18,11 @@ LEAST = 2000.0  # bytes a second
 
 
 class _Paced(io.RawIOBase):
-    """The bytes of a socket; raises TimeoutError when those of a window were too few."""
+    """The bytes of a socket; raises TimeoutError when those of a window were too few, and those of
+    all too many."""
 
-    def __init__(self, raw: Any):
-        self.raw, self.count = raw, 0
+    def __init__(self, raw: Any, most: int):
+        self.raw, self.most, self.count, self.before = raw, most, 0, 0
         self.begun: float | None = None  # when the window did; the first with the first bytes
 
     def readable(self) -> bool:
@@ -32,10 +34,12 @@ class _Paced(io.RawIOBase):
         now = time.monotonic()
         self.begun = self.begun or now
         passed = now - self.begun
+        if self.before + self.count > self.most:
+            raise TimeoutError(f"no end after {self.before + self.count} bytes")
         if passed > WINDOW_S:
             if self.count < LEAST * passed:
                 raise TimeoutError(f"too slow: {self.count} bytes in {passed:.0f} seconds")
-            self.begun, self.count = now, 0
+            self.begun, self.count, self.before = now, 0, self.before + self.count
         return count
 
     def close(self) -> None:
@@ -43,43 +47,58 @@ class _Paced(io.RawIOBase):
         super().close()
 
 
+@dataclass(frozen=True)
 class _Socket:
     """What an `HTTPResponse` asks of a socket: to be read as a file."""
 
-    def __init__(self, sock: socket.socket):
-        self.sock = sock
+    sock: socket.socket
+    most: int
 
     def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        return io.BufferedReader(_Paced(self.sock.makefile(mode, buffering=0)))
+        return io.BufferedReader(_Paced(self.sock.makefile(mode, buffering=0), self.most))
 
 
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **options: Any):
-        super().__init__(_Socket(sock), *args, **options)  # type: ignore[arg-type]
+def _connected(kind: Any, most: int) -> Any:
+    """Return what makes connections of a kind whose answers are paced."""
 
+    def answer(sock: socket.socket, *args: Any, **options: Any) -> http.client.HTTPResponse:
+        paced: Any = _Socket(sock, most)
+        return http.client.HTTPResponse(paced, *args, **options)
 
-class _Connection(http.client.HTTPConnection):
-    response_class = _Response
+    def connect(host: str, **options: Any) -> Any:
+        connection = kind(host, **options)
+        connection.response_class = answer
+        return connection
 
-
-class _SecureConnection(http.client.HTTPSConnection):
-    response_class = _Response
+    return connect
 
 
 class _Handler(urllib.request.HTTPHandler):
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
     def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_Connection, req)
+        return self.do_open(_connected(http.client.HTTPConnection, self.most), req)
 
 
 class _SecureHandler(urllib.request.HTTPSHandler):
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
     def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_SecureConnection, req)  # type: ignore[arg-type]
+        return self.do_open(_connected(http.client.HTTPSConnection, self.most), req)
 
 
-def open_paced(request: urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
+def open_paced(
+    request: urllib.request.Request, timeout: float, most: int
+) -> http.client.HTTPResponse:
     """Open a web address as `urllib.request.urlopen` does.
 
-    Reading the answer raises TimeoutError after `timeout` seconds without a byte, and when fewer
-    than LEAST bytes a second came in WINDOW_S seconds.
+    Reading the answer raises TimeoutError after `timeout` seconds without a byte, when fewer than
+    LEAST bytes a second came in WINDOW_S seconds, and after `most` bytes, header and all that
+    surrounds the content included. So there is an end to everything.
     """
-    return urllib.request.build_opener(_Handler, _SecureHandler).open(request, timeout=timeout)
+    opener = urllib.request.build_opener(_Handler(most), _SecureHandler(most))
+    return opener.open(request, timeout=timeout)

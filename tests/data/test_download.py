@@ -482,6 +482,64 @@ def test_an_answer_without_end_is_left(tmp_path):
         download.download(url, tmp_path / "a", sha1="0" * 40, most=10**6, progress=False)
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4000),
+        (CHUNKED + b"0\r\n", b"X: y\r\n" * 10000),
+    ],
+    ids=["not yet", "trailers"],
+)
+def test_what_surrounds_the_content_has_an_end_too(tmp_path, monkeypatch, first, again):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+
+    def stream(connection):
+        connection.sendall(first)
+        while True:
+            connection.sendall(again)
+
+    with (
+        answering(stream) as (url, visits),
+        pytest.raises(download.DownloadError, match=r"no end after \d+ bytes"),
+    ):
+        download.download(url, tmp_path / "a", sha1="0" * 40, most=1000, progress=False)
+    assert len(visits) == download.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0" * 100,
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000 + b"\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /boxing.zip\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::bad/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
+        CHUNKED + b"zz\r\nabc",
+        CHUNKED + b"-5\r\nabc",
+        CHUNKED + b"ffffffffffffffffffff\r\nabc",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 7-9/3\r\n\r\nabc",
+        b"HTTP/1.1 416 No\r\n\r\n",
+        b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\n\r\n",
+    ],
+)
+def test_a_strange_answer_is_an_error_in_words(tmp_path, monkeypatch, answer):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    monkeypatch.setattr(download, "TIMEOUT_S", 1)
+    with (
+        answering(lambda connection: connection.sendall(answer)) as (url, _),
+        pytest.raises(download.DownloadError, match=r"boxing\.zip: |a needs .* MB more"),
+    ):
+        download.download(url, tmp_path / "a", sha1="0" * 40, progress=False)
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_length_that_is_no_number_promises_nothing(tmp_path):
     def answer(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\ncontent")
