@@ -9,13 +9,14 @@ DATA := Data/KTH-Synth
 RUN := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help notebook notebooks test kernel results data lint clean
+.PHONY: help notebook notebooks test test-floors kernel results data lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make notebook   install what is needed, render KTH-Synth if missing, execute $(NOTEBOOK) in place"
 	@echo "make notebooks  the same, and the other notebooks after it"
 	@echo "make test       install the test tools too; ruff, mypy, pytest"
+	@echo "make test-floors  pytest again, in an environment of its own with exactly the oldest versions that requirements.txt allows"
 	@echo "make kernel     install the Jupyter kernel \"HAR on KTH\", with which a notebook in any folder imports this code"
 	@echo "make data       render the embedded data set KTH-Synth into $(DATA)"
 	@echo "make results    regenerate the tables of the README files from results/*.csv"
@@ -69,6 +70,19 @@ lint: $(VENV)/.test
 test: lint
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) $(if $(SLOW),,-m "not slow")
 
+# Every floor of requirements.txt is installed exactly, so that none of them is a promise only. The floors of torch have no
+# wheels for Python 3.13 and later: make test-floors PYTHON=python3.12
+FLOORS ?= .venv-floors
+
+$(FLOORS)/.floors: requirements.txt pyproject.toml
+	@$(MAKE) --no-print-directory VENV=$(FLOORS) $(FLOORS)/.made
+	sed -E 's/>=([0-9.]+),.*/==\1/' requirements.txt > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet -c $(FLOORS)/floors.txt -e ".[test]"
+	@touch $@
+
+test-floors: $(FLOORS)/.floors
+	OMP_NUM_THREADS=1 $(FLOORS)/bin/python -m pytest -n $(WORKERS) $(if $(SLOW),,-m "not slow")
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(FLOORS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,25 +1,20 @@
 """The command line: `python har.py VERB --help`. Each verb is a few lines over the packages.
 
-Knows arguments, and how to say what happened. Does not know how anything is done. What takes
+Knows arguments, and what to say of what was done. Does not know how anything is done. What takes
 seconds to import (torch) is imported by the verbs that need it.
 """
 
 import json
-import os
 import sys
-import traceback
-import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.files import home, write_json
+from data.files import from_environment, home, write_json
 from experiments.recipe import add_flags, from_flags
+from tracking.console import expand_home, run_verb
 
-HERE = Path(__file__).resolve().parent
-FAULT = "this is a fault of the program, not yours: please report it with the lines above"
-INTERRUPTED = "interrupted: what was finished stays, and the same command goes on from there"
 RESUME = (
     "go on with this run folder, or without RUN with the newest of these settings; an error where "
     "there is none (default: goes on if there is one)"
@@ -32,47 +27,10 @@ VERBS: list[tuple[Callable, tuple[Option, ...]]] = []
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit status: 0, 1 for an error, 130 when interrupted."""
+    """Run a command line and return its exit status, see `run_verb`."""
     args = _parser().parse_args(argv)
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _say_warning
-            return int(args.run(args) or 0)
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        said = "pip install" in str(error)
-        remedy = "" if said else f": `pip install -r requirements.txt` into {sys.executable}"
-        print(f"har.py: {error}{remedy}", file=sys.stderr)
-    except Exception as error:
-        if _is_meant_for_users(error):
-            print(f"har.py: {str(error) or type(error).__name__}", file=sys.stderr)
-        else:
-            traceback.print_exc()
-            print(f"har.py: {FAULT}", file=sys.stderr)
-    return 1
-
-
-def _is_meant_for_users(error: Exception) -> bool:
-    """Tell whether the message alone helps: it names a file, a connection or a wrong value.
-
-    A wrong value is the user's only where code of ours refuses it; a ValueError out of a library is
-    a fault of ours.
-    """
-    if not isinstance(error, ValueError):
-        return isinstance(error, (OSError, FloatingPointError))
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    refused_here = _is_ours(last.filename) and (last.line or "").startswith("raise ")
-    # an error of a class of ours may have been raised in a worker process
-    file = getattr(sys.modules.get(type(error).__module__), "__file__", None)
-    return refused_here or (file is not None and _is_ours(file))
-
-
-def _is_ours(file: str) -> bool:
-    """Tell whether a file is this project's own; an environment within the checkout is not."""
-    path = Path(file).resolve()
-    return path.is_relative_to(HERE) and "site-packages" not in path.relative_to(HERE).parts
+    expand_home(args)
+    return run_verb(lambda: args.run(args))
 
 
 def _verb(*options: Option) -> Callable:
@@ -126,7 +84,7 @@ ROOT = _folder("--root", "Data/KTH-Synth")
 DATA = (ROOT, _option("--data", "what to call the data", metavar="NAME"))
 SEED = _number("--seed", 0)
 SEEDS = _number("--seeds", [0], nargs="+", metavar="SEED")
-RENDERING = (SEED, _number("--workers", text="processes (default: one a core)"))
+RENDERING = (SEED, _number("--workers", text="processes (default: one a core that may be used)"))
 MEASURING = (
     _option("names", "which; all when none is named", nargs="*", metavar="NAME"),
     ROOT,
@@ -414,7 +372,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
     """Run measurements by name, print each and keep its rows as results/<kind>_<name>.csv."""
     from tracking.measurements import as_text, write_rows
 
-    folder, real = home("results"), args.real or os.environ.get("HAR_REAL_CLIPS")
+    folder, real = home("results"), args.real or from_environment("HAR_REAL_CLIPS")
     named = {name: getattr(args, name) for name in ("imagenet", "elsewhere", "clutter")}
     data = {name: path for name, path in {"real": real, **named}.items() if path}
     for name in args.names or table:
@@ -485,10 +443,6 @@ def _refresh_tables() -> list[str]:
     from tracking.readmes import write_pages
 
     return write_pages(home("results"), tuple(EXPERIMENTS))
-
-
-def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

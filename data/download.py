@@ -5,14 +5,17 @@ Knows archives and transfers; what names and frames mean is data.kth's business.
 half there under its final name.
 """
 
+import errno
 import hashlib
 import http.client
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,18 +25,29 @@ from tqdm import tqdm
 
 from data import kth
 from data.files import StrPath, written_whole
+from data.pace import open_paced
 
 OFFICIAL_URL = "https://www.csc.kth.se/cvap/actions/"
 TERMS = (
     "KTH is public for non-commercial use. When you use it, cite: C. Schuldt, I. Laptev and B. "
     'Caputo,\n"Recognizing Human Actions: A Local SVM Approach", ICPR 2004.'
 )
-ATTEMPTS = 3  # transfers in a row that bring nothing new before giving up
+ATTEMPTS = 3  # transfers in a row that bring too little before giving up
+ENOUGH = 1 << 16  # bytes that a transfer which breaks must bring to be worth another
 PAUSE_S = 1.0  # before the second attempt; doubles from one to the next
 TIMEOUT_S = 60.0
 CHUNK = 1 << 16
+MOST = 10**10  # bytes of a file of which no size is published
+AROUND = 1 << 20  # bytes that an answer may have around its content
 BUSY_CODES = (408, 425, 429, 500, 502, 503, 504)  # any other refusal is final
-NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+NETWORK_ERRORS = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+    ValueError,  # a redirection to what is no address
+)
 REMEDY = (
     "run the same command again to continue, name a mirror with --url, or fetch the zips with a "
     "browser and give their folder as --from-zip"
@@ -179,7 +193,8 @@ def _count(path: Path, annotations: Mapping[str, kth.Ranges]) -> dict[str, Any]:
     try:
         frames = kth.probe(path).frames
     except kth.VideoError as err:
-        return row | {"problem": f"{err}; move it away and run the command again"}
+        again = "move it elsewhere and run the command again, which fetches it anew"
+        return row | {"problem": f"{err}; {again}"}
     ranges = annotations.get(video.name, ())
     last = max((stop for _, stop in ranges), default=0)
     if frames < last and not known_short:
@@ -219,7 +234,8 @@ def _bring(
     if fault and not source:
         path.parent.mkdir(parents=True, exist_ok=True)
         address = f"{url.rstrip('/')}/{archive.name}"
-        download(address, path, sha1=archive.sha1, progress=progress)
+        most = 2 * archive.megabytes * 10**6 or MOST
+        download(address, path, sha1=archive.sha1, most=most, progress=progress)
     elif not there:
         by_hand = f"fetch {OFFICIAL_URL}{archive.name} by hand"
         return [f"{path} is not there; {by_hand}, or leave out --from-zip"]
@@ -240,26 +256,52 @@ def unpack(archive: Archive, zip_path: Path, root: Path, *, progress: bool = Tru
     Raises DownloadError for a file that is no zip or is damaged, and, before anything is written,
     when any member's name would lead out of the folder.
     """
+    with _read_as_zip(zip_path):
+        file = zipfile.ZipFile(zip_path)
+    with file:
+        inside = set(file.namelist())
+        if escaping := sorted(filter(_escapes, inside)):
+            raise DownloadError(
+                f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of its "
+                f"folder; {REMEDY}"
+            )
+        wanted = [target for target in _absent(archive, root) if target.name in inside]
+        for target in tqdm(
+            wanted, desc=f"unpacking {archive.name}", unit="file", disable=not progress
+        ):
+            with written_whole(target) as partial, partial.open("wb") as copy:
+                for block in _blocks(file, zip_path, target.name):
+                    copy.write(block)
+
+
+def _blocks(file: zipfile.ZipFile, zip_path: Path, name: str) -> Iterator[bytes]:
+    """Yield the content of a member."""
+    with _read_as_zip(zip_path):
+        member = file.open(name)
+    with member:
+        while True:
+            with _read_as_zip(zip_path):
+                block = member.read(CHUNK)
+            if not block:
+                return
+            yield block
+
+
+@contextmanager
+def _read_as_zip(zip_path: Path) -> Iterator[None]:
+    """Turn every error of reading a zip into a DownloadError.
+
+    Those of zipfile have no common class, and the decompressors that a member may name raise their
+    own; errors of the disk (with an errno) stay what they are.
+    """
     try:
-        with zipfile.ZipFile(zip_path) as file:
-            inside = set(file.namelist())
-            if escaping := sorted(filter(_escapes, inside)):
-                raise DownloadError(
-                    f"{zip_path}: refused, for it holds {escaping[0]!r}, which leads out of its "
-                    f"folder; {REMEDY}"
-                )
-            wanted = [target for target in _absent(archive, root) if target.name in inside]
-            for target in tqdm(
-                wanted, desc=f"unpacking {archive.name}", unit="file", disable=not progress
-            ):
-                with (
-                    file.open(target.name) as content,
-                    written_whole(target) as partial,
-                    partial.open("wb") as copy,
-                ):
-                    shutil.copyfileobj(content, copy, CHUNK)
-    except (zipfile.BadZipFile, EOFError) as err:
-        raise DownloadError(f"{zip_path}: damaged zip ({err}); delete it and {REMEDY}") from err
+        yield
+    except Exception as err:
+        # a damaged zip may send its reader to places before the file's beginning (EINVAL)
+        if isinstance(err, OSError) and err.errno not in (None, errno.EINVAL):
+            raise
+        what = f"{type(err).__name__}: {err}"
+        raise DownloadError(f"{zip_path}: damaged zip ({what}); {REMEDY}") from err
 
 
 def _escapes(name: str) -> bool:
@@ -282,17 +324,18 @@ def wrong_content(path: Path, sha1: str) -> str | None:
     return f"wrong content: {found}, wanted {sha1}"
 
 
-def download(url: str, target: Path, *, sha1: str, progress: bool = True) -> None:
+def download(url: str, target: Path, *, sha1: str, most: int = MOST, progress: bool = True) -> None:
     """Fetch url into target, which appears only when its content is the wanted one.
 
     What has arrived waits in target + ".part"; from there a cut transfer goes on (HTTP Range), or
-    starts anew where the server does not go along. Raises DownloadError when the server refuses,
-    and after ATTEMPTS transfers in a row that bring nothing new.
+    starts anew where the server does not go along. Raises DownloadError when the server refuses or
+    sends more than `most` bytes, and after ATTEMPTS transfers in a row that break and bring less
+    than ENOUGH bytes.
     """
     part = target.with_name(f"{target.name}.part")
     longest, tries = _size(part), 0
     while tries < ATTEMPTS:
-        fault = _transfer(url, part, progress)
+        fault = _transfer(url, part, most, progress)
         if fault is None:
             fault = wrong_content(part, sha1)
             if fault is None:
@@ -300,29 +343,31 @@ def download(url: str, target: Path, *, sha1: str, progress: bool = True) -> Non
                 return
             part.unlink()  # bytes of another file, or changed on the way: from the start
         size = _size(part)
-        tries, longest = (0, size) if size > longest else (tries + 1, longest)
+        tries, longest = (0, size) if size >= longest + ENOUGH else (tries + 1, longest)
         time.sleep(PAUSE_S * 2**tries)
     raise DownloadError(
-        f"{url}: {fault}, {ATTEMPTS} times without progress; {_size(part)} bytes are kept: {REMEDY}"
+        f"{url}: {fault}, {ATTEMPTS} times with little or no progress; {_size(part)} bytes are "
+        f"kept: {REMEDY}"
     )
 
 
-def _transfer(url: str, part: Path, progress: bool) -> str | None:
+def _transfer(url: str, part: Path, most: int, progress: bool) -> str | None:
     """Append to part what it lacks; returns what went wrong on the way, None when the server has
     no more."""
     have = _size(part)
     headers = {"User-Agent": "python-urllib"} | ({"Range": f"bytes={have}-"} if have else {})
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with open_paced(request, TIMEOUT_S, most + AROUND) as response:
             # a server that ignores Range sends everything from the start
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 have = 0
             # a server that does not say how much is to come promises nothing
-            total = have + int(response.headers.get("Content-Length", 0))
-            _receive(response, part, have=have, total=total, progress=progress)
+            total = have + (response.length or 0)
+            _receive(response, part, have=have, total=total, most=most, progress=progress)
     except urllib.error.HTTPError as err:
-        if err.code == 416:  # nothing beyond what is here: part is whole, or of another file
+        # nothing beyond what is here: part is whole, or of another file
+        if err.code == 416 and part.is_file():
             return None
         fault = f"the server answers {err.code} {err.reason}"
         if err.code not in BUSY_CODES:
@@ -335,7 +380,13 @@ def _transfer(url: str, part: Path, progress: bool) -> str | None:
 
 
 def _receive(
-    response: http.client.HTTPResponse, part: Path, *, have: int, total: int, progress: bool
+    response: http.client.HTTPResponse,
+    part: Path,
+    *,
+    have: int,
+    total: int,
+    most: int,
+    progress: bool,
 ) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < total - have:
@@ -345,10 +396,17 @@ def _receive(
         )
     shown = {"total": total or None, "initial": have, "desc": part.stem, "disable": not progress}
     with (
-        tqdm.wrapattr(response, "read", **shown) as source,
+        tqdm(unit="B", unit_scale=True, unit_divisor=1024, **shown) as bar,
         part.open("ab" if have else "wb") as file,
     ):
-        shutil.copyfileobj(source, file, CHUNK)
+        while block := response.read1(CHUNK):  # what is there: a reset costs none of it
+            file.write(block)
+            bar.update(len(block))
+            if file.tell() > most:
+                raise DownloadError(
+                    f"{response.url}: sends more than {most} bytes, far more than {part.stem} "
+                    f"has; {REMEDY}"
+                )
 
 
 def _size(path: Path) -> int:

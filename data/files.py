@@ -7,14 +7,25 @@ import csv
 import hashlib
 import json
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 StrPath = str | os.PathLike
 DEFAULT = "default"  # as a folder: the usual one, see `place`
 SAMPLE = 1 << 16  # bytes: more than a frame of 160 x 120 in colour, uncompressed
+NAME_KEPT = 40  # letters of a file's name in that of its partial; file systems take 255 bytes
+LEFT_S = 3600.0  # a partial file so old is nobody's; a video of ours takes seconds to write
+_partials: set[Path] = set()  # of this process, not whole yet
+
+
+def from_environment(variable: str) -> str:
+    """Return the path that a variable of the environment names, with ~ for one's home; "" where it
+    names none."""
+    return os.path.expanduser(os.environ.get(variable, ""))
 
 
 def home(name: str) -> Path:
@@ -22,12 +33,12 @@ def home(name: str) -> Path:
 
     Asked at every call, so that a notebook may set HAR_HOME in its first cell.
     """
-    return Path(os.environ.get("HAR_HOME") or ".") / name
+    return Path(from_environment("HAR_HOME") or ".") / name
 
 
 def cache_folder() -> Path:
     """Return the folder of computed features: HAR_CACHE, else Data/cache at `home`."""
-    return Path(os.environ.get("HAR_CACHE") or home("Data/cache"))
+    return Path(from_environment("HAR_CACHE") or home("Data/cache"))
 
 
 def place(chosen: StrPath | None, name: str) -> Any:
@@ -38,7 +49,7 @@ def place(chosen: StrPath | None, name: str) -> Any:
     if chosen is None:
         return None
     if chosen != DEFAULT:
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     return cache_folder() if name == "cache" else home(name)
 
 
@@ -47,16 +58,42 @@ def written_whole(path: StrPath) -> Iterator[Path]:
     """Give a path to write to that becomes `path` when the block ends, and goes when it fails.
 
     The folder is made; the temporary file lies beside the final one and keeps its suffix, because
-    writers of videos and arrays go by it.
+    writers of videos and arrays go by it. Its name is one writer's own: processes of two machines
+    may bear one number, and two threads of a process do.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{os.getpid()}-{secrets.token_hex(4)}"
+    partial = path.with_name(f".{path.stem[:NAME_KEPT]}.{writer}.part{path.suffix}")
+    _partials.add(partial)
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+        _partials.discard(partial)
+
+
+def drop_partials() -> None:
+    """Remove what this process has begun to write, before it ends at once."""
+    for partial in list(_partials):
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def sweep(folder: StrPath) -> None:
+    """Remove, from the folders in a folder, what writers that were killed left half written: that
+    to which nothing was added for LEFT_S."""
+    for partial in Path(folder).glob("*/.*.part.*"):
+        with suppress(OSError):  # another program's, whole just now
+            if time.time() - partial.stat().st_mtime > LEFT_S:
+                partial.unlink()
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text that UTF-8 can say: of a name that is not UTF-8 the bytes that
+    are none appear as \udcff."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def sampled(path: StrPath) -> list[Any] | None:
@@ -77,9 +114,9 @@ def sampled(path: StrPath) -> list[Any] | None:
 
 
 def write_text(path: StrPath, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file in UTF-8, whole or not at all; names in it as `printable` has them."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(printable(text), encoding="utf-8", newline="\n")
 
 
 def write_json(path: StrPath, value: Any) -> None:
@@ -96,8 +133,12 @@ def read_json(path: StrPath) -> Any:
 
 
 def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows as a CSV file with these columns, whole or not at all; other keys are left out."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    """Write rows as a CSV file with these columns, whole or not at all; other keys are left out,
+    names are as `printable` has them."""
+    with (
+        written_whole(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.annotations import SEGMENTS_CSV, Ranges, load_segments
-from data.files import StrPath, read_json, sampled
+from data.files import StrPath, printable, read_json, sampled
 from data.video import VideoError, probe, probe_all
 
 ACTIONS = (
@@ -477,7 +477,7 @@ def dataset_name(root: StrPath) -> str:
     try:
         return str(read_json(Path(root) / CARD)["name"])
     except (OSError, ValueError, KeyError):
-        return Path(root).resolve().name
+        return printable(Path(root).resolve().name)
 
 
 def is_real(root: StrPath) -> bool:

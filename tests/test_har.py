@@ -237,6 +237,16 @@ class TestData:
         assert har.main(["data", "synth", "--root", "There", "--seed", "4", "--segments", "3"]) == 0
         assert asked == [("There", {"seed": 4, "segments": 3, "workers": None})]
 
+    def test_a_tilde_that_no_shell_expands_is_ones_home(self, here, monkeypatch):
+        asked = []
+        monkeypatch.setenv("HOME", str(here))
+        monkeypatch.setenv("USERPROFILE", str(here))
+        monkeypatch.setattr(
+            "data.synthetic.render_dataset", lambda root, **_: asked.append(root) or Path(root)
+        )
+        assert har.main(["data", "synth", "--root=~/There"]) == 0
+        assert asked == [f"{here}/There"]
+
     def test_kth_passes_its_choices_on_and_fails_when_something_is_missing(self, here, monkeypatch):
         import data.download
         from data.download import Summary

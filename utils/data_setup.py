@@ -4,7 +4,6 @@ Knows what a model is shown (`utils.preprocessing`), segments and tensors. Does 
 features or training.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from data.kth import Segment, check_disjoint
+from data.processes import usable_cores
 from utils.parallel import rank, world_size
 from utils.preprocessing import (
     ClipTransform,
@@ -339,7 +339,7 @@ def _workers_for(dataset: VideoDataset) -> int:
     if not isinstance(dataset.source, ClipSource):
         return 0
     # the processes share the cores
-    return max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // world_size()))
+    return max(1, min(MOST_WORKERS, usable_cores() // world_size()))
 
 
 def _quiet_worker(worker: int) -> None:

@@ -350,7 +350,7 @@ class _Job:
 
 
 def _frames(shown: Preprocessing, segment: Segment) -> ndarray:
-    rng = np.random.default_rng(zlib.crc32(segment.name.encode()))
+    rng = np.random.default_rng(zlib.crc32(segment.name.encode(errors="backslashreplace")))
     return shown.frames(segment.start, segment.stop, segment.video.fps, rng)
 
 

@@ -7,9 +7,11 @@ call here answers at once.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from threading import Timer
 from typing import Any
 
 import torch
@@ -19,6 +21,8 @@ from torch import nn
 # A process that dies takes its connections with it, which the others notice at once; so waiting
 # long costs nothing, and the first process may hold a lock, or have a slow disk, for hours.
 PATIENCE = timedelta(hours=12)
+SAY_AFTER_S = 5.0  # how long the meeting may take before it is said what is waited for
+REMEDY = "`unset WORLD_SIZE RANK` to run one process"
 
 
 @contextmanager
@@ -33,29 +37,68 @@ def start(meeting: str = "env://") -> Iterator[None]:
         meeting: Where the processes find one another, as `torch.distributed.init_process_group`
             takes it.
 
+    The others are waited for, and after SAY_AFTER_S seconds it is said for how many and where.
+
     Raises:
-        ValueError: More processes than GPUs were started on this machine.
+        ValueError: More processes than GPUs were started on this machine, or the environment is
+            torchrun's in part only.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes == 1 or "RANK" not in os.environ or _started():
+    processes, number = _from_environment("WORLD_SIZE", 1), _from_environment("RANK", None)
+    if processes == 1 or number is None or _started():
         yield
         return
+    if meeting == "env://" and not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise ValueError(
+            f"WORLD_SIZE={processes} and RANK={number} are set, MASTER_ADDR and MASTER_PORT are "
+            f"not: start the processes with torchrun, or {REMEDY}"
+        )
     backend = "gloo"
     if torch.cuda.is_available():
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(
-        backend,
-        init_method=meeting,
-        rank=int(os.environ["RANK"]),
-        world_size=processes,
-        timeout=PATIENCE,
-    )
+    with _saying_what_is_waited_for(number, processes, meeting):
+        dist.init_process_group(
+            backend,
+            init_method=meeting,
+            rank=number,
+            world_size=processes,
+            timeout=PATIENCE,
+        )
     try:
         yield
     # after an error too: closed connections are how the others learn that nobody will answer
     finally:
         dist.destroy_process_group()
+
+
+def _from_environment(name: str, default: Any) -> Any:
+    """Return the number that a variable of torchrun's holds."""
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal():
+        raise ValueError(f"{name} is {text!r} in the environment, not a number: {REMEDY}")
+    return int(text)
+
+
+@contextmanager
+def _saying_what_is_waited_for(number: int, processes: int, meeting: str) -> Iterator[None]:
+    """Say, when a block takes long, who is missing: variables that torchrun, or a scheduler, has
+    left in the environment let a single program wait for others that nobody starts."""
+    where = meeting
+    if meeting == "env://":
+        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    said = (
+        f"process {number} of {processes} waits for the others at {where}, as WORLD_SIZE and RANK "
+        f"in the environment say; if there are no others, stop it and {REMEDY}"
+    )
+    timer = Timer(SAY_AFTER_S, warnings.warn, [said], {"stacklevel": 2})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _take_gpu(local_rank: int) -> None:

@@ -10,12 +10,10 @@ study realism` puts both in numbers).
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise, product
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,9 @@ from numpy.random import Generator
 from tqdm.auto import tqdm
 
 from data.annotations import Ranges, write_segments
-from data.files import StrPath, home, read_json, write_json, written_whole
-from data.kth import ACTIONS, CARD, Video
+from data.files import StrPath, home, read_json, sweep, write_json, written_whole
+from data.kth import ACTIONS, CARD, OWN_TABLE, Video
+from data.processes import in_processes
 from data.synthetic.body import JOINTS, Build
 from data.synthetic.motion import FPS, LOCOMOTION, Habit, cross, perform, within
 from data.synthetic.render import (
@@ -328,9 +327,13 @@ def render_dataset(
     number of segments or version of the renderer renders anew. Same arguments, same bytes on one
     machine.
 
+    Programs that render one set into one folder at the same time all succeed.
+
     Raises:
         ValueError: the folder holds videos that this function did not render, or an action is
             unknown.
+        FileExistsError: another program has begun to render the folder otherwise.
+        ChildProcessError: a process was killed; what is finished stays.
     """
     root = root or home("Data/KTH-Synth")
     cast = list(product(persons, actions, scenarios))
@@ -373,57 +376,87 @@ def _render_all(
 ) -> Path:
     """Render a cast of (person, action, scenario); settings go to `shot_of` and on the card."""
     root = Path(root)
-    _prepare_root(root, {"name": name, "version": VERSION, **settings})
-    done = in_processes(partial(_render_missing, root, settings), cast, workers)
+    card = {"name": name, "version": VERSION, **settings}
+    _prepare_root(root, card)
+    sweep(root)
+    done = in_processes(partial(_render_missing, root, card, settings), cast, workers)
     bar = tqdm(done, total=len(cast), desc=name, unit="file", disable=not progress)
-    write_segments(root / "segments.csv", dict(bar))
+    table = dict(bar)
+    check_card(root, card)
+    write_segments(root / OWN_TABLE, table)
     return root
 
 
-def _prepare_root(root: Path, settings: dict) -> None:
-    """Make the folder ours and empty it of files that other settings rendered."""
-    card = root / "dataset.json"
-    if not card.is_file() and any(root.glob("*/*.avi")):
+def _prepare_root(root: Path, card: dict[str, Any]) -> None:
+    """Make the folder ours and empty it of files that other settings rendered.
+
+    It needs no lock, which not every file system has: of two programs with the same settings each
+    finds what it wants, and one with others is noticed by its card, see `render_file`.
+    """
+    there = read_card(root)
+    if there == card:
+        return
+    if there.get("name") != card["name"] and any(root.glob("*/*.avi")):
         raise ValueError(
-            f"{root} holds videos but no dataset.json: not a rendered data set; choose another "
-            "folder"
+            f"{root} holds videos but no {CARD} of {card['name']}: not this rendered data set; "
+            "choose another folder"
         )
-    if card.is_file() and read_json(card) == settings:
-        return
+    # a card that says no more lets nobody add to what is being removed
+    write_json(root / CARD, {"name": card["name"]})
     # written last: its presence says that the set is whole
-    (root / "segments.csv").unlink(missing_ok=True)
+    (root / OWN_TABLE).unlink(missing_ok=True)
     for old in root.glob("*/person*_d?.avi"):
-        old.unlink()
-    write_json(card, settings)
+        old.unlink(missing_ok=True)
+    write_json(root / CARD, card)
 
 
-def in_processes(work: Callable, cast: list[tuple], workers: int | None) -> Iterator[Any]:
-    """Do some work for each of a cast, in so many processes, one a core for None."""
-    workers = min(workers or os.cpu_count() or 1, len(cast))
-    if workers <= 1:
-        yield from map(work, cast)
-        return
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(work, cast, chunksize=4)
+def read_card(root: Path) -> dict[str, Any]:
+    """Return what a rendered folder says it was made with; nothing where there is no such file."""
+    try:
+        found = read_json(root / CARD)
+    except (FileNotFoundError, ValueError):
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
-def _render_missing(root: Path, settings: dict, role: tuple) -> tuple[str, Ranges]:
+def check_card(root: Path, card: dict[str, Any]) -> None:
+    """Raise FileExistsError when a folder is being rendered by another program and otherwise."""
+    there = read_card(root)
+    if there != card:
+        raise FileExistsError(
+            f"{root} is being rendered by another program with {there}, here it is {card}; render "
+            "into another folder"
+        )
+
+
+def _render_missing(root: Path, card: dict, settings: dict, role: tuple) -> tuple[str, Ranges]:
     person, action, scenario = role
     path = root / action / f"person{person:02d}_{action}_d{scenario}.avi"
     shot = shot_of(*role, **settings)
-    if not path.is_file():
-        renderer = shot.renderer()
-        write_video(path, (renderer.frame(f) for f in range(len(shot))))
+    render_file(path, shot, root, card)
     return path.stem, shot.segments
+
+
+def render_file(path: Path, shot: Shot, root: Path, card: dict[str, Any]) -> None:
+    """Draw a shot into a file, if it is not there; raise FileExistsError where its folder's card
+    has become another one meanwhile."""
+    if not path.is_file():
+        write_video(path, _frames(shot, root, card))
+
+
+def _frames(shot: Shot, root: Path, card: dict[str, Any]) -> Iterator[ndarray]:
+    renderer = shot.renderer()
+    yield from (renderer.frame(number) for number in range(len(shot)))
+    check_card(root, card)
 
 
 def write_video(path: Path, frames: Iterable[ndarray]) -> None:
     """Write grey frames (HEIGHT, WIDTH) uint8 as MPEG-4 in AVI at 25 fps, whole or not at all."""
     with written_whole(path) as partial:
         codec = cv2.VideoWriter.fourcc(*"XVID")
-        writer = cv2.VideoWriter(str(partial), codec, FPS, (WIDTH, HEIGHT), isColor=False)
+        # a str that is no text, as Python has a name that is not UTF-8, ends OpenCV and all with it
+        name: Any = os.fsencode(partial)
+        writer = cv2.VideoWriter(name, codec, FPS, (WIDTH, HEIGHT), isColor=False)
         if not writer.isOpened():
             raise OSError(
                 f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there "

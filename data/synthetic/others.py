@@ -15,7 +15,9 @@ import numpy as np
 from numpy.random import Generator
 from tqdm.auto import tqdm
 
-from data.files import StrPath, home, read_json, write_json
+from data.files import StrPath, home, sweep, write_json
+from data.kth import CARD
+from data.processes import in_processes
 from data.synthetic.body import rotate_about_z
 from data.synthetic.dataset import (
     AUXILIARY_SPREAD,
@@ -23,9 +25,10 @@ from data.synthetic.dataset import (
     Person,
     Shot,
     camera_of,
-    in_processes,
+    check_card,
+    read_card,
+    render_file,
     scene_of,
-    write_video,
 )
 from data.synthetic.motion import FPS
 from data.synthetic.moves import MOVES, Move
@@ -101,22 +104,21 @@ def render_others(
     Data/KTH-Synth-Others at `data.files.home` unless given.
 
     Files that are there already are kept. Raises ValueError when the folder holds videos that were
-    rendered otherwise, and for less than one person.
+    rendered otherwise, and for less than one person; else as `render_dataset` does.
     """
     if persons < 1:
         raise ValueError(f"other movements of {persons} persons; it takes 1 or more")
     root = Path(root or home("Data/KTH-Synth-Others"))
     card = {"name": "KTH-Synth others", "version": VERSION, "seed": seed}
-    path = root / "dataset.json"
-    if (read_json(path) if path.is_file() else {}) != card and any(root.glob("*/*.avi")):
-        raise ValueError(
-            f"{root} holds videos that were rendered otherwise; choose another folder, or remove it"
-        )
-    write_json(path, card)
+    if read_card(root) != card and any(root.glob("*/*.avi")):
+        raise ValueError(f"{root} holds videos that were rendered otherwise; choose another folder")
+    write_json(root / CARD, card)
+    sweep(root)
     cast = [(number, kind) for number in range(FIRST, FIRST + persons) for kind in MOVES]
-    done = in_processes(partial(_render_missing, root, seed), cast, workers)
+    done = in_processes(partial(_render_missing, root, card), cast, workers)
     for _ in tqdm(done, total=len(cast), desc=card["name"], unit="file", disable=not progress):
         pass
+    check_card(root, card)
     return root
 
 
@@ -128,10 +130,7 @@ def other_shot(kind: str, number: int = FIRST, *, seed: int = 0) -> tuple[Shot, 
     return Shot(scene, one.joints, one.heading, ((0, FRAMES),), rng), one.scenario
 
 
-def _render_missing(root: Path, seed: int, role: tuple[int, str]) -> None:
+def _render_missing(root: Path, card: dict[str, Any], role: tuple[int, str]) -> None:
     number, kind = role
-    shot, scenario = other_shot(kind, number, seed=seed)
-    path = root / kind / f"person{number}_{kind}_d{scenario}.avi"
-    if not path.is_file():
-        renderer = shot.renderer()
-        write_video(path, (renderer.frame(f) for f in range(len(shot))))
+    shot, scenario = other_shot(kind, number, seed=card["seed"])
+    render_file(root / kind / f"person{number}_{kind}_d{scenario}.avi", shot, root, card)

@@ -2,11 +2,14 @@
 transfer goes wrong."""
 
 import contextlib
+import errno
 import hashlib
 import http.server
 import io
 import re
 import shutil
+import socket
+import struct
 import threading
 import zipfile
 from dataclasses import dataclass, field
@@ -16,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data import download, kth
+from data import download, kth, pace
 
 ANNOTATED = {
     "person01_boxing_d1": ((0, 5), (5, 9)),
@@ -106,6 +109,7 @@ def archives(archives_and_zips):
 @pytest.fixture
 def site(archives_and_zips, monkeypatch):
     monkeypatch.setattr(download, "PAUSE_S", 0)
+    monkeypatch.setattr(download, "ENOUGH", 1)  # what is small here arrives in small parts
     with serving(Site(files=dict(archives_and_zips[1]))) as running:
         yield running
 
@@ -246,7 +250,8 @@ def test_cut_is_noticed_without_a_length(site, tmp_path, archives, ranges):
 def test_next_call_goes_on_from_what_has_arrived(site, tmp_path, archives):
     site.cut_after = [900] + [0] * download.ATTEMPTS
     with pytest.raises(
-        download.DownloadError, match=r"3 times without progress; 900 bytes are kept.*--from-zip"
+        download.DownloadError,
+        match=r"3 times with little or no progress; 900 bytes are kept.*--from-zip",
     ):
         fetch(site, tmp_path, archives)
     assert tree(tmp_path) == ["zips/boxing.zip.part"]
@@ -279,7 +284,7 @@ def test_server_that_stays_busy_is_left_alone(site, tmp_path, archives):
     site.codes = [503] * 99
     with pytest.raises(
         download.DownloadError,
-        match=r"boxing\.zip: the server answers 503 .*3 times without progress",
+        match=r"boxing\.zip: the server answers 503 .*3 times with little or no progress",
     ):
         fetch(site, tmp_path, archives)
     assert len(site.requests) == download.ATTEMPTS
@@ -299,7 +304,8 @@ def test_nobody_answers(tmp_path, archives, monkeypatch):
     with serving(Site()) as closed:
         pass
     with pytest.raises(
-        download.DownloadError, match=r"connection failed .*3 times without progress; 0 bytes"
+        download.DownloadError,
+        match=r"connection failed .*3 times with little or no progress; 0 bytes",
     ):
         fetch(closed, tmp_path, archives)
 
@@ -354,6 +360,193 @@ def test_whatever_is_cut_where_the_file_arrives_whole(
     download.download(f"{site.url}/any", target, sha1=sha1(content), progress=False)
     assert target.read_bytes() == content
     assert tree(target.parent) == ["any"]
+
+
+# servers that would hold a program for good
+
+
+@contextlib.contextmanager
+def answering(answer):
+    """A server on which answer(connection) says what every visitor gets; yields address, visits."""
+    listening, visits = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed: the test is over
+            while True:
+                connection, _ = listening.accept()
+                visits.append(connection)
+                threading.Thread(target=attend, args=(connection,), daemon=True).start()
+
+    def attend(connection):
+        with contextlib.suppress(OSError), connection:  # the other side has lost patience
+            connection.recv(65536)
+            answer(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/boxing.zip", visits
+
+
+HEADER = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("at_once", "slowly"),
+    [
+        (b"", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000),
+        (HEADER, b"x" * 1000),
+        (CHUNKED, b"0" * 1000),
+        (CHUNKED, b"1\r\nx\r\n" * 1000),
+    ],
+    ids=["header", "content", "length of a chunk", "chunks"],
+)
+def test_a_server_that_sends_byte_after_byte_is_given_up(tmp_path, monkeypatch, at_once, slowly):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    monkeypatch.setattr(pace, "WINDOW_S", 0.1)
+
+    def drip(connection):
+        connection.sendall(at_once)
+        for number in range(len(slowly)):
+            connection.sendall(slowly[number : number + 1])
+            threading.Event().wait(0.01)
+
+    with (
+        answering(drip) as (url, visits),
+        pytest.raises(
+            download.DownloadError, match=r"too slow: \d+ bytes in .*3 times with little"
+        ),
+    ):
+        download.download(url, tmp_path / "boxing.zip", sha1="0" * 40, progress=False)
+    assert len(visits) == download.ATTEMPTS
+
+
+def test_a_fast_server_may_think_and_take_longer_than_a_window(tmp_path, monkeypatch):
+    monkeypatch.setattr(pace, "WINDOW_S", 0.05)
+    content = b"x" * 100000
+
+    def answer(connection):
+        threading.Event().wait(0.1)
+        connection.sendall(HEADER + content[:50000])
+        threading.Event().wait(0.1)
+        connection.sendall(content[50000:])
+
+    with answering(answer) as (url, visits):
+        download.download(url, tmp_path / "a", sha1=sha1(content), progress=False)
+    assert (tmp_path / "a").read_bytes() == content and len(visits) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_ends_after_each_first_byte_is_given_up(tmp_path, monkeypatch, reset):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+
+    def end(connection):
+        span = b"Content-Range: bytes %d-99999/100000\r\n\r\n" % (len(visits) - 1)
+        connection.sendall(HEADER[:-2] + span + b"x")
+        threading.Event().wait(0.05)
+        if not reset:
+            return
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with (
+        answering(end) as (url, visits),
+        pytest.raises(download.DownloadError, match="3 times with little or no progress; 3 bytes"),
+    ):
+        download.download(url, tmp_path / "boxing.zip", sha1="0" * 40, progress=False)
+    assert len(visits) == download.ATTEMPTS
+
+
+def test_progress_enough_in_several_transfers_goes_on(site, tmp_path, monkeypatch):
+    """Small steps add up; what counts is what came since the last one that was enough."""
+    monkeypatch.setattr(download, "ENOUGH", 300)
+    site.cut_after = [200] * 5
+    download.download(
+        f"{site.url}/boxing.zip",
+        tmp_path / "boxing.zip",
+        sha1=sha1(site.files["boxing.zip"]),
+        progress=False,
+    )
+    assert len(site.requests) == 6
+
+
+def test_an_answer_without_end_is_left(tmp_path):
+    def stream(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.sendall(bytes(65536))
+
+    with (
+        answering(stream) as (url, _),
+        pytest.raises(download.DownloadError, match="sends more than 1000000 bytes"),
+    ):
+        download.download(url, tmp_path / "a", sha1="0" * 40, most=10**6, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 4000),
+        (CHUNKED + b"0\r\n", b"X: y\r\n" * 10000),
+    ],
+    ids=["not yet", "trailers"],
+)
+def test_what_surrounds_the_content_has_an_end_too(tmp_path, monkeypatch, first, again):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+
+    def stream(connection):
+        connection.sendall(first)
+        while True:
+            connection.sendall(again)
+
+    with (
+        answering(stream) as (url, visits),
+        pytest.raises(download.DownloadError, match=r"no end after \d+ bytes"),
+    ):
+        download.download(url, tmp_path / "a", sha1="0" * 40, most=1000, progress=False)
+    assert len(visits) == download.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0" * 100,
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100000 + b"\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /boxing.zip\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::bad/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://\xff/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nabc",
+        CHUNKED + b"zz\r\nabc",
+        CHUNKED + b"-5\r\nabc",
+        CHUNKED + b"ffffffffffffffffffff\r\nabc",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 7-9/3\r\n\r\nabc",
+        b"HTTP/1.1 416 No\r\n\r\n",
+        b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\n\r\n",
+    ],
+)
+def test_a_strange_answer_is_an_error_in_words(tmp_path, monkeypatch, answer):
+    monkeypatch.setattr(download, "PAUSE_S", 0)
+    monkeypatch.setattr(download, "TIMEOUT_S", 1)
+    with (
+        answering(lambda connection: connection.sendall(answer)) as (url, _),
+        pytest.raises(download.DownloadError, match=r"boxing\.zip: |a needs .* MB more"),
+    ):
+        download.download(url, tmp_path / "a", sha1="0" * 40, progress=False)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_length_that_is_no_number_promises_nothing(tmp_path):
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\ncontent")
+
+    with answering(answer) as (url, _):
+        download.download(url, tmp_path / "a", sha1=sha1(b"content"), progress=False)
+    assert (tmp_path / "a").read_bytes() == b"content"
 
 
 # contents that are wrong
@@ -433,9 +626,55 @@ def test_damaged_zip_is_named_and_leaves_no_half_file(site, tmp_path, archives, 
         content[len(content) // 2] ^= 255
     site.files["walking.zip"] = bytes(content)
     archive = download.Archive("walking.zip", sha1(content), archives[1].members)
-    with pytest.raises(download.DownloadError, match=r"walking\.zip: damaged zip \(.*delete it"):
+    with pytest.raises(download.DownloadError, match=r"walking\.zip: damaged zip \(.*--from-zip"):
         fetch(site, tmp_path, [archive])
     assert tree(tmp_path) == ["zips/walking.zip"]
+
+
+def lying(method):
+    """A zip whose member names this method of compression and holds what no method makes."""
+    content = bytearray(zipped({"person11_walking_d4_uncomp.avi": bytes(range(256)) * 20}))
+    for signature, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = content.index(signature) + place
+        content[at : at + 2] = struct.pack("<H", method)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("method", [8, 9, 12, 14, 98])  # deflate, its 64 KB kin, bzip2, LZMA, PPMd
+def test_a_member_that_lies_about_its_method_is_a_damaged_zip(tmp_path, archives, method):
+    path = tmp_path / "walking.zip"
+    path.write_bytes(lying(method))
+    with pytest.raises(download.DownloadError, match=r"walking\.zip: damaged zip \(\w+: .*--url"):
+        download.unpack(archives[1], path, tmp_path / "KTH", progress=False)
+    assert not [name for name in tree(tmp_path) if "avi" in name]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_zip_with_damage_anywhere_is_unpacked_or_named(tmp_path, archives, seed):
+    rng = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(archives[1].members[0], rng.integers(0, 4, 400, np.uint8).tobytes())
+    content = bytearray(buffer.getvalue())
+    for at in rng.integers(0, len(content), 4):
+        content[at] = rng.integers(256)
+    (tmp_path / "walking.zip").write_bytes(content)
+    with contextlib.suppress(download.DownloadError):
+        download.unpack(archives[1], tmp_path / "walking.zip", tmp_path / "KTH", progress=False)
+    left = [name for name in tree(tmp_path) if name != "walking.zip"]
+    assert left in ([], [f"KTH/{WHOLE[2]}"])
+
+
+def test_a_disk_that_fails_while_a_zip_is_read_is_no_damage_of_it(tmp_path, archives, monkeypatch):
+    (tmp_path / "walking.zip").write_bytes(zipped({archives[1].members[0]: b"x" * 100}))
+
+    def fail(member, size):
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fail)
+    with pytest.raises(OSError, match="input/output error") as caught:
+        download.unpack(archives[1], tmp_path / "walking.zip", tmp_path / "KTH", progress=False)
+    assert not isinstance(caught.value, download.DownloadError)
 
 
 def test_kill_while_unpacking_leaves_whole_files_only(site, tmp_path, archives, monkeypatch):
@@ -472,7 +711,7 @@ def test_file_shorter_than_its_annotations_and_unreadable_file_are_reported(
         summary.problems[0],
     )
     assert re.search(
-        r"person11_walking_d4_uncomp\.avi: a text file, not a video.*; move it away and run",
+        r"person11_walking_d4_uncomp\.avi: a text file, not a video.*; move it elsewhere and run",
         summary.problems[1],
     )
 

@@ -1,19 +1,25 @@
 """Files that are there whole or not at all, and where they lie."""
 
 import os
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from data.files import (
     DEFAULT,
+    LEFT_S,
     SAMPLE,
     cache_folder,
+    drop_partials,
     home,
     place,
+    printable,
     read_csv,
     read_json,
     sampled,
+    sweep,
     write_csv,
     write_json,
     write_text,
@@ -29,6 +35,50 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
         partial.write_bytes(b"frames")
         assert not path.exists()
     assert path.read_bytes() == b"frames" and list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Threads have one process number, and so may processes of two machines."""
+    path = tmp_path / "a.txt"
+    with written_whole(path) as one, written_whole(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_as_long_as_a_file_system_takes_is_written(tmp_path):
+    path = tmp_path / f"{'ä' * 125}.json"
+    write_json(path, 1)
+    assert read_json(path) == 1
+
+
+def test_a_name_that_is_no_text_is_kept_in_utf_8(tmp_path):
+    """Linux takes any bytes as a name; Python has them as text that UTF-8 does not."""
+    name = os.fsdecode(b"\xd0\xb1\xff.avi") if sys.platform == "linux" else "б\udcff.avi"
+    assert printable(name) == "б\\udcff.avi" and printable("бокс.avi") == "бокс.avi"
+    write_text(tmp_path / "a.html", name)
+    write_csv(tmp_path / "a.csv", [{"file": name}], ["file"])
+    write_json(tmp_path / "a.json", name)
+    assert (tmp_path / "a.html").read_bytes() == b"\xd0\xb1\\udcff.avi"
+    assert read_csv(tmp_path / "a.csv") == [{"file": "б\\udcff.avi"}]
+    assert read_json(tmp_path / "a.json") == name
+
+
+def test_what_is_half_written_can_be_dropped_before_an_end_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "a.txt") as partial:
+        partial.write_text("half")
+        drop_partials()
+        assert not list(tmp_path.iterdir())
+
+
+def test_what_killed_writers_left_goes_and_what_is_being_written_stays(tmp_path):
+    with written_whole(tmp_path / "running" / "a.avi") as new:
+        new.write_text("half")
+        old = new.with_name(".b.7-cafe.part.avi")
+        old.write_text("half")
+        os.utime(old, (0, time.time() - LEFT_S - 1))
+        sweep(tmp_path)
+        assert list(new.parent.iterdir()) == [new]
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -95,6 +145,15 @@ def test_defaults_lie_here_or_where_the_environment_says(tmp_path, monkeypatch):
     assert home("runs") == tmp_path / "runs" and cache_folder() == tmp_path / "Data" / "cache"
     monkeypatch.setenv("HAR_CACHE", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere" and home("Data") == tmp_path / "Data"
+
+
+def test_a_tilde_is_ones_home_where_no_shell_expands_it(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("HAR_HOME", "~/har")
+    monkeypatch.setenv("HAR_CACHE", "~/fast disk")
+    assert home("runs") == tmp_path / "har" / "runs" and cache_folder() == tmp_path / "fast disk"
+    assert place("~/mine", "runs") == tmp_path / "mine"
 
 
 def test_a_folder_is_the_chosen_one_the_usual_one_or_none(tmp_path, monkeypatch):

@@ -666,6 +666,7 @@ def test_a_data_set_is_called_what_its_card_says_and_has_a_card_when_it_is_rende
 def test_a_data_set_here_has_the_name_of_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert kth.dataset_name(".") == tmp_path.name
+    assert kth.dataset_name("Daten\udcff") == "Daten\\udcff"  # results are UTF-8
 
 
 # the real thing

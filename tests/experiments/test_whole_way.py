@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.kth import find_segments, write_segments
+from data.annotations import write_segments
+from data.kth import find_segments
 from data.video import probe
 from tests.stand_ins import Lab, same_predictions, tiny, two_frames, untimed
 from utils.predict import predict_video

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import nn
 
-from data.kth import Segment, find_segments
+from data.kth import Segment, Video, find_segments
 from data.video import VideoError, read_segments
 from models.backbone import EfficientNetBackbone
 from tests.stand_ins import HOW, SHOWN, AgainstMedian, MeansBackbone, same
@@ -554,6 +554,24 @@ def test_a_random_sampler_draws_the_same_frames_again(segments):
     shown = Preprocessing(Jittered(frames=4), SHOWN.transform)
     one, two = (built(MeansBackbone(), part, shown=shown) for part in (segments, segments[5:]))
     assert same(one.subset(range(5, ITEMS)), two)
+
+
+@dataclass(frozen=True)
+class GreyOfNoFile:
+    """A reader that opens nothing, for a file whose name no decoder takes."""
+
+    def look(self, video, fps=None):
+        return None
+
+    def read(self, video, index_lists, found=None):
+        return [np.full((len(indices), 48, 64), 60, np.uint8) for indices in index_lists]
+
+
+def test_a_name_that_is_no_text_has_features_of_its_own(tmp_path):
+    shown = dataclasses.replace(SHOWN, sampler=Jittered(frames=4), reader=GreyOfNoFile())
+    video = Video(Path("person01_boxing_\udcff.avi"), "boxing", 1, None)
+    features = built(MeansBackbone(), [Segment(video, 0, 0, 12)], tmp_path, shown=shown)
+    assert [item.shape for item in features.items] == [(1, 4, 8)]
 
 
 def test_flipped_features_are_those_of_the_flipped_clip(segments, tmp_path):

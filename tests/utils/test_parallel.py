@@ -98,6 +98,56 @@ def test_without_torchrun_there_is_one_process():
             raise KeyError("own")
 
 
+LEFT_OVER = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+
+
+@pytest.fixture
+def left_over(monkeypatch):
+    """An environment as a process of torchrun has it."""
+    for name, value in LEFT_OVER.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_whoever_waits_for_others_says_so_after_seconds(left_over, monkeypatch):
+    monkeypatch.setattr(parallel, "SAY_AFTER_S", 0.02)
+    monkeypatch.setattr(parallel.dist, "init_process_group", lambda *_, **__: time.sleep(0.2))
+    monkeypatch.setattr(parallel.dist, "destroy_process_group", lambda: None)
+    with (
+        pytest.warns(
+            UserWarning, match=r"process 0 of 2 waits .* 127\.0\.0\.1:0.*unset WORLD_SIZE"
+        ),
+        parallel.start(),
+    ):
+        pass
+
+
+def test_whoever_meets_the_others_says_nothing(left_over, monkeypatch, recwarn):
+    monkeypatch.setattr(parallel, "SAY_AFTER_S", 0.02)
+    monkeypatch.setattr(parallel.dist, "init_process_group", lambda *_, **__: None)
+    monkeypatch.setattr(parallel.dist, "destroy_process_group", lambda: None)
+    with parallel.start():
+        time.sleep(0.05)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WORLD_SIZE", "two", "WORLD_SIZE is 'two' in the environment, not a number"),
+        ("RANK", "", "RANK is '' in the environment, not a number"),
+        ("MASTER_PORT", None, "WORLD_SIZE=2 and RANK=0 are set, MASTER_ADDR and MASTER_PORT are"),
+    ],
+)
+def test_an_environment_that_is_torchruns_in_part_is_named(
+    left_over, monkeypatch, name, value, said
+):
+    monkeypatch.delenv(name)
+    if value is not None:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{said}.*unset WORLD_SIZE RANK"), parallel.start():
+        pass
+
+
 @forks
 def test_processes_know_one_another(tmp_path):
     def work(rank):

@@ -1,7 +1,10 @@
 """KTH-Synth: bodies keep their bones, feet stay on the ground, actions are what they say, files are
 KTH's."""
 
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -414,6 +417,69 @@ def test_a_folder_with_other_peoples_videos_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match="no dataset.json"):
         synthetic.render_dataset(tmp_path, progress=False)
     assert precious.read_bytes() == b"RIFF"
+
+
+def test_a_folder_that_somebody_named_himself_is_not_emptied(tmp_path):
+    (tmp_path / "boxing").mkdir()
+    (tmp_path / "boxing" / "person01_boxing_d1.avi").write_bytes(b"RIFF")
+    (tmp_path / "dataset.json").write_text('{"name": "mine"}')
+    with pytest.raises(ValueError, match=r"no dataset\.json of KTH-Synth.*another folder"):
+        synthetic.render_dataset(tmp_path, progress=False)
+    assert (tmp_path / "boxing" / "person01_boxing_d1.avi").read_bytes() == b"RIFF"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on this system")
+def test_a_folder_whose_name_is_no_text_is_rendered_into(tmp_path):
+    def frames():
+        yield np.zeros((120, 160), np.uint8)
+
+    path = tmp_path / os.fsdecode(b"\xff") / "x.avi"
+    synthetic.write_video(path, frames())
+    assert path.read_bytes().startswith(b"RIFF") and len(list(path.parent.iterdir())) == 1
+
+
+ONE = {"persons": (1,), "actions": ("running",), "scenarios": (1,), "progress": False, "workers": 1}
+
+
+def during_the_first_file(monkeypatch, do):
+    """Let something happen when the first file is about to be written."""
+    write, waiting = synthetic.write_video, [do]
+
+    def write_later(path, frames):
+        while waiting:
+            waiting.pop()()
+        write(path, frames)
+
+    monkeypatch.setattr(synthetic, "write_video", write_later)
+
+
+def test_two_programs_that_render_one_set_both_succeed(tmp_path, monkeypatch):
+    expected = synthetic.render_dataset(tmp_path / "alone", **ONE)
+    root = synthetic.render_dataset(tmp_path / "both", seed=1, **ONE)  # both find it in the way
+    during_the_first_file(monkeypatch, lambda: synthetic.render_dataset(root, **ONE))
+    remove = Path.unlink
+
+    def twice(path, missing_ok=False):
+        remove(path, missing_ok)
+        remove(path, missing_ok)  # the other was quicker
+
+    monkeypatch.setattr(Path, "unlink", twice)
+    synthetic.render_dataset(root, **ONE)
+    for path in expected.rglob("*"):
+        found = root / path.relative_to(expected)
+        assert path.is_dir() or path.read_bytes() == found.read_bytes(), path.name
+    assert len(list(root.rglob("*"))) == len(list(expected.rglob("*")))
+
+
+def test_a_program_that_renders_a_folder_otherwise_stops_the_first(tmp_path, monkeypatch):
+    again = synthetic.render_dataset(tmp_path / "alone", seed=1, **ONE)
+    root = tmp_path / "both"
+    during_the_first_file(monkeypatch, lambda: synthetic.render_dataset(root, seed=1, **ONE))
+    with pytest.raises(FileExistsError, match="rendered by another program.*another folder"):
+        synthetic.render_dataset(root, **ONE)
+    for path in ("running/person01_running_d1.avi", "segments.csv", "dataset.json"):
+        assert (root / path).read_bytes() == (again / path).read_bytes()
+    assert len(list(root.rglob("*.*"))) == 3
 
 
 def test_unknown_actions_are_named():
