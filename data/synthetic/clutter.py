@@ -3,7 +3,8 @@
 Knows images. Does not know people, actions or models. A picture is covered by opaque shapes of
 random grey whose sizes follow a power law, which has the statistics of natural images (the dead
 leaves model: Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001, section 3), and
-on some of them shelves and a floor are drawn.
+on some of them shelves and a floor are drawn. Noise of the same spectrum is there to test with: no
+encoder is pre-trained before it.
 """
 
 import cv2
@@ -33,6 +34,17 @@ def clutter(rng: Generator) -> np.ndarray:
         image[edge:] += share * (np.float32(rng.uniform(40, 215)) - image[edge:])
     blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
     return np.clip(blurred, 0, 255).astype(np.float32)
+
+
+def spectral_noise(rng: Generator) -> np.ndarray:
+    """Draw a background (HEIGHT, WIDTH) float32, 0 to 255, of noise whose amplitude falls as one
+    over the frequency, as natural images' does (Field, "Relations between the Statistics of Natural
+    Images and the Response Properties of Cortical Cells", 1987, figure 7); it has no edges."""
+    frequency = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH))
+    frequency[0, 0] = np.inf  # the mean is set below
+    image = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(HEIGHT, WIDTH))) / frequency)
+    image *= rng.uniform(30, 60) / image.std()
+    return (image + rng.uniform(90, 165)).clip(0, 255).astype(np.float32)
 
 
 def _shape(image: np.ndarray, radius: float, rng: Generator) -> float:

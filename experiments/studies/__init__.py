@@ -43,6 +43,7 @@ STUDIES = {
     "finder": "how the person finder errs on rendered people, and how joints are disturbed",
     "readers": "what a classifier is to be shown of a person: filmed, cut out, followed, joints",
     "finders": "other ways of finding the person, in front of the same classifier of cut-outs",
+    "members": "who should be in the default: every set of joints, cut-outs and whole images",
     "presence": "what a head could read from when somebody is in the image, and from nothing else",
     "stress": "rendered test persons made harder, one thing at a time, by the same parts",
     "refusal": "whether appearance that learned something else refuses better than joints",

@@ -26,7 +26,7 @@ from experiments.results import READINGS
 from experiments.studies import Setting, accuracy_row
 from experiments.studies.ablation import TUNED
 from experiments.studies.elsewhere import clips_of, log_reading
-from experiments.studies.stress import STRESSES, frames_of
+from experiments.studies.stress import CLUTTERED, STRESSES, frames_of
 from experiments.table import AVERAGE, EXPERIMENTS
 from tracking.measurements import Row
 from utils.cutout import Cutout
@@ -102,9 +102,9 @@ def run(
     clips = clips_of(Path(elsewhere)) if elsewhere is not None else []
     clips = [path for path in clips if path.parent.name in ACTIONS]
     found = look_at(Cutout(), clips, cache_dir=place(cache_dir, "cache"))
-    asked: dict[str, list[_Asked]] = {
-        "validation persons before clutter": list(_before_clutter(root, scenarios)),
-        ELSEWHERE: [_Asked(path, path.parent.name, found[path]) for path in clips],
+    asked: dict[str, list[Asked]] = {
+        "validation persons before clutter": list(before(CLUTTERED, root, scenarios)),
+        ELSEWHERE: [Asked(path, path.parent.name, found[path]) for path in clips],
     }
     asked = {task: videos for task, videos in asked.items() if videos}
     rows = []
@@ -126,7 +126,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class Asked:
     """A video, the action in it, and the finder's look at it."""
 
     video: Path | np.ndarray
@@ -141,11 +141,11 @@ class _Asked:
         return alone.predict(self.video, found=self.found).label == self.action
 
 
-def _before_clutter(root: str | Path, scenarios: Sequence[int]) -> Iterator[_Asked]:
-    """Draw one segment of each validation person and action before clutter, at 25 frames a
-    second."""
+def before(kind: str, root: str | Path, scenarios: Sequence[int]) -> Iterator[Asked]:
+    """Draw one segment of each validation person and action before a kind of background, at 25
+    frames a second."""
     seed = read_json(Path(root) / CARD)["seed"] if scenarios else 0
     for person, action, scenario in product(SPLITS["validation"], ACTIONS, scenarios):
         shot = shot_of(person, action, scenario, seed=seed)
-        frames, fps = frames_of(STRESSES["textured background"], shot)
-        yield _Asked(frames, action, Cutout().look(frames, fps))
+        frames, fps = frames_of(STRESSES[kind], shot)
+        yield Asked(frames, action, Cutout().look(frames, fps))

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data.files import read_json
 from data.kth import ACTIONS, CARD, FPS, SPLITS
-from data.synthetic.clutter import clutter
+from data.synthetic.clutter import clutter, spectral_noise
 from data.synthetic.dataset import Shot, shot_of
 from evaluation.predictions import Score
 from experiments.recognisers import load_recogniser
@@ -31,6 +31,7 @@ SHORT = 29  # frames: while somebody enters or leaves
 SWAY = 4.0  # pixels, standard deviation, of a camera held by hand
 PAN, PANNED_FAR = 20.0, 30.0  # pixels a second, and pixels, of a camera that turns
 NOISE = 20.0  # grey levels, standard deviation
+CLUTTERED, NOISY_BACKGROUND = "textured background", "background of 1/f noise"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ class Stress:
     fps: float | None = None
 
 
-def _before_clutter(shot: Shot, rng: Generator) -> Shot:
-    return replace(shot, scene=replace(shot.scene, background=clutter(rng)))
+def _before(draw: Callable[[Generator], np.ndarray]) -> Stress:
+    def set_before(shot: Shot, rng: Generator) -> Shot:
+        return replace(shot, scene=replace(shot.scene, background=draw(rng)))
+
+    return Stress(shot=set_before)
 
 
 def _half_as_large(shot: Shot, rng: Generator) -> Shot:
@@ -99,7 +103,8 @@ def _at(fps: float) -> Stress:
 
 STRESSES: dict[str, Stress] = {
     "as it is": Stress(),
-    "textured background": Stress(shot=_before_clutter),
+    CLUTTERED: _before(clutter),
+    NOISY_BACKGROUND: _before(spectral_noise),
     "figures half as large": Stress(shot=_half_as_large),
     "10 frames a second": _at(10),
     "60 frames a second": _at(60),

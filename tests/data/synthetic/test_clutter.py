@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.synthetic.clutter import clutter
+from data.synthetic.clutter import clutter, spectral_noise
 from data.synthetic.render import HEIGHT, WIDTH, ground
 
 
@@ -19,6 +19,19 @@ def test_it_is_full_of_things():
         lawn = spread(ground(np.random.default_rng(seed)))
         assert np.median(spread(image)) > max(20, 2 * np.median(lawn)), seed
         assert np.array_equal(image, clutter(np.random.default_rng(seed)))
+
+
+def test_noise_has_the_spectrum_of_natural_images():
+    """Its amplitude falls as one over the frequency: a slope of -1 in logarithms."""
+    images = np.stack([spectral_noise(np.random.default_rng(seed)) for seed in range(16)])
+    assert images.shape[1:] == (HEIGHT, WIDTH) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 255
+    amplitude = np.abs(np.fft.fft(images - images.mean((1, 2), keepdims=True), axis=2)).mean((0, 1))
+    frequency = np.arange(2, 40)
+    slope = np.polyfit(np.log(frequency), np.log(amplitude[2:40]), 1)[0]
+    # a line through a 2-D spectrum that falls as 1/f sums over the other axis: f ** -0.5
+    assert -0.65 < slope < -0.35
+    assert np.array_equal(images[3], spectral_noise(np.random.default_rng(3)))
 
 
 def test_two_are_unlike():

@@ -9,6 +9,7 @@ from data.kth import ACTIONS, CARD
 from data.synthetic.dataset import shot_of
 from experiments.recognisers import APPEARANCE, load_recogniser
 from experiments.studies import readers
+from experiments.studies.stress import CLUTTERED
 from experiments.table import EXPERIMENTS, find_experiment
 from utils.crop import Crop
 from utils.cutout import Cutout
@@ -42,7 +43,7 @@ def test_segments_before_clutter_are_found_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "shot_of", lambda *who, seed: asked.append(who) or shot_of(*who))
     write_json(tmp_path / CARD, {"seed": 0})
     asked = []
-    (one,) = readers._before_clutter(tmp_path, (4,))
+    (one,) = readers.before(CLUTTERED, tmp_path, (4,))
     assert asked == [(19, "boxing", 4)] and one.action == "boxing" and one.video.ndim == 3
     assert len(one.found["frames"]) == -(-len(one.video) // 2)
     fusion = load_recogniser("bundled")
