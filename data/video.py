@@ -100,11 +100,12 @@ def _fault(found: Decoded, head: bytes) -> str | None:
     if not found.frames:
         what = "its first frame does not decode" if found.opened else "no video that can be opened"
         return f"{what}; {_tried(found)}; {CONVERT}"
-    if found.complaints > found.frames / 2:
-        return (
-            f"OpenCV complains at {found.complaints} of {found.frames} frames, which are hardly "
-            f"what was filmed; {_tried(found)}; {CONVERT}"
-        )
+    for count, of in ((found.complaints, found.frames), (found.spoilt, found.shown)):
+        if count > of / 2:  # not every frame's image is asked for
+            return (
+                f"OpenCV complains at {count} of {of} frames, which are hardly what was filmed; "
+                f"{_tried(found)}; {CONVERT}"
+            )
     return None
 
 

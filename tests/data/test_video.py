@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data import prober
+from data.decoding import decode_whole
 from data.video import VideoError, probe, read_frames, read_segments
 
 
@@ -262,6 +263,33 @@ def test_images_that_the_decoder_cannot_vouch_for_are_refused(clip, monkeypatch)
     )
     with pytest.raises(VideoError, match='complains at 7 of 12 frames.*says "Cannot convert"'):
         probe(clip())
+
+
+def test_images_over_which_the_decoder_complains_are_refused_though_few_are_asked_for(
+    clip, monkeypatch
+):
+    """As of interlaced MPEG-4: it decodes without a word, and the image of no frame is made."""
+    log = []
+    real = cv2.VideoCapture
+
+    class Unconverted:
+        def __init__(self, *how):
+            self._capture = real(*how)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+        def retrieve(self):
+            log.append("Cannot convert")
+            return True, np.zeros((24, 32, 3), np.uint8)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Unconverted)
+    path = clip(frames=60)
+    found = decode_whole(path, lambda: len(log))
+    assert (found.frames, found.complaints, found.shown, found.spoilt) == (60, 16, 16, 16)
+    monkeypatch.setattr("data.video.decoded", lambda path, status: found)
+    with pytest.raises(VideoError, match="complains at 16 of 16 frames"):
+        probe(path)
 
 
 def test_a_film_larger_than_films_are_is_not_decoded(clip, claiming):
