@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -375,6 +376,16 @@ def test_segments_of_a_file_share_one_pass(numbered_video, monkeypatch):
     parts = read_segments(numbered_video, [[0, 10], [5, 39], np.array([10])])
     assert [indices_seen(part) for part in parts] == [[0, 10], [5, 39], [10]]
     assert len(opened) == 1
+
+
+def test_frames_are_held_once(tmp_path, write_video):
+    """A minute of film in high resolution is gigabytes."""
+    path = write_video(tmp_path / "clip.avi", np.zeros((60, 240, 320), np.uint8))
+    tracemalloc.start()
+    frames = read_frames(path, range(60))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert frames.nbytes == 60 * 240 * 320 and peak < 1.3 * frames.nbytes
 
 
 def test_a_phone_video_comes_out_upright(tmp_path, write_video):
