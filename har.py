@@ -276,6 +276,8 @@ def predict(args: Namespace) -> None:
     prediction = predict_video(load_recogniser(args.model), args.file)
     print(f"{prediction.file}: {prediction.label}{', in doubt:' * bool(prediction.doubts)}")
     print(*(f"  - {doubt}\n" for doubt in prediction.doubts), sep="", end="")
+    if prediction.label not in prediction.probs:  # nobody, or something else
+        print("  if it had to be one of these all the same:")
     for action, probability in sorted(prediction.probs.items(), key=lambda item: -item[1]):
         print(f"  {action:<14}{probability:>7.1%}")
     _write_json(args.json, prediction.to_json())

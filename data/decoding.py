@@ -43,6 +43,8 @@ class Decoded:
         jump: The first such frame.
         complaints: At how many frames the decoder complained.
         complaint: The first such frame.
+        shown: Of how many frames the image was asked for.
+        spoilt: At how many of these the decoder complained over the image.
         said: The decoder's first lines.
         tried: What PyAV says of it, where it is installed and OpenCV failed.
         died: How the process ended that decoded it, where that did.
@@ -58,6 +60,8 @@ class Decoded:
     jump: int = 0
     complaints: int = 0
     complaint: int = 0
+    shown: int = 0
+    spoilt: int = 0
     said: list[str] = field(default_factory=list)
     tried: str | None = None
     died: str | None = None
@@ -120,9 +124,12 @@ def _read_all(capture: cv2.VideoCapture, found: Decoded, written: Callable[[], i
     said = written()
     while capture.grab():
         if is_looked_at(found.frames):
+            before = written()
             there, image = capture.retrieve()
             if not there:
                 break
+            found.shown += 1
+            found.spoilt += written() > before
             small = small_grey(image)
             found.change = max([found.change, *(change_of(one, small) for one in looked)])
             looked = [*looked[:1], small]

@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from data.annotations import SEGMENTS_CSV, Ranges, load_segments
-from data.files import StrPath, printable, read_json, sampled
+from data.copies import copies
+from data.files import StrPath, printable, read_json
 from data.video import VideoError, probe, probe_all
 
 ACTIONS = (
@@ -181,6 +181,7 @@ def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
         report(f"class folders without videos: {', '.join(empty)}")
     videos = sorted(parse_name(path) for inside in files.values() for path in inside)
     _report_unread(root, files, report)
+    _report_misplaced(videos, report)
     usable = _only_first(_only_usable(videos, _short_files(root), report), report)
     if not usable:
         raise FileNotFoundError(_nothing_found(root, len(videos)))
@@ -212,8 +213,8 @@ def _class_folders(root: Path) -> list[Path]:
 def _video_files(folder: Path) -> list[Path]:
     """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a
     video."""
-    visible = folder.glob("[!.]*")
-    return sorted(p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
+    visible = folder.glob("[!.]*")  # also links to nowhere and devices, which probing refuses
+    return sorted(p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES and not p.is_dir())
 
 
 def _report_unread(root: Path, files: Mapping[Path, list[Path]], report: Report) -> None:
@@ -236,6 +237,13 @@ def _report_unread(root: Path, files: Mapping[Path, list[Path]], report: Report)
         )
 
 
+def _report_misplaced(videos: Sequence[Video], report: Report) -> None:
+    """Name the videos whose folder is that of another action than their name says."""
+    if odd := [video for video in videos if video.path.parent.name.lower() != video.action]:
+        places = _some([video.place for video in odd])
+        report(f"{len(odd)} files lie in another action's folder; their names count: {places}")
+
+
 def _some(names: Sequence[str]) -> str:
     """List names for one message, the first few of many."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
@@ -253,18 +261,11 @@ def _below(root: Path) -> Iterator[Path]:
 def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
     """Keep one file for each KTH name, and of other files one for each content: the same clip in
     two folders or formats, or a copy of it, would count twice."""
-    kept: dict[Any, Video] = {}
-    doubles = []
-    for video in sorted(videos, key=lambda video: (len(video.path.stem), video)):
-        named = video.person is not None and video.scenario is not None
-        key = video.name if named else tuple(sampled(video.path) or (video.path,))
-        if kept.setdefault(key, video) is not video:
-            doubles.append(f"{video.path} (kept: {kept[key].path})")
-    if doubles:
-        report(
-            f"{len(doubles)} files repeat a name or a content and are skipped: {'; '.join(doubles)}"
-        )
-    return sorted(kept.values())
+    names = {v.path: v.name if _KEY.fullmatch(v.path.stem) else None for v in videos}
+    if doubles := copies(names):
+        files = "; ".join(f"{path} (kept: {kept})" for path, kept in doubles.items())
+        report(f"{len(doubles)} files repeat a name or a content and are skipped: {files}")
+    return sorted(video for video in videos if video.path not in doubles)
 
 
 def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
@@ -345,35 +346,37 @@ def find_segments(
         )
     return found
 
-    return found
-
 
 def _annotated(videos: Sequence[Video], source: Path, report: Report) -> dict[Video, Ranges]:
     """Return the annotated ranges of the videos that a segment table names."""
-    table = {key_of(name): ranges for name, ranges in load_segments(source).items()}
-    found: dict[Video, Ranges] = {}
+    rows = load_segments(source)
+    table = {key_of(name.replace("\\", "/")): name for name in rows}
+    found: dict[Video, str] = {}
     by_name: dict[str, list[Video]] = defaultdict(list)
     for video in videos:
-        place = video.place.removesuffix(video.path.suffix)
-        if place in table:
-            found[video] = table[place]
-        elif video.name in table:
-            by_name[video.name].append(video)
-            found[video] = table[video.name]
+        place, name = video.place, video.path.name
+        places = place, place.removesuffix(video.path.suffix)
+        if key := next((key for key in (*places, name, video.name) if key in table), None):
+            found[video] = table[key]
+            if key not in places:
+                by_name[key].append(video)
     for name, alike in by_name.items():
         if len(alike) > 1:
-            places = [video.place.removesuffix(video.path.suffix) for video in alike]
+            named = [video.place.removesuffix(video.path.suffix) for video in alike]
             raise ValueError(
-                f"{source}: {name} may be any of {', '.join(places)}; name them so there, folder "
+                f"{source}: {name} may be any of {', '.join(named)}; name them so there, folder "
                 "and all"
             )
+    own = source != SEGMENTS_CSV  # KTH's own names all of KTH, of which a folder may hold a part
     lacking = [video.place for video in videos if video not in found]
-    if found and lacking:
+    if lacking and (found or own):
         report(
             f"{len(lacking)} of {len(videos)} videos are not in {source} and are one segment each: "
             f"{_some(lacking)}"
         )
-    return found
+    if own and (unused := [name for name in rows if name not in found.values()]):
+        report(f"{len(unused)} names in {source} are those of no video here: {_some(unused)}")
+    return {video: rows[name] for video, name in found.items()}
 
 
 def _short_files(root: Path) -> Mapping[str, int]:

@@ -7,7 +7,8 @@ Phone videos that say how they are rotated come out the right way up, as OpenCV 
 
 import math
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -99,11 +100,12 @@ def _fault(found: Decoded, head: bytes) -> str | None:
     if not found.frames:
         what = "its first frame does not decode" if found.opened else "no video that can be opened"
         return f"{what}; {_tried(found)}; {CONVERT}"
-    if found.complaints > found.frames / 2:
-        return (
-            f"OpenCV complains at {found.complaints} of {found.frames} frames, which are hardly "
-            f"what was filmed; {_tried(found)}; {CONVERT}"
-        )
+    for count, of in ((found.complaints, found.frames), (found.spoilt, found.shown)):
+        if count > of / 2:  # not every frame's image is asked for
+            return (
+                f"OpenCV complains at {count} of {of} frames, which are hardly what was filmed; "
+                f"{_tried(found)}; {CONVERT}"
+            )
     return None
 
 
@@ -150,17 +152,26 @@ def read_segments(
     frames in some.
     """
     lists = [list(map(int, indices)) for indices in index_lists]
-    wanted = {index for indices in lists for index in indices}
     if not lists or not all(lists):
         raise ValueError(f"{path}: asked for no frames; name at least one index")
-    if min(wanted) < 0:
-        raise ValueError(f"{path}: asked for frame {min(wanted)}; frames count from 0")
-    frames = _decode(Path(path), wanted)
-    return [np.stack([frames[index] for index in indices]) for indices in lists]
+    if (first := min(map(min, lists))) < 0:
+        raise ValueError(f"{path}: asked for frame {first}; frames count from 0")
+    places: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for part, indices in enumerate(lists):
+        for place, index in enumerate(indices):
+            places[index].append((part, place))
+    parts: list[np.ndarray] = []
+    for index, grey in _decode(Path(path), places):
+        # filled as they come: frames of a long film would not be there twice
+        parts = parts or [np.empty((len(one), *grey.shape), np.uint8) for one in lists]
+        for part, place in places[index]:
+            parts[part][place] = grey
+    return parts
 
 
-def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
-    """Decode the wanted frames of a file, skipping over the others without converting them."""
+def _decode(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode the wanted frames of a file, skipping over the others without converting them; yield
+    number and grey image (H, W) of each."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no video at {path}")
     capture = open_video(path)
@@ -169,20 +180,20 @@ def _decode(path: Path, wanted: set[int]) -> dict[int, np.ndarray]:
             raise VideoError(
                 f"{path} ({path.stat().st_size} bytes) cannot be read as a video; {CONVERT}"
             )
-        frames = {}
         for index in range(max(wanted) + 1):
             done = capture.grab()
             if done and index in wanted:
                 done, image = capture.retrieve()
                 if done:
-                    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-                    frames[index] = grey
+                    yield (
+                        index,
+                        image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY),
+                    )
             if not done:
                 raise VideoError(
                     f"{path} ends early: frame {max(wanted)} was asked for, {index} frames can be "
                     "decoded; it changed since it was looked at, or its segment is too long"
                 )
-        return frames
     finally:
         capture.release()
 

@@ -218,6 +218,21 @@ class TestPredict:
         said = capsys.readouterr().out
         assert said.startswith(f"{path}: {told['label']}, in doubt:\n  - {doubt}\n  ")
 
+    def test_probabilities_of_a_video_that_is_none_of_these_are_no_answer(
+        self, in_trained, monkeypatch, capsys
+    ):
+        from utils import predict
+
+        told = predict.Prediction("a.avi", "nobody", {"boxing": 0.1, "running": 0.9}, [])
+        monkeypatch.setattr(predict, "predict_video", lambda recogniser, file: told)
+        assert har.main(["predict", "a.avi"]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "a.avi: nobody",
+            "  if it had to be one of these all the same:",
+            "  running         90.0%",
+            "  boxing          10.0%",
+        ]
+
     def test_a_file_that_is_no_video_is_named(self, in_trained, tmp_path, capsys):
         (tmp_path / "note.avi").write_text("not a video")
         assert "note.avi" in fails(capsys, "predict", str(tmp_path / "note.avi"))

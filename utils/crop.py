@@ -42,12 +42,12 @@ class Crop(PersonImages):
 
     def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Move frames (T, H, W) after the person, given the track's row of each (T,)."""
-        there, moved = track.presence[rows], frames.copy()
+        there = track.presence[rows]
         side = float(np.median(track.square[rows[there], 2])) if there.any() else 0.0
         size = frames.shape[:0:-1]
         for place in np.flatnonzero(there):
             matrix = bring_to_middle(track.square[rows[place]], side, frames.shape[1:])[:2]
-            moved[place] = cv2.warpAffine(
+            frames[place] = cv2.warpAffine(
                 frames[place], matrix, size, borderMode=cv2.BORDER_REPLICATE
             )
-        return moved
+        return frames

@@ -40,7 +40,8 @@ class PersonImages(PersonReader):
         return [self._clip(track, *clip) for clip in zip(clips, rows, strict=True)]
 
     def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Change frames (T, H, W), given the track's row of each (T,)."""
+        """Change frames (T, H, W), given the track's row of each (T,), in place: those of a film
+        in high resolution need much memory."""
         raise NotImplementedError
 
 
@@ -70,17 +71,18 @@ class Cutout(PersonImages):
 
     def _clip(self, track: PersonTrack, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Cut the person out of frames (T, H, W), given the track's row of each (T,)."""
-        cut, there = np.full_like(frames, self.grey), track.presence[rows]
+        there = track.presence[rows]
+        frames[~there] = self.grey
         if not there.any():
-            return cut
+            return frames
         side = float(np.median(track.square[rows[there], 2]))
         for place in np.flatnonzero(there):
             square = track.square[rows[place]]
             moved = np.identity(3)  # from numbers of the frame's pixels to those of the result's
             if self.normalise:
                 moved = bring_to_middle(square, side, frames.shape[1:])
-            cut[place] = self._cut(frames[place], track.mask[rows[place]], square, moved)
-        return cut
+            frames[place] = self._cut(frames[place], track.mask[rows[place]], square, moved)
+        return frames
 
     def _cut(
         self, frame: np.ndarray, mask: np.ndarray, square: np.ndarray, moved: np.ndarray

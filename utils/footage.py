@@ -22,6 +22,7 @@ from data.video import STILL, probe
 # a file, or frames: an array or a tensor (T, H, W) or (T, H, W, 3), or a list of one for each
 Video = str | os.PathLike | np.ndarray | torch.Tensor | Sequence[Any]
 SHORTEST = 1.25  # seconds: in less hardly an action is to be told from another
+SLOWEST = 5.0  # frames a second: with fewer a step or a blow falls between two frames
 SMALLEST = 48  # pixels of an image's shorter side: in less nobody is made out
 
 
@@ -80,6 +81,11 @@ class Footage:
             yield (
                 f"it lasts {seconds:.2g} seconds, in which hardly an action is to be told from "
                 "another; film 2 seconds or more"
+            )
+        if self.fps < SLOWEST:
+            yield (
+                f"it has {self.fps:.2g} frames a second, between which movements are lost; film "
+                "with 10 or more"
             )
         if min(self.size) < SMALLEST:
             height, width = self.size

@@ -7,7 +7,7 @@ says about itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -242,7 +242,7 @@ def sliding(start: int, stop: int, length: int, stride: int = 1) -> list[tuple[i
     return [(a, a + length) for a in range(start, stop - length + 1, step)]
 
 
-def motion_gate(clips: Sequence[np.ndarray]) -> list[int]:
+def motion_gate(clips: Iterable[np.ndarray]) -> list[int]:
     """Return which clips (T, H, W) of a video show motion throughout, against the one of most.
 
     The camera rests, so an empty scene changes by its noise only. The motion score of a clip is the
@@ -336,7 +336,7 @@ def _moving(clips: list[np.ndarray], read: _ByFrame) -> list[np.ndarray]:
     """Keep the clips that motion gating keeps; numbers instead of images are not gated."""
     if read.rows.ndim != 3:
         return clips
-    return [clips[place] for place in motion_gate([read[clip] for clip in clips])]
+    return [clips[place] for place in motion_gate(read[clip] for clip in clips)]
 
 
 def _inputs(

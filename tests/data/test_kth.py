@@ -298,6 +298,48 @@ def test_a_copy_is_no_clip_of_its_own(tmp_path, copy):
         assert [video.path for video in kth.find_videos(tmp_path)] == [other]
 
 
+@pytest.mark.parametrize("name", ["{}_copy", "Copy of {}", "{}~1", "{}.avi", "{}-2"])
+def test_a_copy_of_any_name_is_known_by_its_content(tmp_path, name):
+    first = make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=9)
+    other = tmp_path / "boxing" / f"{name.format(first.stem)}.avi"
+    other.write_bytes(first.read_bytes())
+    said = []
+    assert [v.path for v in kth.find_videos(tmp_path, report=said.append)] == [first]
+    assert said == [f"1 files repeat a name or a content and are skipped: {other} (kept: {first})"]
+    make_video(other, frames=8)
+    assert len(kth.find_videos(tmp_path, report=said.append)) == 2
+
+
+def test_kth_names_of_one_content_are_clips_of_their_own(tmp_path):
+    for name in ("person01_boxing_d1.avi", "person02_boxing_d1.avi"):
+        make_video(tmp_path / "boxing" / name)
+    assert len(kth.find_videos(tmp_path)) == 2
+
+
+def test_a_name_that_its_folder_contradicts_is_reported(tmp_path):
+    make_video(tmp_path / "WALKING" / "person01_walking_d1.avi")
+    make_video(tmp_path / "WALKING" / "person01_boxing_d1.avi")
+    said = []
+    found = kth.find_videos(tmp_path, report=said.append)
+    assert [video.action for video in found] == ["boxing", "walking"]
+    assert said == [
+        "1 files lie in another action's folder; their names count: WALKING/person01_boxing_d1.avi"
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_links_to_nowhere_and_pipes_are_refused_by_name(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
+    link, pipe = (tmp_path / "boxing" / f"person0{n}_boxing_d1.avi" for n in (2, 3))
+    link.symlink_to("gone.avi")
+    os.mkfifo(pipe)
+    said = []
+    assert len(kth.find_videos(tmp_path, report=said.append)) == 1
+    (one,) = said
+    assert f"{link}: cannot be opened (No such file" in one
+    assert f"{pipe}: a folder or a device, no file" in one
+
+
 def test_of_files_without_a_person_those_of_one_content_count_once(tmp_path):
     first, second = (make_video(tmp_path / "boxing" / f"clip ({n}).avi", 8 + n) for n in (1, 2))
     copy = tmp_path / "walking" / "clip - Copy.avi"
@@ -344,6 +386,35 @@ def test_ranges_are_found_however_a_name_is_spelled(tmp_path, name):
     (first, second) = kth.find_segments(tmp_path)
     assert (first.name, first.start, first.stop) == ("person03_walking_d1#1", 2, 9)
     assert (second.start, second.stop) == (9, 20)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "person03_walking_d1.avi",
+        "walking/person03_walking_d1",
+        "walking/person03_walking_d1.avi",
+        "walking\\person03_walking_d1.avi",
+    ],
+)
+def test_a_table_may_name_files_with_folder_and_suffix(tmp_path, name):
+    make_video(tmp_path / "walking" / "person03_walking_d1.avi", frames=20)
+    write_segments(tmp_path / "segments.csv", {name: [(2, 9)]})
+    (segment,) = kth.find_segments(tmp_path)
+    assert (segment.name, segment.start, segment.stop) == ("person03_walking_d1#1", 2, 9)
+
+
+def test_rows_of_a_table_that_name_no_video_are_reported(tmp_path):
+    make_video(tmp_path / "walking" / "person03_walking_d1.avi", frames=20)
+    own = tmp_path / "segments.csv"
+    write_segments(own, {"person03_walkng_d1": [(2, 9)]})
+    said = []
+    (segment,) = kth.find_segments(tmp_path, report=said.append)
+    assert (segment.start, segment.stop) == (0, 20)
+    assert said == [
+        f"1 of 1 videos are not in {own} and are one segment each: walking/person03_walking_d1.avi",
+        f"1 names in {own} are those of no video here: person03_walkng_d1",
+    ]
 
 
 def test_ranges_of_numbered_files_need_their_folder(tmp_path):

@@ -3,12 +3,14 @@
 import os
 import re
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
 import pytest
 
 from data import prober
+from data.decoding import decode_whole
 from data.video import VideoError, probe, read_frames, read_segments
 
 
@@ -264,6 +266,33 @@ def test_images_that_the_decoder_cannot_vouch_for_are_refused(clip, monkeypatch)
         probe(clip())
 
 
+def test_images_over_which_the_decoder_complains_are_refused_though_few_are_asked_for(
+    clip, monkeypatch
+):
+    """As of interlaced MPEG-4: it decodes without a word, and the image of no frame is made."""
+    log = []
+    real = cv2.VideoCapture
+
+    class Unconverted:
+        def __init__(self, *how):
+            self._capture = real(*how)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+        def retrieve(self):
+            log.append("Cannot convert")
+            return True, np.zeros((24, 32, 3), np.uint8)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Unconverted)
+    path = clip(frames=60)
+    found = decode_whole(path, lambda: len(log))
+    assert (found.frames, found.complaints, found.shown, found.spoilt) == (60, 16, 16, 16)
+    monkeypatch.setattr("data.video.decoded", lambda path, status: found)
+    with pytest.raises(VideoError, match="complains at 16 of 16 frames"):
+        probe(path)
+
+
 def test_a_film_larger_than_films_are_is_not_decoded(clip, claiming):
     path = clip()
     claiming(cv2.CAP_PROP_FRAME_WIDTH, 100_000_000.0)
@@ -347,6 +376,16 @@ def test_segments_of_a_file_share_one_pass(numbered_video, monkeypatch):
     parts = read_segments(numbered_video, [[0, 10], [5, 39], np.array([10])])
     assert [indices_seen(part) for part in parts] == [[0, 10], [5, 39], [10]]
     assert len(opened) == 1
+
+
+def test_frames_are_held_once(tmp_path, write_video):
+    """A minute of film in high resolution is gigabytes."""
+    path = write_video(tmp_path / "clip.avi", np.zeros((60, 240, 320), np.uint8))
+    tracemalloc.start()
+    frames = read_frames(path, range(60))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert frames.nbytes == 60 * 240 * 320 and peak < 1.3 * frames.nbytes
 
 
 def test_a_phone_video_comes_out_upright(tmp_path, write_video):

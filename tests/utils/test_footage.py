@@ -78,6 +78,14 @@ def test_short_is_a_matter_of_time():
     assert doubts(moving(20), fps=12.5) == () and len(doubts(moving(50), fps=50)) == 1
 
 
+def test_few_frames_a_second_are_doubted():
+    assert doubts(moving(), fps=5) == ()
+    assert doubts(moving(), fps=1) == (
+        "it has 1 frames a second, between which movements are lost; film with 10 or more",
+    )
+    assert "6e-09 frames a second" in doubts(moving(), fps=6e-9)[0]  # as a damaged header says
+
+
 def test_small_images_are_doubted(tmp_path, write_video):
     (said,) = doubts(moving(height=16, width=16))
     assert said == "nobody is to be made out in frames of 16 x 16 pixels"

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -473,3 +474,15 @@ def test_a_long_clip_is_encoded_in_batches_of_the_encoder():
     first, again = (predict_video(one, greys(*range(100))) for _ in range(2))
     assert first.probs == again.probs and sum(one.model.backbone.seen) == 200
     assert one.encoder is one.encoder and max(one.model.backbone.seen) < 100
+
+
+def test_the_motion_of_overlapping_clips_is_measured_without_holding_them_all():
+    """Of half a minute of film in high resolution they are gigabytes."""
+    frames = np.random.default_rng(0).integers(0, 256, (40, 64, 64), np.uint8)
+    read = predict._ByFrame(np.arange(40), frames)
+    clips = [np.arange(start, start + 8) for start in range(32)]
+    tracemalloc.start()
+    assert len(predict._moving(clips, read)) == 32
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * frames[:8].nbytes  # 32 clips, and what measuring one takes
