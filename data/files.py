@@ -128,7 +128,7 @@ def read_json(path: StrPath) -> Any:
     """Read a JSON file; ValueError names it where it holds none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON or of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8; nested without end
         raise ValueError(f"{path} is damaged, or no JSON: {error}") from error
 
 
