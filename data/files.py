@@ -144,6 +144,20 @@ def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequenc
         writer.writerows(rows)
 
 
+def read_header(path: StrPath) -> list[str]:
+    """Return the names of a CSV file's columns; none when it is empty or not there.
+
+    Raises ValueError where its first line is none of a CSV file.
+    """
+    if not Path(path).is_file():
+        return []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            return next(csv.reader(file, strict=True), [])
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path} line 1: no row of CSV ({error})") from error
+
+
 def read_csv(path: StrPath) -> list[dict[str, str]]:
     """Read the rows of a CSV file as text; no rows when the file is not there yet.
 

@@ -30,12 +30,17 @@ BEST, LAST = "best.pth", "last.pth"
 # what a resumed run may have otherwise, by whatever name it lies under
 FREE = ("epochs", "patience", "device", "versions")
 DESCRIBED = ("epoch", "best", "history", "settings", "batches")
+# what is always told of an epoch
+EPOCH = {
+    name: int if name == "epoch" else float
+    for name in ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+}
 STORED = {
     "backbone": (dict, None),
     "temporal": dict,
     "epoch": int,
     "best": {"epoch": int, "val_loss": float},
-    "history": [dict],
+    "history": [EPOCH],
     "settings": dict,
     "batches": (dict, None),
     "processes": [dict],
@@ -188,6 +193,8 @@ class Checkpoints:
     def _take_up(self, last: Named) -> None:
         """Take up all of last.pth but the weights."""
         state = self.state
+        if len(last["history"]) != last["epoch"]:
+            raise ValueError(f"{last['epoch']} epochs, of which it tells {len(last['history'])}")
         for name, part in state.parts.items():
             part.load_state_dict(last[name])
         state.epoch, state.history = last["epoch"], last["history"]

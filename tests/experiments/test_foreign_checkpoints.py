@@ -37,6 +37,7 @@ def changed(stored, where, value):
         *((name, ..., f"it has no '{name}'") for name in ("temporal", "backbone", "extra", "best")),
         ("epoch", ..., "it has no 'epoch'"),
         ("best", {}, "it.best has no 'epoch'"),
+        ("history", [{}], "it.history[0] has no 'epoch'"),
         ("extra", [], "it.extra is"),
         *((f"extra.{n}", ..., f"its extra has no '{n}'") for n in ("experiment", "seed", "data")),
         ("extra.classes", [], "no classes"),
