@@ -39,6 +39,7 @@ TIMEOUT_S = 60.0
 CHUNK = 1 << 16
 MOST = 10**10  # bytes of a file of which no size is published
 AROUND = 1 << 20  # bytes that an answer may have around its content
+MOST_SAID = 200  # letters of what a server says that are repeated to a user
 BUSY_CODES = (408, 425, 429, 500, 502, 503, 504)  # any other refusal is final
 NETWORK_ERRORS = (
     urllib.error.URLError,
@@ -356,8 +357,8 @@ def _transfer(url: str, part: Path, most: int, progress: bool) -> str | None:
     no more."""
     have = _size(part)
     headers = {"User-Agent": "python-urllib"} | ({"Range": f"bytes={have}-"} if have else {})
-    request = urllib.request.Request(url, headers=headers)
     try:
+        request = urllib.request.Request(url, headers=headers)
         with open_paced(request, TIMEOUT_S, most + AROUND) as response:
             # a server that ignores Range sends everything from the start
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -369,14 +370,21 @@ def _transfer(url: str, part: Path, most: int, progress: bool) -> str | None:
         # nothing beyond what is here: part is whole, or of another file
         if err.code == 416 and part.is_file():
             return None
-        fault = f"the server answers {err.code} {err.reason}"
+        fault = f"the server answers {err.code} {_readable(err.reason)}"
         if err.code not in BUSY_CODES:
             raise DownloadError(f"{url}: {fault}; {REMEDY}") from err
         return fault
     except NETWORK_ERRORS as err:
         reason = getattr(err, "reason", None) or err or type(err).__name__
-        return f"the connection failed ({reason})"
+        return f"the connection failed ({_readable(reason)})"
     return f"cut off after {_size(part)} of {total} bytes" if _size(part) < total else None
+
+
+def _readable(said: object) -> str:
+    """Return the beginning of what a server said, which may be anything, on one line and without
+    what a terminal would obey."""
+    text = str(said)[:MOST_SAID]
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _receive(

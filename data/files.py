@@ -128,7 +128,7 @@ def read_json(path: StrPath) -> Any:
     """Read a JSON file; ValueError names it where it holds none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON or of UTF-8
+    except (ValueError, RecursionError) as error:  # of JSON or of UTF-8; nested without end
         raise ValueError(f"{path} is damaged, or no JSON: {error}") from error
 
 
@@ -142,6 +142,20 @@ def write_csv(path: StrPath, rows: Iterable[Mapping[str, Any]], columns: Sequenc
         writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_header(path: StrPath) -> list[str]:
+    """Return the names of a CSV file's columns; none when it is empty or not there.
+
+    Raises ValueError where its first line is none of a CSV file.
+    """
+    if not Path(path).is_file():
+        return []
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            return next(csv.reader(file, strict=True), [])
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"{path} line 1: no row of CSV ({error})") from error
 
 
 def read_csv(path: StrPath) -> list[dict[str, str]]:

@@ -149,6 +149,8 @@ def _checked(extra: Any) -> Config:
     check(extra, TOLD, "its extra")
     if not extra["classes"]:
         raise ValueError("its extra has no classes")
+    if len(set(extra["classes"])) < len(extra["classes"]):
+        raise ValueError(f"its extra names a class twice: {', '.join(extra['classes'])}")
     check_numbers(extra["shown"], 0, MOST, "its extra.shown")
     check_numbers(extra["model"], 0, MOST, "its extra.model")
     check_numbers(extra.get("clip_seconds"), 1e-3, 3600, "its extra.clip_seconds")
@@ -189,6 +191,7 @@ def load_fusion(path: Path) -> Fusion:
     if not isinstance(told, dict) or not told.get("members"):
         raise ValueError(f"{path} names no recognisers; the bundled one is {FUSION.name}")
     check(told, FUSED, str(path))
+    check_numbers(told.get("threshold"), 0, 1, f"{path}.threshold")
     return fusion_of(told, path.parent)
 
 
@@ -196,6 +199,9 @@ def fusion_of(told: Config, folder: Path) -> Fusion:
     """Load the recognisers of a folder that a fusion's file would name."""
     members = [_member(one, folder) for one in told["members"]]
     refusers = tuple(_member(one, folder) for one in told.get("refusers", ()))
+    classes = members[-1].classes
+    for one in (*members, *refusers):
+        _check_member(one, classes)
     extras = [one.extra for one in members]
     pairs = zip(told["members"], extras, strict=True)
     names = [one.get("reader_of", of["experiment"]) for one, of in pairs]
@@ -207,15 +213,30 @@ def fusion_of(told: Config, folder: Path) -> Fusion:
         "auxiliary_data": " + ".join(one["data"] for one in extras[:-1]),
         "parameters": sum(one.extra["parameters"] for one in (*members, *refusers)),
     }
-    classes = tuple(extra["classes"])
     return Fusion(tuple(members), classes, told.get("threshold"), extra, refusers)
 
 
 def _member(named: Mapping[str, str], folder: Path) -> Recogniser:
     """Load a recogniser that a fusion's file names, with the reader that it is given there."""
-    one = load_recogniser(folder / named["checkpoint"])
+    path = folder / named["checkpoint"]
+    if path.suffix == ".json":
+        raise ValueError(f"{path} is no recogniser but names several; a fusion's members are .pth")
+    one = load_recogniser(path)
     reader = find_experiment(named.get("reader_of", one.extra["experiment"])).shown.reader
     return dataclasses.replace(one, shown=dataclasses.replace(one.shown, reader=reader))
+
+
+def _check_member(one: Recogniser, classes: Sequence[str]) -> None:
+    """Refuse what cannot be a fusion's: a recogniser of other classes, or one that looks for no
+    person."""
+    name, reader = one.extra["experiment"], one.shown.reader
+    if not hasattr(reader, "finder"):
+        raise ValueError(
+            f"a fusion's members read the person that a finder found; that of {name!r} reads "
+            f"{type(reader).__name__}: name an experiment of which it takes the reader (reader_of)"
+        )
+    if lacking := set(classes) - set(one.classes):
+        raise ValueError(f"a fusion's members know the same classes; {name!r} lacks {lacking}")
 
 
 def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:

@@ -26,6 +26,7 @@ from evaluation.predictions import Predictions, Score, concatenate
 from tracking import results
 from tracking.results import Cells
 from tracking.runs import RunFolder, code_commit
+from utils.checkpoint import EPOCH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,6 +126,7 @@ class Result:
         try:
             check(kept, KEPT, str(run.path / "result.json"))
             history = run.history
+            check(history, [EPOCH], str(run.path / "history.csv"))
         except ValueError as error:
             raise ValueError(
                 f"{error}; `python har.py train NAME --force` trains anew in another folder"

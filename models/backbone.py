@@ -12,6 +12,7 @@ import itertools
 import re
 import textwrap
 import urllib.error
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,12 @@ def _load_weights(features: nn.Module, weights: str | Path, channels: int) -> No
         raise ValueError(
             f"{path} does not hold EfficientNet-B0's weights: {what}; expected {EXPECTED_FILE}"
         ) from error
+    for name, value in features.state_dict().items():
+        if not value.isfinite().all():
+            raise ValueError(
+                f"{path}: weight {name} is not finite; the training that made it has diverged, or "
+                f"the file was changed: expected {EXPECTED_FILE}"
+            )
 
 
 def _download_imagenet() -> dict[str, Any]:
@@ -261,6 +268,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         remedy = "run `python har.py pretrain` to make it" if bundled else "check the path"
         raise FileNotFoundError(f"no backbone weights at {path}: {remedy}")
     try:
+        _check_archive(path)
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of arbitrary bytes makes the unpickler raise anything
         raise ValueError(
@@ -277,7 +285,23 @@ def _read_state(path: Path) -> dict[str, Any]:
             f"{WEIGHTS_VERSION}: update the project or make the file anew with `python har.py "
             "pretrain`"
         )
-    return dict(payload.get("state") or {})
+    state = payload.get("state")
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"{path} does not hold EfficientNet-B0's weights: no names and weights under 'state'; "
+            f"expected {EXPECTED_FILE}"
+        )
+    return dict(state)
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive of torch's that is damaged, as its checksums say, which torch never looks
+    at, or that unpacks to more than there is of it: weights are stored as they are."""
+    if zipfile.is_zipfile(path):  # else it was written by a torch of long ago
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > path.stat().st_size or archive.testzip():
+                raise ValueError("it is packed or damaged")
 
 
 def _encoder_of(payload: Mapping[Any, Any], source: Any) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.files import read_csv, write_text
+from data.files import read_csv, read_header, write_text
 from evaluation.statistics import wilson_interval
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def _cells(csv_path: str | Path) -> list[dict[str, str]]:
                 fits = False
             if not fits:
                 raise ValueError(
-                    f"{csv_path} row {line}: {name} is {row[name]!r}, no number; mend the row, or "
-                    "move the file elsewhere"
+                    f"{csv_path} row {line}: {name} is {reprlib.repr(row[name])}, no number; mend "
+                    "the row, or move the file elsewhere"
                 )
     return rows
 
@@ -139,8 +140,10 @@ def check_file(csv_path: str | Path, columns: Sequence[str]) -> None:
     Raises:
         ValueError: What is wrong with it, and the remedy.
     """
-    rows = _cells(csv_path)
-    if rows and (wrong := set(rows[0]) ^ set(columns)):
+    _cells(csv_path)
+    names = read_header(csv_path)
+    twice = {name for name in names if names.count(name) > 1}
+    if names and (wrong := set(names) ^ set(columns) or twice):
         raise ValueError(
             f"{csv_path}: rows have the columns {', '.join(columns)}; the file differs in "
             f"{sorted(wrong)}: mend its header, or move the file elsewhere"

@@ -112,10 +112,15 @@ class RunFolder:
     def history(self) -> list[dict[str, float]]:
         """The rows of history.csv as numbers, empty before the first epoch; ValueError where it is
         damaged."""
-        return [
-            {name: int(text) if text.isdecimal() else float(text) for name, text in row.items()}
-            for row in read_csv(self.path / "history.csv")
-        ]
+        path = self.path / "history.csv"
+        try:
+            return [
+                {name: int(text) if text.isdecimal() else float(text) for name, text in row.items()}
+                for row in read_csv(path)
+            ]
+        except ValueError as error:
+            said = str(error)
+            raise ValueError(said if str(path) in said else f"{path}: {said}") from error
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """Add an epoch's row to history.csv; one that is run again replaces it and all later.

@@ -30,17 +30,26 @@ BEST, LAST = "best.pth", "last.pth"
 # what a resumed run may have otherwise, by whatever name it lies under
 FREE = ("epochs", "patience", "device", "versions")
 DESCRIBED = ("epoch", "best", "history", "settings", "batches")
+# what is always told of an epoch
+EPOCH = {
+    name: int if name == "epoch" else float
+    for name in ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+}
 STORED = {
     "backbone": (dict, None),
     "temporal": dict,
     "epoch": int,
     "best": {"epoch": int, "val_loss": float},
-    "history": [dict],
+    "history": [EPOCH],
     "settings": dict,
     "batches": (dict, None),
     "processes": [dict],
     "extra": dict,
 }
+# what torch's refusal of an object says of it, among advice
+UNPICKLER = re.compile(
+    r"(?:WeightsUnpickler error: |Trying to load )(.*?)(?: was not an allowed|\n|$)"
+)
 Named = Mapping[str, Any]  # values by name
 # models that hold another as `module`; what they and torch.compile put before a weight's name
 WRAPPERS = (nn.DataParallel, DistributedDataParallel)
@@ -184,6 +193,8 @@ class Checkpoints:
     def _take_up(self, last: Named) -> None:
         """Take up all of last.pth but the weights."""
         state = self.state
+        if len(last["history"]) != last["epoch"]:
+            raise ValueError(f"{last['epoch']} epochs, of which it tells {len(last['history'])}")
         for name, part in state.parts.items():
             part.load_state_dict(last[name])
         state.epoch, state.history = last["epoch"], last["history"]
@@ -267,8 +278,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # a file of arbitrary bytes makes the unpickler raise anything
         raise ValueError(
             f"{path} is cut off or damaged, or carries objects or code beside weights, and was not "
-            f"loaded ({error}); use an older one, or train anew with `python har.py train NAME "
-            "--force`, which takes another folder"
+            f"loaded ({_said(error)}); use an older one, or train anew with `python har.py train "
+            "NAME --force`, which takes another folder"
         ) from error
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise ValueError(
@@ -290,17 +301,26 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def _said(error: Exception) -> str:
+    """Return what an error of reading says in one line, without torch's advice to run the file's
+    code all the same."""
+    found = UNPICKLER.search(str(error))
+    return found[1] if found else str(error).partition("\n")[0]
+
+
 def _check_archive(path: Path) -> None:
-    """Refuse a file that would fill the memory with what is not in it.
+    """Refuse a file that is damaged, or would fill the memory with what is not in it.
 
     torch stores weights as they are, so that nothing in its archives unpacks to more than it takes
-    on the disk.
+    on the disk. It writes their checksums too, and never looks at them.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         size = sum(entry.file_size for entry in entries)
         if size > path.stat().st_size:
             raise ValueError(f"it unpacks to {size:,} bytes, {path.stat().st_size:,} are there")
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} in it has another checksum than when it was written")
         for entry in entries:
             if entry.filename.endswith(".pkl") and b"bytearray" in archive.read(entry):
                 raise ValueError("it makes arrays of bytes, of which weights need none")
@@ -327,7 +347,8 @@ def restore_weights(model: nn.Module, checkpoint: Named) -> None:
     a bare head.
 
     Raises:
-        ValueError: The model has other weights than the checkpoint.
+        ValueError: The model has other weights than the checkpoint, or one there is no finite
+            number.
     """
     backbone, head = _parts(model)
     try:
@@ -347,10 +368,26 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 def _load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load weights by name, whichever of model and weights was wrapped."""
-    names = {_unwrapped(name, model): name for name in model.state_dict()}
+    own = model.state_dict()
+    names = {_unwrapped(name, model): name for name in own}
     if not weights.keys() <= names.keys():
         weights = {WRAPPED.sub("", name): value for name, value in weights.items()}
-    model.load_state_dict({names.get(name, name): value for name, value in weights.items()})
+    weights = {names.get(name, name): value for name, value in weights.items()}
+    for name in own.keys() & weights.keys():
+        _check_finite(name, weights[name], own[name])
+    model.load_state_dict(weights)
+
+
+def _check_finite(name: str, given: Any, own: Tensor) -> None:
+    """Refuse a weight that is no finite number: a model would answer all the same, with its first
+    class or at random."""
+    real = isinstance(given, Tensor) and given.is_floating_point() == own.is_floating_point()
+    if not (real and given.isfinite().all()):
+        raise ValueError(
+            f"the checkpoint's weight {name} ({getattr(given, 'dtype', type(given).__name__)}) "
+            "holds what is no finite number: its training diverged, or the file was changed; train "
+            "anew"
+        )
 
 
 def _unwrapped(name: str, model: nn.Module) -> str:

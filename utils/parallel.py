@@ -22,6 +22,7 @@ from torch import nn
 # long costs nothing, and the first process may hold a lock, or have a slow disk, for hours.
 PATIENCE = timedelta(hours=12)
 SAY_AFTER_S = 5.0  # how long the meeting may take before it is said what is waited for
+MOST_DIGITS = 9  # of a number of torchrun's
 REMEDY = "`unset WORLD_SIZE RANK` to run one process"
 
 
@@ -47,11 +48,17 @@ def start(meeting: str = "env://") -> Iterator[None]:
     if processes == 1 or number is None or _started():
         yield
         return
+    if number >= processes:
+        raise ValueError(
+            f"WORLD_SIZE={processes} and RANK={number} are set, and ranks count from 0 to below "
+            f"WORLD_SIZE: start the processes with torchrun, or {REMEDY}"
+        )
     if meeting == "env://" and not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         raise ValueError(
             f"WORLD_SIZE={processes} and RANK={number} are set, MASTER_ADDR and MASTER_PORT are "
             f"not: start the processes with torchrun, or {REMEDY}"
         )
+    _from_environment("MASTER_PORT", None)
     backend = "gloo"
     if torch.cuda.is_available():
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
@@ -76,7 +83,7 @@ def _from_environment(name: str, default: Any) -> Any:
     text = os.environ.get(name)
     if text is None:
         return default
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise ValueError(f"{name} is {text!r} in the environment, not a number: {REMEDY}")
     return int(text)
 

@@ -24,6 +24,7 @@ from numpy.random import Generator
 from tqdm.auto import tqdm
 
 from data.annotations import Ranges, write_segments
+from data.decoding import decode_whole
 from data.files import StrPath, home, read_json, sweep, write_json, written_whole
 from data.kth import ACTIONS, CARD, OWN_TABLE, Video
 from data.processes import in_processes
@@ -462,6 +463,21 @@ def write_video(path: Path, frames: Iterable[ndarray]) -> None:
                 f"{path}: OpenCV cannot write MPEG-4 AVI here; is the folder writable, is there "
                 "space on the disk?"
             )
+        count = 0
         for frame in frames:
             writer.write(frame)
+            count += 1
         writer.release()
+        if not _holds(partial, count):
+            raise OSError(
+                f"{path}: its {count} frames could not all be written; is there space on the disk? "
+                "What is finished stays, and the same command goes on from there"
+            )
+
+
+def _holds(path: Path, count: int) -> bool:
+    """Tell whether an AVI file is as long as it says and has so many frames: OpenCV's writer says
+    nothing of a disk that is full."""
+    with path.open("rb") as file:
+        length = 8 + int.from_bytes(file.read(8)[4:], "little")
+    return length == path.stat().st_size and decode_whole(path).frames == count

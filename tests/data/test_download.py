@@ -777,6 +777,22 @@ def test_from_zip_that_is_no_folder(site, tmp_path, archives):
         fetch(site, tmp_path, archives, from_zip=tmp_path / "nowhere")
 
 
+def test_an_address_that_is_none_after_its_beginning_is_named(site, tmp_path, archives):
+    with pytest.raises(download.DownloadError, match=r"http://\[::zz\]/boxing\.zip: .*--url"):
+        fetch(site, tmp_path, archives, url="http://[::zz]/")
+
+
+def test_what_a_server_says_is_repeated_in_part_and_moves_no_cursor(
+    site, tmp_path, archives, monkeypatch
+):
+    said = "\x1b[2J" + "so " * 1000
+    monkeypatch.setitem(Handler.responses, 403, (said, said))
+    site.codes = [403]
+    with pytest.raises(download.DownloadError, match=r"403 \\x1b\[2Jso so") as caught:
+        fetch(site, tmp_path, archives)
+    assert len(str(caught.value)) < 600
+
+
 @pytest.mark.parametrize("url", ["www.csc.kth.se/cvap", "ftp://here/", "/some/folder"])
 def test_url_that_is_no_web_address(tmp_path, archives, url):
     with pytest.raises(

@@ -119,6 +119,12 @@ def test_json_is_readable_by_people_and_read_back(tmp_path):
     assert (tmp_path / "a.json").read_text().startswith('{\n  "a": [\n    1,')
 
 
+def test_json_that_is_nested_without_end_is_damaged(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=r"a\.json is damaged, or no JSON"):
+        read_json(tmp_path / "a.json")
+
+
 def test_rows_are_read_back_as_text(tmp_path):
     path = tmp_path / "a.csv"
     rows = [{"a": 1, "b": 'x, "y"', "c": "left out"}, {"b": "two\nlines", "a": 0.1}, {"a": None}]

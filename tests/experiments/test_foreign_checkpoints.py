@@ -37,9 +37,11 @@ def changed(stored, where, value):
         *((name, ..., f"it has no '{name}'") for name in ("temporal", "backbone", "extra", "best")),
         ("epoch", ..., "it has no 'epoch'"),
         ("best", {}, "it.best has no 'epoch'"),
+        ("history", [{}], "it.history[0] has no 'epoch'"),
         ("extra", [], "it.extra is"),
         *((f"extra.{n}", ..., f"its extra has no '{n}'") for n in ("experiment", "seed", "data")),
         ("extra.classes", [], "no classes"),
+        ("extra.classes", ["boxing"] * 6, "names a class twice"),
         ("extra.experiment", "juggling", "no row of the table"),
         ("extra.shown.transform.size", [100_000, 100_000], "between 0 and 8192"),
         ("extra.shown.transform.size", [8000, 8000], "24 frames of 8000 x 8000, 1,536,000,000"),
@@ -76,6 +78,10 @@ def test_what_is_whole_is_loaded(stored, tmp_path):
         ({"members": ["recogniser_pose.pth"], "name": "x"}, r"members\[0\] is 'recogniser"),
         ({"members": [{"checkpoint": "recogniser_pose.pth"}]}, "has no 'name'"),
         ([], "names no recognisers"),
+        (
+            {"members": [{"checkpoint": "recogniser_pose.pth"}], "name": "x", "threshold": 1.5},
+            "threshold is 1.5",
+        ),
     ],
 )
 def test_a_fusions_file_that_is_none_is_refused(tmp_path, told, said):
@@ -84,3 +90,22 @@ def test_a_fusions_file_that_is_none_is_refused(tmp_path, told, said):
     shutil.copy(WEIGHTS / "recogniser_pose.pth", tmp_path)
     with pytest.raises(ValueError, match=rf"fusion\.json.*{said}"):
         load_recogniser(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ("fusion.json", "is no recogniser but names several"),
+        ("recogniser_stacked_gru.pth", "'stacked_gru' reads GreyFrames: name an experiment"),
+        ("other.pth", "'pose' lacks {'boxing'}"),
+    ],
+)
+def test_members_that_make_no_fusion_are_refused(stored, tmp_path, member, said):
+    for name in ("recogniser_pose.pth", "recogniser_stacked_gru.pth"):
+        shutil.copy(WEIGHTS / name, tmp_path)
+    named = ["hopping", *stored["extra"]["classes"][1:]]
+    torch.save(changed(stored, "extra.classes", named), tmp_path / "other.pth")
+    members = [{"checkpoint": member}, {"checkpoint": "recogniser_pose.pth"}]
+    (tmp_path / "fusion.json").write_text(json.dumps({"name": "x", "members": members}))
+    with pytest.raises(ValueError, match=said):
+        load_recogniser(tmp_path / "fusion.json")

@@ -492,6 +492,9 @@ class TestReport:
         assert after["sections"]["Result"] == before["sections"]["Result"]
         with pytest.raises(FileNotFoundError, match="no folder of a finished run"):
             report_again(lab.base)
+        (Path(result.run) / "history.csv").write_text("epoch,val_loss\n1,0.5\n")
+        with pytest.raises(ValueError, match=r"history\.csv\[0\] has no 'train_loss'"):
+            report_again(result.run)
 
     def test_one_that_cannot_be_written_costs_nothing_else(self, lab):
         with pytest.raises(KeyboardInterrupt):

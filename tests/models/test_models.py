@@ -5,6 +5,7 @@ import math
 import os
 import pickle
 import urllib.error
+import zipfile
 
 import pytest
 import torch
@@ -195,6 +196,23 @@ def test_a_weights_file_with_code_is_refused_and_not_run(tmp_path, how):
     assert not trace.exists()
 
 
+def test_a_weights_file_that_changed_on_the_disk_or_is_packed_is_refused(rgb_file, tmp_path):
+    changed, packed = tmp_path / "changed.pth", tmp_path / "packed.pth"
+    content = bytearray(rgb_file.read_bytes())
+    content[len(content) // 2] ^= 64
+    changed.write_bytes(content)
+    with (
+        zipfile.ZipFile(rgb_file) as old,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+        new.writestr("archive/data/999", bytes(50_000_000))
+    for path in (changed, packed):
+        with pytest.raises(ValueError, match=rf"{path.name} is damaged.*expected a backbone file"):
+            EfficientNetBackbone(weights=path)
+
+
 def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
     cut, text, other, wrong = (
         tmp_path / f"{name}.pth" for name in ("cut", "text", "other", "wrong")
@@ -207,6 +225,13 @@ def test_damaged_and_foreign_weights_files_are_named(rgb_file, tmp_path):
     for path in (cut, text, other, wrong):
         with pytest.raises(ValueError, match=rf"{path.name}.*expected a backbone file"):
             EfficientNetBackbone(weights=path)
+    broken = torch.full_like(state["features.0.0.weight"], float("nan"))
+    torch.save(state | {"features.0.0.weight": broken}, other)
+    with pytest.raises(ValueError, match=r"other\.pth: weight 0\.0\.weight is not finite"):
+        EfficientNetBackbone(weights=other)
+    torch.save({"format": "har-backbone", "version": 1, "state": [1]}, other)
+    with pytest.raises(ValueError, match=r"no names and weights under 'state'"):
+        EfficientNetBackbone(weights=other)
     torch.save([1, 2], other)
     with pytest.raises(ValueError, match="holds a list"):
         EfficientNetBackbone(weights=other)

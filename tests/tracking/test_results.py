@@ -145,6 +145,15 @@ class TestRows:
 
 DAMAGE = {
     "an older header": (lambda text: text.replace(",recipe", ""), r"cells|differs in \['recipe'\]"),
+    "a foreign line": (lambda text: "<html></html>\n", "differs in"),
+    "a column twice": (
+        lambda text: "".join(f"{line},data\n" for line in text.splitlines()),
+        r"differs in \['data'\]",
+    ),
+    "many digits": (
+        lambda text: text.replace(",1234567,", f",{'9' * 5000},"),
+        "9{12}.{0,20} no number",
+    ),
     "another file": (lambda text: "a;b\n1;2\n", "differs in"),
     "not a number": (lambda text: text.replace(",1234567,", ",nan,"), "row 2: parameters is 'nan'"),
     "a short row": (lambda text: text + "gru,KTH\n", "row 3: not 22 cells"),

@@ -102,6 +102,12 @@ class TestRunFolder:
         run.log_epoch({"epoch": 2, "val_loss": 0.5})
         assert run.history == [{"epoch": 2, "val_loss": 0.5}]
 
+    def test_a_damaged_history_is_named(self, tmp_path):
+        run = RunFolder.create(tmp_path, "gru", {})
+        (run.path / "history.csv").write_text("epoch,val_loss\n1,low\n")
+        with pytest.raises(ValueError, match=r"history\.csv: .*'low'"):
+            _ = run.history
+
     def test_only_a_run_of_the_same_settings_is_gone_on_with(self, tmp_path):
         config = {"seed": 0, "recipe": {"lr": 0.1, "epochs": 3}}
         run = RunFolder.create(tmp_path, "gru", config)

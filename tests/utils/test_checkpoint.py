@@ -260,8 +260,11 @@ def test_a_checkpoint_with_code_is_refused_and_not_run(tmp_path, how):
         torch.save(payload, path)
     else:
         path.write_bytes(pickle.dumps(payload, protocol=2))
-    with pytest.raises(ValueError, match=r"evil\.pth is cut off or damaged, or carries objects or"):
+    with pytest.raises(
+        ValueError, match=r"evil\.pth is cut off or damaged, or carries objects or"
+    ) as caught:
         load_checkpoint(path)
+    assert "weights_only" not in str(caught.value), "torch's advice to run the code all the same"
     assert not trace.exists()
 
 
@@ -324,6 +327,31 @@ def test_foreign_damaged_and_missing_checkpoints_are_named(tmp_path):
             load_checkpoint(path)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nowhere\.pth; train one"):
         load_checkpoint(tmp_path / "nowhere.pth")
+
+
+def test_a_byte_that_changed_on_the_disk_is_noticed(tmp_path):
+    """torch writes checksums and reads without them: a label would be another one in silence."""
+    path = tmp_path / "x.pth"
+    head = new_head()
+    save_checkpoint(path, head, TrainingState())
+    content = bytearray(path.read_bytes())
+    content[content.index(head.norm.weight.detach().numpy().tobytes()) + 1] ^= 64
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.pth is cut off or damaged.*another checksum"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("how", ["nan", "inf", "int", "complex"])
+def test_weights_that_are_no_finite_numbers_are_not_restored(tmp_path, how):
+    """With them a model answers all the same, with its first class or at random."""
+    path = tmp_path / "x.pth"
+    save_checkpoint(path, new_head(), TrainingState())
+    stored = load_checkpoint(path)
+    name, weight = next(iter(stored["temporal"].items()))
+    types = {"int": torch.int32, "complex": torch.complex64}
+    odd = weight.to(types[how]) if how in types else torch.full_like(weight, float(how))
+    with pytest.raises(ValueError, match=rf"weight {name} .*no finite number"):
+        restore_weights(new_head(), stored | {"temporal": stored["temporal"] | {name: odd}})
 
 
 # a backbone's file

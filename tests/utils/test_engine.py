@@ -545,6 +545,8 @@ def test_another_run_is_not_resumed(tmp_path, change, message):
         ("optimizer", None),
         ("optimizer", {"state": {}}),
         ("scheduler", ...),
+        ("epoch", 99),
+        ("epoch", -1),
         ("processes", [{}]),
         ("processes", [{"progress": {"pace": 1}, "rng": {}}]),
     ],

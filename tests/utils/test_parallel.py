@@ -134,6 +134,10 @@ def test_whoever_meets_the_others_says_nothing(left_over, monkeypatch, recwarn):
     ("name", "value", "said"),
     [
         ("WORLD_SIZE", "two", "WORLD_SIZE is 'two' in the environment, not a number"),
+        ("WORLD_SIZE", "9" * 5000, "WORLD_SIZE is '9+' in the environment, not a number"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE=0 and RANK=0 are set, and ranks count from 0"),
+        ("RANK", "2", "WORLD_SIZE=2 and RANK=2 are set, and ranks count from 0"),
+        ("MASTER_PORT", "x", "MASTER_PORT is 'x' in the environment, not a number"),
         ("RANK", "", "RANK is '' in the environment, not a number"),
         ("MASTER_PORT", None, "WORLD_SIZE=2 and RANK=0 are set, MASTER_ADDR and MASTER_PORT are"),
     ],

@@ -512,3 +512,20 @@ def test_a_file_that_names_nobody_is_no_file_of_the_grid(rendered):
     nobody = replace(kth.find_videos(rendered)[0], person=None)
     with pytest.raises(ValueError, match="does not name its person, action and scenario"):
         synthetic.visible(rendered, nobody)
+
+
+def test_a_disk_that_is_full_ends_the_rendering_and_leaves_no_half_file(tmp_path):
+    """OpenCV's writer says nothing of it; here a file may not grow beyond a limit."""
+    resource = pytest.importorskip("resource")  # not on Windows
+    frames = np.random.default_rng(0).integers(0, 255, (60, render.HEIGHT, render.WIDTH), np.uint8)
+    synthetic.write_video(tmp_path / "a.avi", frames)
+    whole = (tmp_path / "a.avi").stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (whole // 2, whole - 100):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OSError, match=r"b\.avi: its 60 frames could not all be written"):
+                synthetic.write_video(tmp_path / "b.avi", frames)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert os.listdir(tmp_path) == ["a.avi"]
