@@ -31,6 +31,8 @@ from utils.checkpoint import EPOCH
 if TYPE_CHECKING:
     import pandas as pd
 
+    from data.kth import Segment
+
 READINGS = "real_clips.csv"
 LEVELS = ("segment", "video")
 KINDS = ("action", "scenario", "person", "fold")
@@ -187,6 +189,22 @@ def subject_summary(
     interval = evidence.person_interval_or_none(right, found[0].items["person"].tolist())
     low, high = interval or (float("nan"),) * 2
     return [one.score().accuracy for one in found], low, high
+
+
+def split_table(splits: Mapping[str, Sequence[Segment]]) -> pd.DataFrame:
+    """Return who is in each split, and how many videos and segments."""
+    import pandas as pd
+
+    rows = {}
+    for split, segments in splits.items():
+        persons = sorted({segment.video.person or 0 for segment in segments})
+        videos = len({segment.video for segment in segments})
+        rows[split] = {
+            "persons": " ".join(map(str, persons)),
+            "videos": videos,
+            "segments": len(segments),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def validation_table(runs: Mapping[str, Sequence[Result]]) -> pd.DataFrame:
