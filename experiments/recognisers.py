@@ -200,8 +200,13 @@ def fusion_of(told: Config, folder: Path) -> Fusion:
     members = [_member(one, folder) for one in told["members"]]
     refusers = tuple(_member(one, folder) for one in told.get("refusers", ()))
     classes = members[-1].classes
+    _check_first(members[0])
     for one in (*members, *refusers):
-        _check_member(one, classes)
+        if lacking := set(classes) - set(one.classes):
+            raise ValueError(
+                f"a fusion's members know the same classes; {one.extra['experiment']!r} lacks "
+                f"{lacking}"
+            )
     extras = [one.extra for one in members]
     pairs = zip(told["members"], extras, strict=True)
     names = [one.get("reader_of", of["experiment"]) for one, of in pairs]
@@ -226,17 +231,14 @@ def _member(named: Mapping[str, str], folder: Path) -> Recogniser:
     return dataclasses.replace(one, shown=dataclasses.replace(one.shown, reader=reader))
 
 
-def _check_member(one: Recogniser, classes: Sequence[str]) -> None:
-    """Refuse what cannot be a fusion's: a recogniser of other classes, or one that looks for no
-    person."""
+def _check_first(one: Recogniser) -> None:
+    """Refuse a first member that looks for no person: the others are shown what it finds."""
     name, reader = one.extra["experiment"], one.shown.reader
     if not hasattr(reader, "finder"):
         raise ValueError(
-            f"a fusion's members read the person that a finder found; that of {name!r} reads "
+            f"a fusion's first member brings the person finder; that of {name!r} reads "
             f"{type(reader).__name__}: name an experiment of which it takes the reader (reader_of)"
         )
-    if lacking := set(classes) - set(one.classes):
-        raise ValueError(f"a fusion's members know the same classes; {name!r} lacks {lacking}")
 
 
 def _built(extra: Config, row: Experiment, shown: Preprocessing, *, pretrained: bool) -> Any:
