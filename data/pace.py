@@ -29,6 +29,10 @@ class _Paced(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Read what is there into a buffer and return how many bytes that was.
+
+        Raises TimeoutError when those of a window were too few, or those of all too many.
+        """
         count = self.raw.readinto(buffer)
         self.count += count or 0
         now = time.monotonic()

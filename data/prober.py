@@ -1,4 +1,4 @@
-"""Decoding a stranger's file in a process of its own, once, and remembering what came of it.
+"""Decoding a file in a process of its own, once, and remembering what came of it.
 
 Knows processes and what `data.decoding` tells of a file. Does not judge files. A decoder that dies
 by a signal so costs one file and not the program. A process decodes one file after another and one
