@@ -77,19 +77,15 @@ def _connected(kind: Any, most: int) -> Any:
     return connect
 
 
-class _Handler(urllib.request.HTTPHandler):
+class _Handler(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Takes the place of both of urllib's own."""
+
     def __init__(self, most: int):
         super().__init__()
         self.most = most
 
     def http_open(self, req: urllib.request.Request) -> Any:
         return self.do_open(_connected(http.client.HTTPConnection, self.most), req)
-
-
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def __init__(self, most: int):
-        super().__init__()
-        self.most = most
 
     def https_open(self, req: urllib.request.Request) -> Any:
         return self.do_open(_connected(http.client.HTTPSConnection, self.most), req)
@@ -104,5 +100,5 @@ def open_paced(
     LEAST bytes a second came in WINDOW_S seconds, and after `most` bytes, header and all that
     surrounds the content included. So there is an end to everything.
     """
-    opener = urllib.request.build_opener(_Handler(most), _SecureHandler(most))
+    opener = urllib.request.build_opener(_Handler(most))
     return opener.open(request, timeout=timeout)

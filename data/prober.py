@@ -27,6 +27,7 @@ import cv2
 
 from data.decoding import READY, Decoded, decode_whole
 from data.files import cache_folder
+from data.processes import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -192,14 +193,12 @@ def decoded(path: Path, stat: os.stat_result) -> Decoded:
     return found
 
 
-def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Apply a function that decodes to many items, in as many threads as there are cores.
 
     Each thread has a process that decodes for it; all but one end with the last item.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    workers = min(cores, len(items) // WORTH_A_PROCESS)
+    workers = min(usable_cores(), len(items) // WORTH_A_PROCESS)
     if workers < 2:
         return list(map(function, items))
     try:

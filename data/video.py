@@ -18,7 +18,7 @@ import numpy as np
 
 from data.decoding import MOST_PIXELS, Decoded, open_video
 from data.files import StrPath
-from data.prober import decoded, side_by_side
+from data.prober import decoded, in_threads
 from data.signatures import ENOUGH, picture, something_else
 
 Item = TypeVar("Item")
@@ -85,7 +85,7 @@ def probe_all(paths: Sequence[Path]) -> list[VideoInfo | VideoError]:
         except VideoError as error:
             return error
 
-    return side_by_side(one, paths)
+    return in_threads(one, paths)
 
 
 def _fault(found: Decoded, head: bytes) -> str | None:
