@@ -91,7 +91,7 @@ MEASURING = (
     _option("--real", "real clips to read too (HAR_REAL_CLIPS)", metavar="DIR"),
     _file("--imagenet", "ImageNet weights to compare with"),
     _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"),
-    _file("--clutter", "an encoder that was pre-trained before clutter"),
+    _file("--plain", "an encoder that was pre-trained on plain ground"),
     _switch("--quick", "a sliver, to see that it works"),
     _switch("--no-record", "write nothing into results/"),
 )
@@ -313,7 +313,7 @@ def runs(args: Namespace) -> None:
     _option("--out", default="models/weights/efficientnet_b0_kth_synth.pth"),
     _option("--init", "imagenet (default), random, or a file", default="imagenet"),
     _number("--steps", 2400, "batches (default: %(default)s)"),
-    _option("--cluttered", "share of shots before clutter (%(default)s)", type=float, default=0.0),
+    _option("--cluttered", "share of shots before clutter (%(default)s)", type=float, default=0.5),
     SEED,
 )
 def pretrain(args: Namespace) -> None:
@@ -375,7 +375,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
     from tracking.measurements import as_text, write_rows
 
     folder, real = home("results"), args.real or from_environment("HAR_REAL_CLIPS")
-    named = {name: getattr(args, name) for name in ("imagenet", "elsewhere", "clutter")}
+    named = {name: getattr(args, name) for name in ("imagenet", "elsewhere", "plain")}
     data = {name: path for name, path in {"real": real, **named}.items() if path}
     for name in args.names or table:
         rows = run(name, args.root, quick=args.quick, **data)

@@ -242,7 +242,7 @@ def pretrain(
     batch_size: int = 48,
     lr: float = 1e-3,
     size: tuple[int, int] = (96, 128),
-    cluttered: float = 0.0,
+    cluttered: float = 0.5,
     progress: bool = True,
     held_out: int = 20,
 ) -> dict:

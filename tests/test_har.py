@@ -290,7 +290,7 @@ def test_pretrain_passes_its_choices_on(here, monkeypatch, capsys):
         pretrain, "pretrain", lambda out, **kw: asked.append((out, kw)) or {"steps": 3}
     )
     assert har.main(["pretrain", "--out", "w.pth", "--init", "random", "--steps", "3"]) == 0
-    chosen = {"init": None, "seed": 0, "steps": 3, "cluttered": 0.0}
+    chosen = {"init": None, "seed": 0, "steps": 3, "cluttered": 0.5}
     assert asked == [(Path("w.pth"), chosen)]
     assert json.loads(capsys.readouterr().out) == {"steps": 3}
 

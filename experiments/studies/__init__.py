@@ -58,8 +58,8 @@ def run_study(name: str, root: str | Path, *, quick: bool = False, **data: Any) 
         root: A data set in KTH's layout.
         quick: Use the settings of QUICK.
         **data: What some studies can use: `real`, real clips in KTH's layout, `imagenet`,
-            ImageNet weights to compare with, `clutter`, an encoder that was pre-trained before
-            clutter, and `elsewhere`, clips <label>/<file> of other places.
+            ImageNet weights to compare with, `plain`, an encoder that was pre-trained on plain
+            ground, and `elsewhere`, clips <label>/<file> of other places.
 
     Raises:
         ValueError: There is no such study.

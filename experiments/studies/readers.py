@@ -45,9 +45,9 @@ QUICK: dict[str, Any] = {
 }
 
 
-def variants(clutter: str | None = None) -> dict[str, Setting]:
-    """Return the rows by name; those of an encoder pre-trained before clutter where its file is
-    named."""
+def variants(plain: str | None = None) -> dict[str, Setting]:
+    """Return the rows by name; those of an encoder pre-trained on plain ground alone where its
+    file is named."""
     cutout = EXPERIMENTS["cutout_gru"]
     brought = replace(cutout.shown, reader=Cutout(normalise=True))
     rows = {
@@ -61,10 +61,10 @@ def variants(clutter: str | None = None) -> dict[str, Setting]:
         LARGER: Setting(cutout, {"size": (144, 192)}),
         TUNED_ENCODER: Setting(cutout, TUNED),
     }
-    if clutter is not None:
-        of = {"weights": str(clutter)}
-        rows["as filmed, encoder pre-trained before clutter"] = Setting("stacked_gru", of)
-        rows["cut out, encoder pre-trained before clutter"] = Setting(cutout, of)
+    if plain is not None:
+        of = {"weights": str(plain)}
+        rows["as filmed, encoder pre-trained on plain ground"] = Setting("stacked_gru", of)
+        rows["cut out, encoder pre-trained on plain ground"] = Setting(cutout, of)
     return rows
 
 
@@ -72,7 +72,7 @@ def run(
     root: str | Path,
     *,
     elsewhere: str | Path | None = None,
-    clutter: str | None = None,
+    plain: str | None = None,
     scenarios: Sequence[int] = (1,),
     seeds: Sequence[int] = (0, 1, 2),
     only: Sequence[str] = (),
@@ -87,8 +87,8 @@ def run(
         root: KTH-Synth.
         elsewhere: A folder <label>/<file>, of which the six actions' files are named; None names
             none.
-        clutter: The file of an encoder that was pre-trained before clutter (`har.py pretrain
-            --cluttered 0.5`); None leaves its rows out.
+        plain: The file of an encoder that was pre-trained on plain ground (`har.py pretrain
+            --cluttered 0`); None leaves its rows out.
         scenarios: Of the segments that are drawn before clutter.
         seeds: Of the heads.
         only: Names of rows; all when there are none.
@@ -108,7 +108,7 @@ def run(
     }
     asked = {task: videos for task, videos in asked.items() if videos}
     rows = []
-    for name, setting in variants(clutter).items():
+    for name, setting in variants(plain).items():
         if only and name not in only:
             continue
         scores: dict[str, list[Score]] = defaultdict(list)
