@@ -1,8 +1,8 @@
 """Who should be in the default? Every set of its possible members names the same segments.
 
 Knows the candidates: joints, the person cut out, and images as filmed. Rendered validation persons,
-as they are and before two kinds of background, are what is chosen by. Does not know real footage,
-nor when to refuse (`experiments.fusion`).
+as they are and filmed in harder ways, are what is chosen by. Does not know real footage, nor when
+to refuse (`experiments.fusion`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from evaluation.predictions import Score
 from experiments.recognisers import WEIGHTS, fusion_of
 from experiments.studies import accuracy_row
 from experiments.studies.readers import before
-from experiments.studies.stress import CLUTTERED, NOISY_BACKGROUND
+from experiments.studies.stress import (
+    CLUTTERED,
+    HALF,
+    NOISE_ADDED,
+    NOISY_BACKGROUND,
+    PANNING,
+    SWAYING,
+)
 from tracking.measurements import Row
 from utils.features import look_at
 from utils.predict import Fusion, Prediction
@@ -31,6 +38,8 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "cut out": {"checkpoint": "recogniser_stacked_gru.pth", "reader_of": "cutout_gru"},
     "as filmed": {"checkpoint": "recogniser_stacked_gru.pth"},
 }
+# harder footage, see `experiments.studies.stress`; what changes the frame rate or the length is left
+KINDS = (CLUTTERED, NOISY_BACKGROUND, HALF, SWAYING, PANNING, NOISE_ADDED)
 QUICK: dict[str, Any] = {"every": 128, "scenarios": ()}
 
 
@@ -39,6 +48,7 @@ def run(
     *,
     every: int = 1,
     scenarios: Sequence[int] = (1,),
+    kinds: Sequence[str] = KINDS,
     cache_dir: str | Path | None = DEFAULT,
 ) -> list[Row]:
     """Count what each set of candidates names right, log-probabilities added.
@@ -46,7 +56,8 @@ def run(
     Args:
         root: KTH-Synth, whose validation persons are asked.
         every: Take one in so many of their segments.
-        scenarios: Of the segments that are drawn before other backgrounds.
+        scenarios: Of the segments that are drawn in harder ways.
+        kinds: Of harder footage, names of `experiments.studies.stress.STRESSES`.
         cache_dir: Where the finder's looks are kept.
     """
     fusion = fusion_of({"name": "candidates", "members": list(CANDIDATES.values())}, WEIGHTS)
@@ -58,7 +69,7 @@ def run(
         path = one.video.path
         said = fusion.said(path, one.start, one.stop, found=found[path])
         answers["segments"].append((one.video.action, said))
-    for kind in (CLUTTERED, NOISY_BACKGROUND) if scenarios else ():
+    for kind in kinds if scenarios else ():
         answers[kind] = [
             (one.action, fusion.said(one.video, found=one.found))
             for one in before(kind, root, scenarios)

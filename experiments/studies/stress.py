@@ -32,6 +32,8 @@ SWAY = 4.0  # pixels, standard deviation, of a camera held by hand
 PAN, PANNED_FAR = 20.0, 30.0  # pixels a second, and pixels, of a camera that turns
 NOISE = 20.0  # grey levels, standard deviation
 CLUTTERED, NOISY_BACKGROUND = "textured background", "background of 1/f noise"
+HALF, NOISE_ADDED = "figures half as large", "noise"
+SWAYING, PANNING = "hand-held sway of 4 pixels", "camera pans 20 pixels a second"
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,14 @@ STRESSES: dict[str, Stress] = {
     "as it is": Stress(),
     CLUTTERED: _before(clutter),
     NOISY_BACKGROUND: _before(spectral_noise),
-    "figures half as large": Stress(shot=_half_as_large),
+    HALF: Stress(shot=_half_as_large),
     "10 frames a second": _at(10),
     "60 frames a second": _at(60),
     "first 29 frames": Stress(frames=lambda frames, rng: frames[:SHORT]),
     "last 29 frames": Stress(frames=lambda frames, rng: frames[-SHORT:]),
-    "hand-held sway of 4 pixels": Stress(frames=_swaying),
-    "camera pans 20 pixels a second": Stress(frames=_panning),
-    "noise": Stress(frames=_noisy),
+    SWAYING: Stress(frames=_swaying),
+    PANNING: Stress(frames=_panning),
+    NOISE_ADDED: Stress(frames=_noisy),
 }
 
 
