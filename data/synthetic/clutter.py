@@ -3,8 +3,8 @@
 Knows images. Does not know people, actions or models. A picture is covered by opaque shapes of
 random grey whose sizes follow a power law, which has the statistics of natural images (the dead
 leaves model: Lee, Mumford and Huang, "Occlusion Models for Natural Images", 2001, section 3), and
-on some of them shelves and a floor are drawn. Noise of the same spectrum is there to test with: no
-encoder is pre-trained before it.
+on some of them shelves and a floor are drawn. Noise of the same spectrum, and a wall of bricks with
+writing on it, are there to test with: no encoder is pre-trained before them.
 """
 
 import cv2
@@ -45,6 +45,31 @@ def spectral_noise(rng: Generator) -> np.ndarray:
     image = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(HEIGHT, WIDTH))) / frequency)
     image *= rng.uniform(30, 60) / image.std()
     return (image + rng.uniform(90, 165)).clip(0, 255).astype(np.float32)
+
+
+def written_wall(rng: Generator) -> np.ndarray:
+    """Draw a background (HEIGHT, WIDTH) float32, 0 to 255: bricks of several greys, cables across
+    them, and writing of many sizes. It has thin strokes and corners, of which `clutter` has few."""
+    image = np.full((HEIGHT, WIDTH), rng.uniform(60, 200), np.float32)
+    high, long = rng.uniform(8, 20), rng.uniform(20, 45)
+    base, mortar = rng.uniform(60, 180), rng.uniform(1, 3)
+    for row in range(int(HEIGHT / high) + 1):
+        for left in np.arange(-long * (row % 2) / 2, WIDTH, long):
+            corners = np.array([left, row * high]), np.array([left + long, (row + 1) * high])
+            first, last = (tuple((c + mortar).astype(int).tolist()) for c in corners)
+            cv2.rectangle(image, first, last, float(base + rng.normal(0, 25)), -1)
+    for _ in range(rng.integers(2, 8)):
+        ends = rng.uniform(-0.1, 1.1, (2, 2)) * (WIDTH, HEIGHT)
+        one, other = (tuple(end.astype(int).tolist()) for end in ends)
+        cv2.line(image, one, other, float(rng.uniform(15, 240)), int(rng.integers(1, 3)))
+    for _ in range(rng.integers(8, 20)):
+        word = "".join(map(chr, rng.integers(ord("A"), ord("Z") + 1, rng.integers(1, 7))))
+        place = tuple((rng.uniform(-0.1, 1.0, 2) * (WIDTH, HEIGHT)).astype(int).tolist())
+        font, size = int(rng.integers(8)), float(rng.uniform(0.4, 2.0))
+        thick, grey = int(rng.integers(1, 4)), float(rng.uniform(15, 240))
+        cv2.putText(image, word, place, font, size, grey, thick, cv2.LINE_AA)
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    return np.clip(blurred, 0, 255).astype(np.float32)
 
 
 def _shape(image: np.ndarray, radius: float, rng: Generator) -> float:

@@ -28,6 +28,7 @@ from experiments.studies.stress import (
     NOISY_BACKGROUND,
     PANNING,
     SWAYING,
+    WRITTEN,
 )
 from tracking.measurements import Row
 from utils.features import look_at
@@ -38,8 +39,8 @@ CANDIDATES: dict[str, dict[str, str]] = {
     "cut out": {"checkpoint": "recogniser_stacked_gru.pth", "reader_of": "cutout_gru"},
     "as filmed": {"checkpoint": "recogniser_stacked_gru.pth"},
 }
-# harder footage, see `experiments.studies.stress`; what changes the frame rate or the length is left
-KINDS = (CLUTTERED, NOISY_BACKGROUND, HALF, SWAYING, PANNING, NOISE_ADDED)
+# of harder footage in `experiments.studies.stress`, what leaves frame rate and length
+KINDS = (CLUTTERED, NOISY_BACKGROUND, WRITTEN, HALF, SWAYING, PANNING, NOISE_ADDED)
 QUICK: dict[str, Any] = {"every": 128, "scenarios": ()}
 
 

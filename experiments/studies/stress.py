@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from data.files import read_json
 from data.kth import ACTIONS, CARD, FPS, SPLITS
-from data.synthetic.clutter import clutter, spectral_noise
+from data.synthetic.clutter import clutter, spectral_noise, written_wall
 from data.synthetic.dataset import Shot, shot_of
 from evaluation.predictions import Score
 from experiments.recognisers import load_recogniser
@@ -32,6 +32,7 @@ SWAY = 4.0  # pixels, standard deviation, of a camera held by hand
 PAN, PANNED_FAR = 20.0, 30.0  # pixels a second, and pixels, of a camera that turns
 NOISE = 20.0  # grey levels, standard deviation
 CLUTTERED, NOISY_BACKGROUND = "textured background", "background of 1/f noise"
+WRITTEN = "background of bricks and writing"
 HALF, NOISE_ADDED = "figures half as large", "noise"
 SWAYING, PANNING = "hand-held sway of 4 pixels", "camera pans 20 pixels a second"
 
@@ -107,6 +108,7 @@ STRESSES: dict[str, Stress] = {
     "as it is": Stress(),
     CLUTTERED: _before(clutter),
     NOISY_BACKGROUND: _before(spectral_noise),
+    WRITTEN: _before(written_wall),
     HALF: Stress(shot=_half_as_large),
     "10 frames a second": _at(10),
     "60 frames a second": _at(60),
