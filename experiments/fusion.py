@@ -24,10 +24,11 @@ from utils.features import look_at
 from utils.predict import NOBODY, Fusion, doubt
 
 REFUSED = 0.01  # share of the six actions' rendered segments that may be refused
-# the bundled ones; a member is shown what another experiment's reader reads where that is named
+# the bundled ones, chosen by `python har.py study members`: a member is shown what another
+# experiment's reader reads where that is named (reader_of)
 MEMBERS: tuple[dict[str, str], ...] = (
     {"checkpoint": "recogniser_pose.pth"},
-    {"checkpoint": "recogniser_stacked_gru.pth", "reader_of": "cutout_gru"},
+    {"checkpoint": "recogniser_stacked_gru.pth"},
 )
 REFUSER = "recogniser_refuser.pth"  # trained here, and asked about something else alone
 

@@ -22,10 +22,11 @@ from experiments.recognisers import load_recogniser
 from experiments.table import Experiment
 from experiments.training import run_experiment
 from tracking.measurements import Row
+from utils.cutout import Cutout
 from utils.data_setup import VideoDataset
 from utils.features import Features
 from utils.predict import Fusion, Recogniser, predict_video
-from utils.preprocessing import GreyFrames
+from utils.preprocessing import GreyFrames, looker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,16 +155,26 @@ def answers_of_parts(
     fps: float | None = None,
     found: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, str]:
-    """Return the label that each part of a fusion of joints and appearance gives a video."""
-    pose, appearance = fusion.members
-    plain = replace(appearance, shown=replace(appearance.shown, reader=GreyFrames()))
+    """Return the label that a fusion gives a video, and what its parts say alone.
+
+    The first member is joints; appearance, the last, is asked about whole images and about the
+    person cut out, whichever of the two it is a member with.
+    """
+    joints, appearance = fusion.members[0], fusion.members[-1]
+    if found is None:
+        found = looker(joints.shown.reader).look(video, fps)
     said, forced = fusion.said(video, fps=fps, found=found), replace(fusion, threshold=None)
+    plain, cut = (
+        replace(appearance, shown=replace(appearance.shown, reader=reader))
+        for reader in (GreyFrames(), Cutout())
+    )
+    alone = Fusion((cut,), fusion.classes)
     return {
         "as filmed": predict_video(plain, video, fps=fps).label,
-        "the person cut out": replace(forced, members=(appearance,)).joined(said[1:]).label,
-        "joints alone": replace(forced, members=(pose,)).joined(said[:1]).label,
-        "cut out and joints": forced.joined(said).label,
-        "cut out and joints, may refuse": fusion.joined(said).label,
+        "the person cut out": alone.predict(video, fps=fps, found=found).label,
+        "joints alone": replace(forced, members=(joints,)).joined(said[:1]).label,
+        "all together": forced.joined(said).label,
+        "all together, may refuse": fusion.joined(said).label,
     }
 
 

@@ -1,8 +1,9 @@
 """Cluttered backgrounds: no empty place, sizes of all kinds, the same again from the same seed."""
 
 import numpy as np
+import pytest
 
-from data.synthetic.clutter import clutter, spectral_noise
+from data.synthetic.clutter import clutter, spectral_noise, written_wall
 from data.synthetic.render import HEIGHT, WIDTH, ground
 
 
@@ -34,6 +35,18 @@ def test_noise_has_the_spectrum_of_natural_images():
     assert np.array_equal(images[3], spectral_noise(np.random.default_rng(3)))
 
 
-def test_two_are_unlike():
-    one, other = (clutter(np.random.default_rng(seed)) for seed in (0, 1))
+def test_a_written_wall_is_full_of_thin_strokes():
+    """More of it lies on edges than of a lawn, and it is the same again from the same seed."""
+    for seed in range(8):
+        image = written_wall(np.random.default_rng(seed))
+        assert image.shape == (HEIGHT, WIDTH) and image.dtype == np.float32
+        assert image.min() >= 0 and image.max() <= 255
+        lawn = spread(ground(np.random.default_rng(seed)))
+        assert np.median(spread(image)) > 1.5 * np.median(lawn), seed
+        assert np.array_equal(image, written_wall(np.random.default_rng(seed)))
+
+
+@pytest.mark.parametrize("draw", [clutter, written_wall])
+def test_two_are_unlike(draw):
+    one, other = (draw(np.random.default_rng(seed)) for seed in (0, 1))
     assert np.abs(one - other).mean() > 20
