@@ -2,7 +2,7 @@
 
 Knows the variants: as filmed, cut out where he is or brought to one place and size, followed, his
 joints, heads on cut-outs, and other encoders. The rendered validation persons are there to choose
-by, also drawn before clutter; clips of other places are only measured on, and every reading is a
+by, also drawn before two kinds of background; clips of other places are only measured on, and every reading is a
 row of results/real_clips.csv.
 """
 
@@ -26,7 +26,7 @@ from experiments.results import READINGS
 from experiments.studies import Setting, accuracy_row
 from experiments.studies.ablation import TUNED
 from experiments.studies.elsewhere import clips_of, log_reading
-from experiments.studies.stress import CLUTTERED, STRESSES, frames_of
+from experiments.studies.stress import CLUTTERED, STRESSES, WRITTEN, frames_of
 from experiments.table import AVERAGE, EXPERIMENTS
 from tracking.measurements import Row
 from utils.cutout import Cutout
@@ -89,7 +89,7 @@ def run(
             none.
         plain: The file of an encoder that was pre-trained on plain ground (`har.py pretrain
             --cluttered 0`); None leaves its rows out.
-        scenarios: Of the segments that are drawn before clutter.
+        scenarios: Of the segments that are drawn before these backgrounds.
         seeds: Of the heads.
         only: Names of rows; all when there are none.
         runs_dir: Where runs are kept and found again.
@@ -104,6 +104,7 @@ def run(
     found = look_at(Cutout(), clips, cache_dir=place(cache_dir, "cache"))
     asked: dict[str, list[Asked]] = {
         "validation persons before clutter": list(before(CLUTTERED, root, scenarios)),
+        "validation persons before bricks and writing": list(before(WRITTEN, root, scenarios)),
         ELSEWHERE: [Asked(path, path.parent.name, found[path]) for path in clips],
     }
     asked = {task: videos for task, videos in asked.items() if videos}
