@@ -2,8 +2,8 @@
 
 Knows the variants: as filmed, cut out where he is or brought to one place and size, followed, his
 joints, heads on cut-outs, and other encoders. The rendered validation persons are there to choose
-by, also drawn before two kinds of background; clips of other places are only measured on, and every reading is a
-row of results/real_clips.csv.
+by, also drawn before two kinds of background; clips of other places are only measured on, and every
+reading is a row of results/real_clips.csv.
 """
 
 from __future__ import annotations
