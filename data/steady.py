@@ -63,7 +63,7 @@ def nearest(
             yield before[1]
             due += 1
         before = at, image
-    while before is not None and start is not None and start + due / rate <= before[0] + 0.5 / rate:
+    while before is not None and start is not None and start + due / rate < before[0] + 0.5 / rate:
         yield before[1]
         due += 1
 

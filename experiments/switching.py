@@ -4,7 +4,7 @@
 
 Knows rendered validation persons, whom no member of the bundled recogniser was trained on: each
 does one thing, then another, then is gone. Does not know real footage. `utils.timeline.SWITCH` is
-the cost in the middle of those of the fewest seconds with a wrong label.
+the largest cost of those with the fewest seconds of a wrong label.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ def choose(persons: Sequence[int] = SPLITS["validation"], pairs: int = 1) -> dic
         frames, truth = scene_of(person, list(map(str, actions)), number % 4 + 1)
         watcher = Watcher(recogniser, FPS)
         answers = list(watcher.answers(frames))
-        share, threshold = watcher.step / watcher.length, recogniser.threshold
+        apart, threshold = watcher.apart, recogniser.threshold
         total += truth[-1][1]
         for cost in COSTS:
-            wrong[cost] += _wrong_seconds(answers, truth, share, threshold, cost)
+            wrong[cost] += _wrong_seconds(answers, truth, apart, threshold, cost)
     return {cost: seconds / total for cost, seconds in wrong.items()}
 
 
 def _wrong_seconds(
     answers: Sequence[Answer],
     truth: Sequence[tuple[float, float, str]],
-    share: float,
+    apart: int,
     threshold: float,
     cost: float,
 ) -> float:
     """Return for how many seconds a scene has another label than it should."""
     probs = np.array([list(one.prediction.probs.values()) for one in answers])
     otherwise = np.array([one.prediction.something_else for one in answers])
-    labels = timeline.smoothed(answers, probs, otherwise, share, threshold, cost)
+    labels = timeline.smoothed(answers, probs, otherwise, apart, threshold, cost)
     middles = np.array([(one.start + one.stop) / 2 / FPS for one in answers])
     moments = np.arange(0.02, truth[-1][1], 0.04)
     said = [labels[int(np.abs(middles - at).argmin())] for at in moments]

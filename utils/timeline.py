@@ -34,16 +34,17 @@ UNSURE = "unsure"  # a label that is no action
 # Recognition Error and Reject Tradeoff", 1970) that is where to reject when no answer costs half as
 # much as a wrong one.
 SURE = 0.5
-# Of a change of label, in nats of one window's evidence. Chosen on rendered validation persons who
-# do one thing and then another: `python -m experiments.switching`.
-SWITCH = 2.0
-LEAST = 1e-4  # probability: no single window rules a class out
+# Of a change of label, in nats. Chosen on rendered validation persons who do one thing and then
+# another: `python -m experiments.switching`.
+SWITCH = 1.0
+LEAST = 1e-4  # probability: no window alone rules a class out
+BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
 NO_ACTION = {
     NOBODY: "nobody was found",
     SOMETHING_ELSE: "a movement that is none of the classes",
     UNSURE: f"no class has a probability of {SURE:.0%}",
 }
-STILL = "nothing that can be seen moves, and an action is told by movement"
+STILL = "nothing that can be seen moves in it, and an action is told by movement"
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,15 @@ class Timeline:
 
         if title is None:
             title = f"{Path(self.file).name}: {self.label}"
+        title = title.replace("$", r"\$")  # else matplotlib sets a formula
         spans = [(span.start_s, span.stop_s, span.label) for span in self.segments]
-        return span_timeline(
-            spans, self.classes, self.times, self.probs, seconds=self.seconds, title=title
-        )
+        said = [label != NOBODY for label in self.labels]  # else there is nothing to classify
+        which = said if any(said) else slice(None)
+        times, probs = self.times[which], self.probs[which]
+        return span_timeline(spans, self.classes, times, probs, seconds=self.seconds, title=title)
 
     def _repr_png_(self) -> bytes:
-        return self.figure()._repr_png_()
+        return bytes(self.figure()._repr_png_())
 
 
 def timeline_of(
@@ -231,12 +234,10 @@ class _Source:
 
     def shown(self, progress: bool) -> Iterator[np.ndarray]:
         """Yield the frames, and show a bar of the seconds."""
-        quiet = {} if progress else {"disable": True}  # else TQDM_DISABLE is asked
-        total = None if self.seconds is None else round(self.seconds, 1)
-        style = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of video [{elapsed}<{remaining}]"
-        if total:
-            quiet["bar_format"] = style
-        with tqdm(desc="watching", total=total, unit="s", leave=False, **quiet) as bar:
+        how: dict[str, Any] = {} if progress else {"disable": True}  # else TQDM_DISABLE is asked
+        if self.seconds is not None:
+            how |= {"total": round(self.seconds, 1), "bar_format": BAR}
+        with tqdm(desc="watching", unit="s", leave=False, **how) as bar:
             for image in self.frames:
                 yield image
                 bar.update(1 / self.rate)
@@ -262,8 +263,8 @@ def _timeline(
     times = np.array([(one.start + one.stop) / 2 / rate for one in answers])
     probs = np.array([[one.prediction.probs[name] for name in classes] for one in answers])
     otherwise = np.array([one.prediction.something_else for one in answers])
-    share = min(1.0, watcher.step / watcher.length)
-    labels = smoothed(answers, probs, otherwise, share, getattr(recogniser, "threshold", None))
+    threshold = getattr(recogniser, "threshold", None)
+    labels = smoothed(answers, probs, otherwise, watcher.apart, threshold)
     footage = source.footage or Footage(
         np.zeros((0, 1, 1), np.uint8),
         "frames",
@@ -292,31 +293,37 @@ def smoothed(
     answers: Sequence[Answer],
     probs: np.ndarray,
     otherwise: np.ndarray,
-    share: float = 1.0,
+    apart: int = 1,
     threshold: float | None = None,
     switch: float = SWITCH,
 ) -> list[str]:
     """Return the labels (N,) of windows on the most probable path.
 
     Where nobody is, or nothing moves, is seen and not guessed: there each window has its label.
+    A class that is less probable than SURE all along, or for `apart` windows, is unsure there.
 
     Args:
         answers: The windows' answers.
         probs: Probabilities of the K classes (N, K).
         otherwise: Those of something else (N,).
-        share: Of a window's frames that are new; so much of its evidence counts.
+        apart: From which window on there is no frame in common; so much less counts one's evidence.
         threshold: Above which something else is said of a window alone; None never says it.
         switch: Cost of a change, in nats.
     """
-    names = (*answers[0].prediction.probs, UNSURE, SOMETHING_ELSE)
-    scores = share * _scores(probs, otherwise, threshold)
+    names = (*answers[0].prediction.probs, SOMETHING_ELSE)
+    scores = _scores(probs, otherwise, threshold)
     labels: list[str] = []
     for fixed, run in groupby(range(len(answers)), lambda n: _seen(answers[n])):
         which = list(run)
-        if fixed is None:
-            labels += [names[state] for state in cheapest_path(scores[which], switch)]
-        else:
+        if fixed is not None:
             labels += [fixed] * len(which)
+            continue
+        for state, part in groupby(cheapest_path(scores[which] / apart, switch).tolist()):
+            here = slice(len(labels), len(labels) + len(list(part)))
+            sure = np.ones(here.stop - here.start, bool)
+            if state < probs.shape[1]:
+                sure = _sure(probs[here, state], apart)
+            labels += [names[state] if one else UNSURE for one in sure]
     return labels
 
 
@@ -328,17 +335,27 @@ def _seen(answer: Answer) -> str | None:
 
 
 def _scores(probs: np.ndarray, otherwise: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Return how well each label fits each window, (N, K + 2) in nats.
+    """Return how well each label fits each window, (N, K + 1) in nats.
 
-    By itself a window is unsure where no class reaches SURE, and something else where that is
-    above its threshold, as `utils.predict.Fusion.joined` says.
+    By itself a window is something else where that is above its threshold, as
+    `utils.predict.Fusion.joined` says.
     """
     classes = np.log(probs.clip(LEAST))
-    unsure = np.full((len(probs), 1), np.log(SURE))
-    best = np.maximum(classes.max(1, keepdims=True), unsure)
     ratio = np.zeros(len(probs)) if threshold is None else otherwise / max(threshold, LEAST)
-    other = best + np.log(ratio.clip(LEAST))[:, None]
-    return np.concatenate([classes, unsure, other], 1)
+    other = classes.max(1) + np.log(ratio.clip(LEAST))
+    return np.concatenate([classes, other[:, None]], 1)
+
+
+def _sure(probs: np.ndarray, apart: int) -> np.ndarray:
+    """Tell which windows in a row are sure of a label, given its probabilities (N,)."""
+    sure = np.ones(len(probs), bool)
+    at = 0
+    for doubted, run in groupby((probs < SURE).tolist()):
+        length = len(list(run))
+        if doubted and length >= min(apart, len(probs)):
+            sure[at : at + length] = False
+        at += length
+    return sure
 
 
 def cheapest_path(scores: np.ndarray, switch: float) -> np.ndarray:

@@ -84,6 +84,11 @@ class Watcher:
         self.first = self.count = 0  # the number of the first of them; frames that came
         self.track: PersonTrack | None = None
 
+    @property
+    def apart(self) -> int:
+        """From which window on there is no frame in common with the first."""
+        return -(-self.length // self.step)
+
     def answers(self, frames: Iterable[np.ndarray]) -> Iterator[Answer]:
         """Yield the answers for frames (H, W) or (H, W, 3) BGR of one size, in order of time.
 
