@@ -36,9 +36,11 @@ class Live:
 
     def __init__(self, source: int | StrPath, *, rate: float, held: int):
         self.rate, self.is_file = rate, not isinstance(source, int)
-        if self.is_file:
+        if isinstance(source, int):
+            self.capture = cv2.VideoCapture(source)
+        else:
             probe(Path(source))  # which says why a file cannot be used
-        self.capture = open_video(source) if self.is_file else cv2.VideoCapture(source)
+            self.capture = open_video(source)
         if not self.capture.isOpened():
             raise OSError(
                 f"camera {source} cannot be opened: is it there, does another program use it, may "

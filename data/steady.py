@@ -39,6 +39,7 @@ def steady(path: StrPath, info: VideoInfo, most: int) -> Iterator[np.ndarray]:
     Raises:
         VideoError: No frame of the file can be read.
     """
+    images: Iterator[np.ndarray]
     if info.stamped is None:
         images = (image for _, image in stream(path, thinning(info.fps)))
     else:

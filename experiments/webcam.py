@@ -39,7 +39,7 @@ def watch_camera(
     if not every > 0:
         raise ValueError(f"every is {every}; it takes seconds, above 0")
     window, rate = has_screen() if window is None else window, live_rate(recogniser)
-    source = int(camera) if camera.isdecimal() else camera
+    source: int | str = int(camera) if camera.isdecimal() else camera
     with Live(source, rate=rate, held=max(1, round(every * rate))) as live:
         for moment in live_answers(recogniser, live, live.now, every=every):
             if moment.answer is not None and moment.latency_s is not None:
@@ -73,10 +73,10 @@ def has_screen() -> bool:
 
 def _shown(moment: Moment) -> bool:
     """Show a moment; False when the viewer wants no more."""
-    label, sure = "...", None
+    label: str = "..."
+    sure: float | None = None
     if moment.answer is not None:
-        label = moment.answer.label
-        sure = moment.answer.probs.get(label)
+        label, sure = moment.answer.label, moment.answer.probs.get(moment.answer.label)
     note = "" if moment.latency_s is None else f"{1000 * moment.latency_s:.0f} ms"
     row = None if moment.look is None else 0
     cv2.imshow(TITLE, annotated(moment.image, moment.look, row, Caption(label, sure, note)))

@@ -171,8 +171,8 @@ class PersonFinder(SearchSettings):
 
         No more than a piece a thread is held, so the video may be of any length.
         """
-        found = self._live if live else self._stretches
-        for rows in found(spaced(frames, self._step(fps)), fps):
+        looked = spaced(frames, self._step(fps))
+        for rows in self._live(looked, fps) if live else self._stretches(looked, fps):
             yield _track(rows, fps)
 
     def _step(self, fps: float) -> float:

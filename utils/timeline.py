@@ -216,6 +216,7 @@ class _Source:
 
     @classmethod
     def of(cls, video: Any, fps: float | None) -> _Source:
+        footage: Footage | None = None
         if isinstance(video, (str, os.PathLike)):
             path, info = Path(video), probe(video)
             if fps is not None:
@@ -224,7 +225,7 @@ class _Source:
             frames, rate = steady(path, info, LARGEST), steady_rate(info)
             return cls(frames, rate, footage, info.rate, info.seconds)
         fps = fps or FPS
-        thin, footage = thinning(fps), None
+        thin = thinning(fps)
         if not isinstance(video, Iterator):
             footage = Footage.of(video, fps)
             video = video if isinstance(video, (list, tuple)) else np.asarray(video)
@@ -265,12 +266,13 @@ def _timeline(
     otherwise = np.array([one.prediction.something_else for one in answers])
     threshold = getattr(recogniser, "threshold", None)
     labels = smoothed(answers, probs, otherwise, watcher.apart, threshold)
+    height, width = watcher.greys[-1].shape
     footage = source.footage or Footage(
         np.zeros((0, 1, 1), np.uint8),
         "frames",
         max(1, round(seconds * source.fps)),
         source.fps,
-        watcher.greys[-1].shape[:2],
+        (height, width),
         all(one.still for one in answers),
     )
     return Timeline(
