@@ -20,7 +20,8 @@ from utils.timeline import Timeline, timeline_of
 
 COLUMNS = ("file", "start_s", "stop_s", "label", "probability", "reason")
 LONGEST_NAME = 255  # bytes that file systems take
-WRITTEN = {"save": ".mp4", "timeline": ".png", "explain": ".png"}  # a file a video
+# what is written of each video, and how its name ends in a folder
+WRITTEN = {"save": ".mp4", "timeline": ".png", "explain": "-why.png"}
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,17 @@ class Wanted:
             return f"--every is {self.every}; it takes seconds, above 0"
         if self.top is not None and self.top < 1:
             return f"--top is {self.top}; it takes a number of classes, 1 or more"
-        for option, suffix in WRITTEN.items():
+        for option, ending in WRITTEN.items():
             if (name := getattr(self, option)) is None:
                 continue
+            suffix = ending[ending.rindex(".") :]
             is_file = Path(name).suffix != "" and not Path(name).is_dir()
             if is_file and len(paths) > 1:
                 return f"--{option} {name} is one file for {len(paths)} videos; name a folder"
             if is_file and Path(name).suffix.lower() != suffix:
                 return f"--{option} writes {suffix}; name {Path(name).stem}{suffix}, or a folder"
+            if is_file and option == "explain" and name == self.timeline:
+                return f"--timeline and --explain both name {name}; give one of them another name"
         return None
 
 
@@ -195,11 +199,11 @@ def _places(option: str, paths: Sequence[Path], wanted: Wanted) -> list[Path]:
     return [place / _own_name(path, WRITTEN[option], taken) for path in paths]
 
 
-def _own_name(path: Path, suffix: str, taken: set[str]) -> str:
+def _own_name(path: Path, ending: str, taken: set[str]) -> str:
     """Return a name after a video's, in letters and short enough, that none has yet."""
     stem, number = printable(path.stem), 1
     while True:
-        end = suffix if number == 1 else f"-{number}{suffix}"
+        end = ending if number == 1 else f"-{number}{ending}"
         kept = os.fsencode(stem)[: LONGEST_NAME - len(end)].decode(errors="ignore")
         if (name := f"{kept}{end}").lower() not in taken:
             taken.add(name.lower())

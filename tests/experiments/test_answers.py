@@ -110,6 +110,16 @@ def test_what_cannot_be_is_wrong_usage_and_nothing_is_done(ask, dark, both, want
     assert status == 2 and not said and complaint.startswith(message)
 
 
+def test_pictures_of_both_kinds_have_names_of_their_own(ask, dark, monkeypatch, tmp_path):
+    figure = timeline_of(brightness_recogniser(), video_of((1, 30))).figure()
+    monkeypatch.setattr("experiments.explaining.explanation", lambda *_: figure)
+    out = tmp_path / "out"
+    assert ask(dark, timeline=str(out), explain=str(out))[0] == 0
+    assert {path.name for path in out.iterdir()} == {"dark.png", "dark-why.png"}
+    status, _, (complaint,) = ask(dark, timeline="a.png", explain="a.png")
+    assert status == 2 and "both name a.png" in complaint
+
+
 def test_a_format_that_is_not_written_is_wrong_usage(ask, dark):
     assert ask(dark, save="out.gif")[::2] == (2, ["--save writes .mp4; name out.mp4, or a folder"])
 
