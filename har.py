@@ -263,24 +263,45 @@ def _by_kind(found: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-@_verb(
-    _file("file", "a video"),
-    _option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
-    _file("--json", "write the prediction there"),
+EVERY = _option(
+    "--every", "seconds from one answer to the next (%(default)s)", type=float, default=0.5
 )
-def predict(args: Namespace) -> None:
-    """Name the action in a video file."""
-    from experiments import load_recogniser
-    from utils.predict import predict_video
 
-    prediction = predict_video(load_recogniser(args.model), args.file)
-    print(f"{prediction.file}: {prediction.label}{', in doubt:' * bool(prediction.doubts)}")
-    print(*(f"  - {doubt}\n" for doubt in prediction.doubts), sep="", end="")
-    if prediction.label not in prediction.probs:  # nobody, or something else
-        print("  if it had to be one of these all the same:")
-    for action, probability in sorted(prediction.probs.items(), key=lambda item: -item[1]):
-        print(f"  {action:<14}{probability:>7.1%}")
-    _write_json(args.json, prediction.to_json())
+
+@_verb(
+    _option("files", "videos, or folders of them", nargs="+", metavar="FILE_OR_FOLDER"),
+    _option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
+    EVERY,
+    _number("--top", text="how many classes to list (default: all)"),
+    _option("--save", "the video with what was seen drawn over it; of several, a folder"),
+    _option("--timeline", "the timeline as a picture; of several, a folder"),
+    _option("--explain", "what spoke for the label as a picture; of several, a folder"),
+    _file("--json", "write everything there"),
+    _file("--csv", "write a row for each span there"),
+)
+def predict(args: Namespace) -> int:
+    """Name the actions in videos, and when they are done; 1 if some cannot be answered."""
+    from experiments.answers import Wanted, answer_all
+
+    options = ("every", "top", "save", "timeline", "explain", "json", "csv")
+    wanted = Wanted(**{name: getattr(args, name) for name in options})
+    return answer_all(args.model, args.files, wanted, say=_say, complain=_complain)
+
+
+@_verb(
+    _option("--camera", "its number, or a file in its stead (%(default)s)", default="0"),
+    _option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
+    EVERY,
+    _switch("--terminal", "open no window"),
+)
+def webcam(args: Namespace) -> None:
+    """Name the action before a camera as it is done."""
+    from experiments import load_recogniser
+    from experiments.webcam import watch_camera
+
+    recogniser, window = load_recogniser(args.model), False if args.terminal else None
+    for line in watch_camera(recogniser, args.camera, every=args.every, window=window):
+        _say(line)
 
 
 @_verb(_option("run_folder", "a finished run's folder", metavar="RUN"), ROOT)
@@ -427,6 +448,14 @@ def _parser() -> ArgumentParser:
 
 
 # saying
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _complain(text: str) -> None:
+    print(f"har.py: {text}", file=sys.stderr, flush=True)
 
 
 def _say_rendered(what: str, root: Path) -> None:

@@ -24,6 +24,7 @@ LOOK_EVERY = 5  # frames: so often a frame is compared with the one looked at be
 SMALL = (32, 24)  # width and height at which frames are compared
 MOST_PIXELS = 16384 * 8192  # of a frame; four times an 8K film's
 MOST_SAID = 3  # lines of the decoder that are kept
+WIDEST = 4.0  # heights of a pixel; what says that its pixels are wider says nonsense
 OPENCV_SAYS = "[ WARN"  # about itself and not about the file
 
 
@@ -48,6 +49,8 @@ class Decoded:
         said: The decoder's first lines.
         tried: What PyAV says of it, where it is installed and OpenCV failed.
         died: How the process ended that decoded it, where that did.
+        stamped: Seconds that the frames last by their times, where these are uneven and ascend; 0
+            where the frame rate tells it.
     """
 
     opened: bool = False
@@ -65,6 +68,7 @@ class Decoded:
     said: list[str] = field(default_factory=list)
     tried: str | None = None
     died: str | None = None
+    stamped: float = 0.0
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Decoded":
@@ -93,6 +97,26 @@ def _opened(name: str) -> cv2.VideoCapture:
     return capture if capture.isOpened() else cv2.VideoCapture(name)
 
 
+def pixel_width(capture: cv2.VideoCapture) -> float:
+    """Return how wide a pixel of a video is shown, in its heights: 1 where its container does not
+    say, or says nonsense."""
+    above, below = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    wide = above / below if above > 0 and below > 0 else 1.0
+    if not 1 / WIDEST <= wide <= WIDEST:
+        return 1.0
+    turned = capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 != 0
+    return 1 / wide if turned and capture.get(cv2.CAP_PROP_ORIENTATION_AUTO) else wide
+
+
+def squared(image: np.ndarray, wide: float) -> np.ndarray:
+    """Return an image whose pixels are so wide, in their heights, with square pixels."""
+    height, width = image.shape[:2]
+    if (across := max(1, round(width * wide))) == width:
+        return image
+    how = cv2.INTER_AREA if across < width else cv2.INTER_LINEAR
+    return cv2.resize(image, (across, height), interpolation=how)
+
+
 def decode_whole(path: StrPath, written: Callable[[], int] = lambda: 0) -> Decoded:
     """Decode a file from its first frame to its last.
 
@@ -107,7 +131,8 @@ def decode_whole(path: StrPath, written: Callable[[], int] = lambda: 0) -> Decod
             found.promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
             found.fps = capture.get(cv2.CAP_PROP_FPS)
             width, height = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
-            found.size = int(capture.get(height)), int(capture.get(width))
+            across = int(capture.get(width)) * pixel_width(capture)
+            found.size = int(capture.get(height)), round(across)
             if found.size[0] * found.size[1] <= MOST_PIXELS:
                 _read_all(capture, found, written)
     finally:
@@ -139,13 +164,16 @@ def _read_all(capture: cv2.VideoCapture, found: Decoded, written: Callable[[], i
             found.complaints += 1
             said = now
         found.frames += 1
-    _note_jumps(found, np.diff(times))
+    _note_times(found, np.diff(times))
 
 
-def _note_jumps(found: Decoded, steps: np.ndarray) -> None:
-    """Note where frames are missing by their times, in files of an even frame rate."""
+def _note_times(found: Decoded, steps: np.ndarray) -> None:
+    """Note how long a file lasts whose frame rate varies, and where frames are missing by their
+    times in one of an even frame rate."""
     usual = np.median(steps) if len(steps) else 0.0
     even = np.abs(steps - usual) <= 0.1 * usual + 1  # containers round to the millisecond
+    if len(steps) and steps.min() > 0 and not even.all():
+        found.stamped = float(steps.sum() + steps.mean()) / 1000  # the last frame is shown too
     if usual > 0 and even.mean() >= 0.95:
         jumps = np.flatnonzero(steps > 1.5 * usual + 1)
         found.jumps, found.jump = len(jumps), int(jumps[0]) + 1 if len(jumps) else 0

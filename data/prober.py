@@ -34,6 +34,7 @@ Result = TypeVar("Result")
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from data.decoding import serve; serve()"
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = "videos.jsonl"
+EDITION = 2  # of what is found out about a file; what an older one found out is not believed
 WORTH_KEEPING = 2.0  # seconds of decoding
 WORTH_A_PROCESS = 8  # files
 MOST_KEPT = 1 << 24  # bytes; a longer file is begun anew
@@ -184,7 +185,7 @@ _children, _memory = _Children(), _Memory()
 def decoded(path: Path, stat: os.stat_result) -> Decoded:
     """Return what comes of decoding a file to its end; known files are not decoded again."""
     changed = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
-    key = json.dumps([os.path.abspath(path), *changed, cv2.__version__])
+    key = json.dumps([os.path.abspath(path), *changed, cv2.__version__, EDITION])
     found = _memory.find(key)
     if found is None:
         began = time.monotonic()

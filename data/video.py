@@ -2,7 +2,8 @@
 
 Knows what is to be made of a file by its first bytes and by what decodes of it; what its container
 says is believed where nothing else tells. Does not know actions, persons or what a frame shows.
-Phone videos that say how they are rotated come out the right way up, as OpenCV turns them itself.
+Phone videos that say how they are rotated come out the right way up, as OpenCV turns them itself;
+pixels that are shown wider or narrower than high are squared.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from data.decoding import MOST_PIXELS, Decoded, open_video
+from data.decoding import MOST_PIXELS, Decoded, open_video, pixel_width, squared
 from data.files import StrPath
 from data.prober import decoded, in_threads
 from data.signatures import ENOUGH, picture, something_else
@@ -38,9 +39,10 @@ class VideoInfo:
     Args:
         frames: How many frames decode.
         fps: Frames a second, as its container says.
-        size: Height and width of a frame in pixels.
+        size: Height and width of a frame in square pixels.
         still: Whether nothing in it moves.
         doubts: What speaks against the numbers and images of its frames, in sentences.
+        stamped: Seconds that it lasts by the times of its frames, where its frame rate varies.
     """
 
     frames: int
@@ -48,6 +50,17 @@ class VideoInfo:
     size: tuple[int, int]
     still: bool = False
     doubts: tuple[str, ...] = ()
+    stamped: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.frames / self.fps if self.stamped is None else self.stamped
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, on average where that varies."""
+        return self.fps if self.stamped is None else self.frames / self.stamped
 
 
 def probe(path: StrPath) -> VideoInfo:
@@ -73,7 +86,8 @@ def probe(path: StrPath) -> VideoInfo:
     if fault := _fault(found, head):
         raise VideoError(f"{path}: {fault}")
     fps = found.fps if math.isfinite(found.fps) and 0 < found.fps <= 1000 else USUAL_FPS
-    return VideoInfo(found.frames, fps, found.size, found.change < STILL, tuple(_doubts(found)))
+    doubts, stamped = tuple(_doubts(found)), found.stamped or None
+    return VideoInfo(found.frames, fps, found.size, found.change < STILL, doubts, stamped)
 
 
 def probe_all(paths: Sequence[Path]) -> list[VideoInfo | VideoError]:
@@ -180,15 +194,13 @@ def _decode(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarr
             raise VideoError(
                 f"{path} ({path.stat().st_size} bytes) cannot be read as a video; {CONVERT}"
             )
+        wide = pixel_width(capture)
         for index in range(max(wanted) + 1):
             done = capture.grab()
             if done and index in wanted:
                 done, image = capture.retrieve()
                 if done:
-                    yield (
-                        index,
-                        image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY),
-                    )
+                    yield index, squared(grey_of(image), wide)
             if not done:
                 raise VideoError(
                     f"{path} ends early: frame {max(wanted)} was asked for, {index} frames can be "
@@ -212,15 +224,29 @@ def stream(path: StrPath, every: float = 1.0) -> Iterator[tuple[int, np.ndarray]
 
     Only one image is held at a time. Raises VideoError when no frame of the file can be read.
     """
+    for number, _, image in stamped(path, every):
+        yield number, image
+
+
+def stamped(path: StrPath, every: float = 1.0) -> Iterator[tuple[int, float, np.ndarray]]:
+    """Yield what `stream` yields with the second at which each frame is shown in between."""
     capture, seen = open_video(path), False
     try:
+        wide = pixel_width(capture)
         for number, _ in spaced(iter(capture.grab, False), every):
+            seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             there, image = capture.retrieve()
             if not there:
                 break
-            yield number, image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+            coloured = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+            yield number, seconds, squared(coloured, wide)
             seen = True
     finally:
         capture.release()
     if not seen:
         raise VideoError(f"{path} cannot be read as a video: no frame decodes; {CONVERT}")
+
+
+def grey_of(image: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, 3) BGR, or a grey one, in grey (H, W)."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -1,4 +1,4 @@
-"""Which part of a frame speaks for a class: class activation maps.
+"""Which part of a frame speaks for a class, and which frame: class activation, frame by frame.
 
 Knows a `VideoClassifier` and tensors. Does not know files, figures or class names.
 """
@@ -43,3 +43,26 @@ def class_activation(model: VideoClassifier, clip: Tensor, label: int) -> Tensor
     weighted = gradient.mean((2, 3), keepdim=True) * kept[0].detach()
     activation = weighted.sum(1).relu()
     return activation / activation.max().clamp(min=torch.finfo(activation.dtype).tiny)
+
+
+def frame_importance(model: VideoClassifier, clip: Tensor, label: int) -> Tensor:
+    """Return how much each frame's features raise a class's logit, (T,), as shares that add up to
+    1; all alike where none does.
+
+    Each feature times the gradient of the logit by it, added up (Shrikumar et al., "Not Just a
+    Black Box: Learning Important Features Through Propagating Activation Differences", 2016).
+
+    Args:
+        model: The encoder and a head.
+        clip: One clip (T, C, H, W) in [0, 1].
+        label: Index of the class.
+    """
+    model = model.eval()
+    with torch.no_grad():
+        features = model.encode(clip.unsqueeze(0)).float()  # (1, T, D)
+    with torch.enable_grad():
+        features = features.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(model.head(features)[0, label], features)
+    raised = (gradient * features).detach().sum(-1)[0].relu()  # (T,)
+    total = raised.sum()
+    return raised / total if total > 0 else torch.full_like(raised, 1 / len(raised))

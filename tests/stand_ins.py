@@ -18,6 +18,8 @@ from experiments.table import EXPERIMENTS, Experiment
 from experiments.training import run_experiment
 from models.temporal import frame_classifier
 from utils.engine import Settings, train_model
+from utils.person import PersonFinder, PersonReader, PersonTrack
+from utils.predict import Recogniser
 from utils.preprocessing import ClipTransform, FixedStride, GreyFrames, Preprocessing, Uniform
 
 
@@ -280,3 +282,84 @@ class MeanAndSpread:
     def read(self, video, index_lists, found=None):
         parts = GreyFrames().read(video, index_lists)
         return [np.stack([part.mean((1, 2)), part.std((1, 2))], axis=1) for part in parts]
+
+
+# recognisers of timelines: quick, and what they say can be told by looking
+
+
+def video_of(*parts, fps=25, height=48, width=64):
+    """Frames (T, H, W) of so many seconds of so bright a scene each, in which a bar moves."""
+    frames = []
+    for seconds, grey in parts:
+        scene = np.full((round(seconds * fps), height, width), grey, np.uint8)
+        for n, frame in enumerate(scene):
+            left = round(60 * n / fps) % width
+            frame[:, left : left + 6] = grey - 20 if grey > 128 else grey + 20
+        frames.append(scene)
+    return np.concatenate(frames)
+
+
+@dataclasses.dataclass(frozen=True)
+class BrightFinder(PersonFinder):
+    """Sees somebody in the middle of images whose mean is above 100."""
+
+    def look(self, video, fps=None):
+        frames = read_frames(video, range(probe(video).frames)) if fps is None else video
+        return PersonTrack.joined(list(self.follow(frames, fps or 25.0))).arrays()
+
+    def follow(self, frames, fps, *, live=False):
+        for number, image in enumerate(frames):
+            height, width = image.shape[:2]
+            here = np.ones(1) if image.mean() > 100 else np.full(1, np.nan)
+            place = np.array([width / 2, height / 2, height, 0])
+            points = place[:2] + height / 4 * np.stack(
+                [np.cos(np.arange(33)), np.sin(range(33))], 1
+            )
+            yield PersonTrack(
+                frames=np.array([number]),
+                fps=fps,
+                size=(height, width),
+                square=(here[:, None] * place).astype(np.float32),
+                landmarks=here[:, None, None] * np.pad(points, ((0, 0), (0, 2)))[None],
+                mask=np.zeros((1, 96, 96), np.uint8),
+                scene=np.zeros(1, int),
+                others=np.zeros(1, int),
+                camera=np.eye(2, 3)[None],
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class GreysOfSomebody(PersonReader):
+    """Grey frames behind a finder."""
+
+    def read(self, video, index_lists, found=None):
+        return GreyFrames().read(video, index_lists)
+
+
+class SaysBrightness(nn.Module):
+    """Log-probabilities of clips: their brightness is that of the second of the classes, what is
+    left that of the others, alike; `otherwise` goes to one more."""
+
+    def __init__(self, classes, otherwise=0.0):
+        super().__init__()
+        self.classes, self.otherwise = classes, nn.Parameter(torch.tensor(float(otherwise)))
+
+    def forward(self, clips, mask):
+        bright = clips.mean((2, 3, 4))
+        bright = ((bright * mask).sum(1) / mask.sum(1))[:, None]
+        dark = (1 - bright) / (self.classes - 1)
+        probs = torch.cat([dark, bright, *[dark] * (self.classes - 2)], 1)
+        if self.otherwise > 0:
+            rest = self.otherwise.expand(len(probs), 1)
+            probs = torch.cat([(1 - self.otherwise) * probs, rest], 1)
+        return probs.log()
+
+
+def brightness_recogniser(finder=None, *, classes=2, otherwise=0.0, seconds=1.0):
+    """A recogniser of "dark", "bright" and "middling", by windows of a second."""
+    names = ("dark", "bright", "middling")[:classes]
+    reader = GreyFrames() if finder is None else GreysOfSomebody(finder)
+    shown = Preprocessing(FixedStride(4, 0.08), ClipTransform(size=(6, 8)), reader=reader)
+    known = (*names, "something else") if otherwise else names
+    model = SaysBrightness(classes, otherwise).eval()
+    return Recogniser(model, shown, known, seconds, {"experiment": "stand-in"})

@@ -199,11 +199,13 @@ class TestEvaluate:
 
 
 class TestPredict:
-    def test_writes_the_prediction(self, in_trained, capsys):
+    def test_writes_what_was_found_out(self, in_trained, capsys):
         file = "Tiny/running/person22_running_d1.avi"
-        assert har.main(["predict", file, "--json", "out.json"]) == 0
+        assert har.main(["predict", file, "--json", "out.json", "--csv", "out.csv"]) == 0
         told = json.loads(Path("out.json").read_text())
-        assert told["file"] == file and told["frames"] == [1] and set(told["probs"]) == set(ACTIONS)
+        assert told["file"] == file and set(told["probs"]) == set(ACTIONS)
+        assert told["segments"][0]["start_s"] == 0 and told["fps"] == 25
+        assert Path("out.csv").read_text().startswith("file,start_s,stop_s,label,")
         assert f"{file}: {told['label']}" in capsys.readouterr().out
 
     def test_says_what_speaks_against_it(self, in_trained, tmp_path, write_video, capsys):
@@ -218,25 +220,27 @@ class TestPredict:
         said = capsys.readouterr().out
         assert said.startswith(f"{path}: {told['label']}, in doubt:\n  - {doubt}\n  ")
 
-    def test_probabilities_of_a_video_that_is_none_of_these_are_no_answer(
-        self, in_trained, monkeypatch, capsys
-    ):
-        from utils import predict
-
-        told = predict.Prediction("a.avi", "nobody", {"boxing": 0.1, "running": 0.9}, [])
-        monkeypatch.setattr(predict, "predict_video", lambda recogniser, file: told)
-        assert har.main(["predict", "a.avi"]) == 0
-        assert capsys.readouterr().out.splitlines() == [
-            "a.avi: nobody",
-            "  if it had to be one of these all the same:",
-            "  running         90.0%",
-            "  boxing          10.0%",
-        ]
-
     def test_a_file_that_is_no_video_is_named(self, in_trained, tmp_path, capsys):
         (tmp_path / "note.avi").write_text("not a video")
         assert "note.avi" in fails(capsys, "predict", str(tmp_path / "note.avi"))
         assert "absent.avi" in fails(capsys, "predict", "absent.avi")
+
+    def test_wrong_usage_has_a_status_of_its_own(self, in_trained, capsys):
+        file = "Tiny/running/person22_running_d1.avi"
+        assert har.main(["predict", file, file, "--save", "out.mp4"]) == 2
+        assert "is one file for 2 videos; name a folder" in capsys.readouterr().err
+
+    def test_a_camera_is_watched_in_the_terminal(self, monkeypatch, capsys):
+        from experiments import webcam
+
+        asked = []
+        monkeypatch.setattr("experiments.load_recogniser", lambda model: model)
+        monkeypatch.setattr(
+            webcam, "watch_camera", lambda *args, **how: asked.append((args, how)) or ["a", "b"]
+        )
+        assert har.main(["webcam", "--camera", "film.mp4", "--terminal", "--model", "gru"]) == 0
+        assert asked == [(("gru", "film.mp4"), {"every": 0.5, "window": False})]
+        assert capsys.readouterr().out == "a\nb\n"
 
 
 class TestData:

@@ -90,12 +90,12 @@ class Encoder:
 
 
 def side_by_side(
-    function: Callable[[Any], Any], items: Iterable[Any], workers: int
+    function: Callable[[Any], Any], items: Iterable[Any], workers: int, rounds: int = ROUNDS
 ) -> Generator[Any]:
     """Apply a function to items in `workers` threads of one core each, and yield the results in the
     items' order.
 
-    No more than `ROUNDS` items a thread are under way at a time. When the function fails, or the
+    No more than `rounds` items a thread are under way at a time. When the function fails, or the
     caller stops asking, what is under way is finished and the rest left undone. One thread alone is
     the caller's.
     """
@@ -107,7 +107,7 @@ def side_by_side(
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= ROUNDS * workers:
+                if len(waiting) >= rounds * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

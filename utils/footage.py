@@ -56,10 +56,10 @@ class Footage:
         if not isinstance(video, (str, os.PathLike)):
             grey = _grey(_array(video))
             height, width = grey.shape[1:]
-            return cls(grey, "array", len(grey), fps or FPS, (height, width), _still(grey))
+            return cls(grey, "array", len(grey), fps or FPS, (height, width), rests(grey))
         path, info = Path(video), probe(video)
         name = os.fsencode(path).decode(errors="backslashreplace")
-        return cls(path, name, info.frames, fps or info.fps, info.size, info.still, info.doubts)
+        return cls(path, name, info.frames, fps or info.rate, info.size, info.still, info.doubts)
 
     def part(self, start: int, stop: int | None) -> tuple[int, int]:
         """Return start..stop, where None means to the end; ValueError when it is no part."""
@@ -94,7 +94,7 @@ class Footage:
             yield "nothing that can be seen moves in it, and an action is told by movement"
 
 
-def _still(frames: np.ndarray) -> bool:
+def rests(frames: np.ndarray) -> bool:
     """Tell whether nothing moves in frames (T, H, W)."""
     looked = [small_grey(frames[n]) for n in range(len(frames)) if is_looked_at(n)]
     pairs = zip([looked[0], *looked], looked, strict=False)

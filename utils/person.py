@@ -26,14 +26,16 @@ import numpy as np
 import torch
 
 from data.video import USUAL_FPS, probe, spaced, stream
-from utils.blazepose import fingerprint, load_networks
+from utils.blazepose import Runner, fingerprint, load_networks
 from utils.camera import RESTS, Box, camera_motion, carried
-from utils.encoder import side_by_side
+from utils.encoder import ROUNDS, side_by_side
 from utils.person_search import LANDMARKS, MASK, SAME, Found, Search, SearchSettings, crop_matrix
 
 STRETCH = 2.0  # seconds that are searched from the first look to the last
 LARGEST = 1280  # pixels of an image's longer side; larger images are scaled down
 MARGIN = 0.1  # of the square's side, around the landmarks: there the background is not trusted
+# what a track has for each look
+ROWS = ("frames", "square", "landmarks", "mask", "scene", "others", "camera")
 NO_IMAGE = np.zeros((0, 0), np.uint8)  # in the place of one that was searched
 # landmarks that are joined in a drawing of the body: shoulders, arms, trunk and legs
 BONES = (
@@ -81,6 +83,24 @@ class PersonTrack:
         parts: dict[str, Any] = {part.name: arrays[part.name] for part in fields(cls)}
         height, width = map(int, parts["size"])
         return cls(**{**parts, "fps": float(parts["fps"]), "size": (height, width)})
+
+    @classmethod
+    def joined(cls, tracks: Sequence[PersonTrack]) -> PersonTrack:
+        """Put tracks of a video together that follow one another, at least one."""
+        last = tracks[-1]
+        rows = {name: np.concatenate([getattr(one, name) for one in tracks]) for name in ROWS}
+        return cls(fps=last.fps, size=last.size, **rows)
+
+    def part(self, start: int, stop: int) -> PersonTrack:
+        """Return what frames start..stop need: their rows and those next to them, with frames
+        counted from start."""
+        first = max(0, int(np.searchsorted(self.frames, start)) - 1)
+        part = self.rows(first, int(np.searchsorted(self.frames, stop)) + 1)
+        return replace(part, frames=part.frames - start)
+
+    def rows(self, start: int, stop: int | None = None) -> PersonTrack:
+        """Return the rows start..stop alone."""
+        return replace(self, **{name: getattr(self, name)[start:stop] for name in ROWS})
 
     @cached_property
     def presence(self) -> np.ndarray:
@@ -143,6 +163,18 @@ class PersonFinder(SearchSettings):
         """
         return self._search(spaced(frames, self._step(fps)), fps, backend)
 
+    def follow(
+        self, frames: Iterable[np.ndarray], fps: float, *, live: bool = False
+    ) -> Iterator[PersonTrack]:
+        """Follow a person through frames as they come, see `find`, and yield the track in pieces:
+        of two seconds, or of one look when it is `live`, which is slower.
+
+        No more than a piece a thread is held, so the video may be of any length.
+        """
+        looked = spaced(frames, self._step(fps))
+        for rows in self._live(looked, fps) if live else self._stretches(looked, fps):
+            yield _track(rows, fps)
+
     def _step(self, fps: float) -> float:
         """Return how many frames lie between two that are looked at."""
         if not fps > 0:
@@ -152,23 +184,44 @@ class PersonFinder(SearchSettings):
     def _search(
         self, frames: Iterator[tuple[int, np.ndarray]], fps: float, backend: str | None = None
     ) -> PersonTrack:
-        if self.weights != (here := fingerprint()):
-            raise ValueError(f"the person finder has weights {here} here, not {self.weights}")
-        rate, networks = fps / self._step(fps), load_networks(backend=backend)
+        found = self._stretches(frames, fps, backend, rounds=ROUNDS)
+        return _track([row for rows in found for row in rows], fps)
+
+    def _stretches(
+        self,
+        frames: Iterator[tuple[int, np.ndarray]],
+        fps: float,
+        backend: str | None = None,
+        rounds: int = 1,
+    ) -> Iterator[tuple[_Row, ...]]:
+        """Search stretch by stretch; `rounds` as `side_by_side` has them."""
+        rate, networks = fps / self._step(fps), self._networks(backend)
         asked = _stretches(_looks(frames, self.cut), max(1, round(STRETCH * rate)))
-        rows: list[_Row] = []
         last: _Stretch | None = None
 
         def begin(stretch: _Stretch) -> _Stretch:
             return stretch.searched(Search(self, networks, rate))
 
-        with closing(side_by_side(begin, asked, torch.get_num_threads())) as searched:
+        with closing(side_by_side(begin, asked, torch.get_num_threads(), rounds)) as searched:
             for stretch in searched:
                 if last is not None and not last.leads_to(stretch):
                     stretch = stretch.searched(last.search)
-                rows += stretch.rows
+                yield stretch.rows
                 last = stretch
-        return _track(rows, fps)
+
+    def _live(
+        self, frames: Iterator[tuple[int, np.ndarray]], fps: float
+    ) -> Iterator[tuple[_Row, ...]]:
+        """Search image by image in the calling thread."""
+        rate = fps / self._step(fps)
+        search = Search(self, self._networks(), rate)
+        for one in _stretches(_looks(frames, self.cut), 1):
+            yield one.searched(search).rows
+
+    def _networks(self, backend: str | None = None) -> tuple[Runner, Runner]:
+        if self.weights != (here := fingerprint()):
+            raise ValueError(f"the person finder has weights {here} here, not {self.weights}")
+        return load_networks(backend=backend)
 
 
 class _Look(NamedTuple):

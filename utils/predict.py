@@ -56,6 +56,12 @@ class Recogniser:
         """The encoder as features are computed with everywhere, made on first use."""
         return Encoder(self.model.backbone)
 
+    @cached_property
+    def sight(self) -> str | None:
+        """What names the encoder's weights; None where there is none, or it has no name."""
+        name = getattr(getattr(self.model, "backbone", None), "fingerprint", None)
+        return name() if callable(name) and hasattr(self.model, "encode") else None
+
 
 @dataclass(frozen=True)
 class Fusion:
@@ -109,8 +115,7 @@ class Fusion:
         if found is None:
             found = looker(self.members[0].shown.reader).look(footage.video, footage.fps)
         if _somebody(found, *part):
-            asked = (*self.members, *self.refusers)
-            return [_predict(one, footage, part, found) for one in asked]
+            return _predict_all((*self.members, *self.refusers), footage, part, found)
         name, doubts, last = footage.name, footage.doubts(*part), self.members[-1]
         said = [nobody(name, one.classes, doubts) for one in self.members]
         if not getattr(last.shown.reader, "by_clip", False):  # else it knows numbers alone
@@ -129,7 +134,9 @@ class Fusion:
             label = SOMETHING_ELSE
         frames = sorted({frame for one in said for frame in one.frames})
         named = dict(zip(self.classes, probs.tolist(), strict=True))
-        return Prediction(said[0].file, label, named, frames, doubts=said[0].doubts)
+        return Prediction(
+            said[0].file, label, named, frames, doubts=said[0].doubts, something_else=doubt(said)
+        )
 
     def log_probs(self, one: Prediction) -> np.ndarray:
         """Return a member's log-probabilities of the classes (K,) among one another."""
@@ -156,7 +163,8 @@ class Prediction:
 
     frame_probs (T, K) holds the probabilities after each of these frames when they were wanted;
     where frames were averaged into one image before the model saw them, they share its row. doubts
-    say, in sentences, why the answer is not to be relied on.
+    say, in sentences, why the answer is not to be relied on. something_else is how probable it is
+    that none of the classes is seen, beside their probabilities among one another.
     """
 
     file: str
@@ -165,6 +173,7 @@ class Prediction:
     frames: list[int]
     frame_probs: np.ndarray | None = None
     doubts: tuple[str, ...] = ()
+    something_else: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return {"file", "label", "probs", "frames", "doubts"} in plain values."""
@@ -184,8 +193,9 @@ def predict_video(
     start: int = 0,
     stop: int | None = None,
     fps: float | None = None,
+    found: Mapping[str, np.ndarray] | None = None,
 ) -> Prediction:
-    """Name the action in a video.
+    """Name the one action in a video; `utils.timeline.timeline_of` has a video of several.
 
     Args:
         recogniser: See `Recogniser`.
@@ -194,15 +204,16 @@ def predict_video(
         start: First frame to consider.
         stop: End of the frames to consider, exclusive; None means to the end.
         fps: Frames a second; None takes the file's own, and KTH's 25 for an array.
+        found: What the look of the recogniser's finder gave, where that is known already.
 
     Raises:
         VideoError: The file cannot be used.
         ValueError: The frames are no video, or start and stop leave none.
     """
     if isinstance(recogniser, Fusion):
-        return recogniser.predict(video, start, stop, fps)
+        return recogniser.predict(video, start, stop, fps, found)
     footage = Footage.of(video, fps)
-    return _predict(recogniser, footage, footage.part(start, stop))
+    return _predict(recogniser, footage, footage.part(start, stop), found)
 
 
 def predict_video_with_frame_probs(
@@ -272,6 +283,15 @@ class _ByFrame:
         return self.rows[np.searchsorted(self.numbers, numbers)]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a recogniser is shown of a video: the frames (T_i,) of its clips, and what is classified
+    of each."""
+
+    clips: Sequence[np.ndarray]
+    inputs: Sequence[Tensor]
+
+
 def _predict(
     recogniser: Recogniser,
     footage: Footage,
@@ -280,41 +300,83 @@ def _predict(
     *,
     with_frames: bool = False,
 ) -> Prediction:
+    found = found or looker(recogniser.shown.reader).look(footage.video, footage.fps)
+    seen = _see(recogniser, footage, part, found)
+    return _say(recogniser, footage, part, seen, with_frames=with_frames)
+
+
+def _predict_all(
+    recognisers: Sequence[Recogniser],
+    footage: Footage,
+    part: tuple[int, int],
+    found: Mapping[str, np.ndarray],
+) -> list[Prediction]:
+    """Let recognisers predict; those that are shown the same, by the same encoder, see it once."""
+    looked: list[tuple[Recogniser, _Seen]] = []
+    for one in recognisers:
+        alike = (seen for other, seen in looked if _sees_alike(one, other))
+        looked.append((one, next(alike, None) or _see(one, footage, part, found)))
+    return [_say(one, footage, part, seen) for one, seen in looked]
+
+
+def _sees_alike(one: Recogniser, other: Recogniser) -> bool:
+    """Tell whether what is classified of a video is the same for two recognisers."""
+    if (one.shown, one.clip_seconds) != (other.shown, other.clip_seconds):
+        return False
+    return one.sight is not None and one.sight == other.sight
+
+
+def _see(
+    recogniser: Recogniser,
+    footage: Footage,
+    part: tuple[int, int],
+    found: Mapping[str, np.ndarray] | None,
+) -> _Seen:
     shown = recogniser.shown
-    found = found or looker(shown.reader).look(footage.video, footage.fps)
     start, stop = shown.span(*part, found)
     clips = _clips(recogniser, start, stop, footage.fps)
     if found is not None and isinstance(shown.reader, PersonReader):
         clips = [clip for clip in clips if shown.reader.shows(found, clip)]
         if not clips:
-            return nobody(footage.name, recogniser.classes, footage.doubts(*part))
+            return _Seen([], [])
 
     def stacked(frames: np.ndarray) -> np.ndarray:
         return shown.stacked(frames, start, stop, footage.fps)
 
     if getattr(shown.reader, "by_clip", False):
         arrays = shown.reader.read(footage.video, clips, found)
-        inputs = [shown.transformed(array) for array in arrays]
-    else:
-        numbers = np.unique(np.concatenate([stacked(clip) for clip in clips]))
-        (images,) = shown.reader.read(footage.video, [numbers], found)
-        read = _ByFrame(numbers, images)
-        if isinstance(shown.sampler, FixedStride):
-            clips = _moving(clips, read)
-        inputs = _inputs(
-            recogniser,
-            clips,
-            lambda frames: shown.told(shown.transformed(read[stacked(frames)]), found, frames),
-        )
-    log_probs, frame_probs = _run(recogniser, inputs, with_frames=with_frames)
+        return _Seen(clips, [shown.transformed(array) for array in arrays])
+    numbers = np.unique(np.concatenate([stacked(clip) for clip in clips]))
+    (images,) = shown.reader.read(footage.video, [numbers], found)
+    read = _ByFrame(numbers, images)
+    if isinstance(shown.sampler, FixedStride):
+        clips = _moving(clips, read)
+
+    def clip_of(frames: np.ndarray) -> Tensor:
+        return shown.told(shown.transformed(read[stacked(frames)]), found, frames)
+
+    return _Seen(clips, _inputs(recogniser, clips, clip_of))
+
+
+def _say(
+    recogniser: Recogniser,
+    footage: Footage,
+    part: tuple[int, int],
+    seen: _Seen,
+    *,
+    with_frames: bool = False,
+) -> Prediction:
+    if not seen.clips:
+        return nobody(footage.name, recogniser.classes, footage.doubts(*part))
+    log_probs, frame_probs = _run(recogniser, seen.inputs, with_frames=with_frames)
     probs = log_probs.exp().mean(0)  # clips count alike, as a video's segments do
     named = zip(recogniser.classes, (probs / probs.sum()).tolist(), strict=True)
     return Prediction(
         file=footage.name,
         label=recogniser.classes[int(probs.argmax())],
         probs=dict(named),
-        frames=np.unique(np.concatenate(clips)).tolist(),
-        frame_probs=_by_frame(frame_probs, clips) if with_frames else None,
+        frames=np.unique(np.concatenate(seen.clips)).tolist(),
+        frame_probs=_by_frame(frame_probs, seen.clips) if with_frames else None,
         doubts=footage.doubts(*part),
     )
 

@@ -1,9 +1,10 @@
 """Class activation maps, against what they must be where the head is linear."""
 
+import pytest
 import torch
 from torch import nn
 
-from models.activation import class_activation
+from models.activation import class_activation, frame_importance
 from models.temporal import VideoClassifier
 
 
@@ -43,3 +44,14 @@ def test_what_speaks_against_a_class_is_left_out_and_nothing_is_changed():
     assert torch.equal(class_activation(model, clip, 1), torch.zeros(2, 3, 4))
     assert torch.equal(model(clip[None]), before)
     assert not model.backbone.features._forward_hooks
+
+
+def test_the_importance_of_frames_is_their_share_of_the_logit():
+    """With a linear head, feature times gradient is each frame's part of the logit exactly."""
+    model = VideoClassifier(backbone=Backbone(), head=Head())
+    clip = torch.zeros(3, 1, 3, 4)
+    clip[0], clip[1] = 0.75, 0.25
+    assert frame_importance(model, clip, 0).tolist() == pytest.approx([0.75, 0.25, 0.0])
+    assert frame_importance(model, clip, 1).tolist() == pytest.approx([1 / 3] * 3), (
+        "all speak against it"
+    )

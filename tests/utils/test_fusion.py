@@ -146,3 +146,77 @@ def test_a_part_that_is_none_is_refused_before_anything_is_looked_for(finder):
         with pytest.raises(ValueError, match="has 20 frames"):
             predict_video(fusion, video(), start=start, stop=stop, fps=25)
     assert not finder.asked
+
+
+class Backbone(torch.nn.Module):
+    """One feature an image, its brightness; counts images, and has the name that it is given."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.name, self.seen = name, []
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        return images.mean((1, 2, 3))[:, None]
+
+    def fingerprint(self):
+        return self.name
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Slope(torch.nn.Module):
+    """Says left and right by a multiple of the mean brightness."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = torch.nn.Parameter(torch.tensor(slope))
+
+    def forward(self, features, mask=None):
+        right = self.slope * features.mean((1, 2))
+        return torch.stack([-right, right], 1)
+
+
+class Encodes(torch.nn.Module):
+    def __init__(self, name, slope):
+        super().__init__()
+        self.backbone, self.head = Backbone(name), Slope(slope)
+
+    def encode(self, clip, mask=None):
+        raise AssertionError("features come from the encoder")
+
+
+@pytest.mark.parametrize(("name", "encoded"), [("a", False), ("b", True)])
+def test_what_two_are_shown_alike_is_encoded_once(finder, name, encoded):
+    shown = Preprocessing(FixedStride(2, 0.08), reader=Shown(finder))
+    one, other = (
+        Recogniser(Encodes(*how), shown, CLASSES, 0.12) for how in (("a", 1.0), (name, -3.0))
+    )
+    said = Fusion((one, other), CLASSES).said(video(), fps=25)
+    assert one.model.backbone.seen and bool(other.model.backbone.seen) == encoded
+    alone = [Fusion((member,), CLASSES).said(video(), fps=25)[0] for member in (one, other)]
+    assert [found.probs for found in said] == [found.probs for found in alone]
+    assert said[0].label == "right" and said[1].label == "left"
+
+
+def test_what_is_shown_otherwise_is_not_shared(finder):
+    shown = [Preprocessing(FixedStride(n, 0.08), reader=Shown(finder)) for n in (2, 3)]
+    two = tuple(Recogniser(Encodes("a", 1.0), one, CLASSES, 0.12) for one in shown)
+    Fusion(two, CLASSES).said(video(), fps=25)
+    assert all(one.model.backbone.seen for one in two)
+
+
+def test_how_probable_something_else_is_stays_with_the_answer(finder):
+    unsure = member(finder, 0.3, 0.2, 0.5, classes=(*CLASSES, SOMETHING_ELSE))
+    found = predict_video(Fusion((unsure,), CLASSES, 0.9), video(), fps=25)
+    assert found.label == "left" and found.something_else == pytest.approx(0.5)
+    assert "something_else" not in found.to_json()
+
+
+def test_what_was_looked_for_already_is_not_looked_for_again(finder):
+    one, found = member(finder, 0.6, 0.4), finder.look(video())
+    finder.asked.clear()
+    for recogniser in (one, Fusion((one,), CLASSES)):
+        assert predict_video(recogniser, video(), fps=25, found=found).label == "left"
+    assert not finder.asked

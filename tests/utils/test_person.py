@@ -113,6 +113,25 @@ def test_a_walker_is_followed_across_and_gone_when_he_left(walking):
     assert np.median(away[inside]) < walking.stature / 20
 
 
+def test_frames_that_come_one_by_one_are_followed_alike(waving, track):
+    """In pieces, and live, where nobody waits for the next two seconds."""
+    followed = PersonTrack.joined(list(PersonFinder().follow(iter(waving.frames), 25)))
+    for name, array in track.arrays().items():
+        assert np.array_equal(getattr(followed, name), array, equal_nan=True), name
+    live = list(PersonFinder().follow(iter(waving.frames[:8]), 25, live=True))
+    assert [part.frames.tolist() for part in live] == [[0], [2], [4], [6]]
+    found = PersonTrack.joined(live)
+    assert found.presence.all()
+    assert np.abs(found.square[:, :2] - track.square[:4, :2]).max() < waving.stature / 20
+
+
+def test_a_part_of_a_track_has_the_looks_around_it(track):
+    part = track.part(5, 9)
+    assert part.frames.tolist() == [-1, 1, 3, 5] and part.fps == track.fps
+    assert np.array_equal(part.landmarks, track.landmarks[2:6])
+    assert np.array_equal(track.rows(1, 3).square, track.square[1:3])
+
+
 def test_nobody_is_found_in_an_empty_scene(waving):
     track = find(waving.empty[:4])
     assert not track.presence.any() and not track.others.any() and not track.mask.any()

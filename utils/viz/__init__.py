@@ -39,6 +39,7 @@ from utils.viz.models import (
     principal_plane,
     reliability_figure,
 )
+from utils.viz.spans import span_timeline
 
 __all__ = [
     "NotebookFigure",
@@ -62,6 +63,7 @@ __all__ = [
     "reliability_figure",
     "seed_chart",
     "segment_timeline",
+    "span_timeline",
     "track_figure",
     "write_gif",
 ]
