@@ -29,7 +29,16 @@ from data.folders import (
     videos_of,
     warn,
 )
-from data.items import Person, Segment, Video, check_disjoint, classes_of, in_several, labelled
+from data.items import (
+    Person,
+    Segment,
+    Video,
+    check_disjoint,
+    classes_of,
+    in_several,
+    labelled,
+    ordered,
+)
 from data.persons import persons_rule, with_persons
 from data.video import VideoError, probe, probe_all
 
@@ -129,9 +138,10 @@ def parse_name(path: StrPath) -> Video:
             f"{path}: unknown action {action!r} in {where}; known actions are "
             f"{', '.join(ACTIONS)}: rename it or move it away"
         )
-    person, scenario = (parts.get(key) for key in ("person", "scenario"))
-    numbers = (int(number) if number else None for number in (person, scenario))
-    return Video(path, action, *numbers, classes=ACTIONS)  # type: ignore[misc]
+    person, scenario = (
+        int(number) if (number := parts.get(key)) else None for key in ("person", "scenario")
+    )
+    return Video(path, action, person, scenario, classes=ACTIONS)
 
 
 def find_videos(
@@ -375,7 +385,7 @@ def split_of(person: int) -> str:
     raise ValueError(_in_no_split([person]))
 
 
-def _in_no_split(persons: Sequence[int]) -> str:
+def _in_no_split(persons: Sequence[Person]) -> str:
     named = ", ".join(map(str, persons))
     return (
         f"person {named} is in no split of KTH, which has persons 1 to 25: `python har.py crossval "
@@ -395,8 +405,9 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)} and all")
     known = [s for s in segments if s.video.person is not None]
-    official = {person for persons in SPLITS.values() for person in persons}
-    if others := sorted({s.video.person for s in known} - official):  # type: ignore[type-var]
+    official: set[Person] = {person for persons in SPLITS.values() for person in persons}
+    there = {s.video.person for s in known if s.video.person is not None}
+    if others := ordered(there - official):
         raise ValueError(_in_no_split(others))
     return [s for s in known if s.video.person in SPLITS[split]]
 

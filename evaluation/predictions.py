@@ -89,7 +89,7 @@ class Predictions:
         cls, log_probs: ndarray, segments: Sequence[Segment], *, fold: str = ""
     ) -> "Predictions":
         """Put names to what a model predicted for segments, in their order; the classes are those
-        that the segments are labelled by.
+        that the segments are labelled by, and numbers where there is no segment.
 
         Raises ValueError when shapes do not fit or a prediction is not a number.
         """
@@ -105,7 +105,8 @@ class Predictions:
         columns = np.array(rows, dtype=str).reshape(-1, len(cls.COLUMNS)).T
         items = dict(zip(cls.COLUMNS, columns, strict=True))
         labels = np.array([s.label for s in segments], dtype=np.int64)
-        return cls(log_probs, labels, items, classes_of(segments))
+        classes = classes_of(segments) or tuple(map(str, range(log_probs.shape[1])))
+        return cls(log_probs, labels, items, classes)
 
     def __len__(self) -> int:
         """Return the number of items."""

@@ -349,7 +349,7 @@ def evaluate_checkpoint(
     if not isinstance(which, Recogniser | Fusion):
         recogniser = load_recogniser(which, runs_dir=runs_dir)
     extra = recogniser.extra
-    segments = _asked_for(recogniser, root, split, data_name, person)
+    segments = _asked_for(recogniser, Path(root), split, data_name, person)
     if split not in ("train", "validation"):  # whoever names those knows
         _warn_of_training_persons(segments, extra, data_name)
     dense = bool(extra.get("dense")) if dense is None else dense
