@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import from_environment, home, write_json
+from experiments.names import TITLES
 from experiments.recipe import add_flags, from_flags
 from tracking.console import expand_home, run_verb
 
@@ -19,6 +20,7 @@ RESUME = (
     "go on with this run folder, or without RUN with the newest of these settings; an error where "
     "there is none (default: goes on if there is one)"
 )
+NAMES = f"experiments: {', '.join(TITLES)}"
 WHICH = "a run folder, a .pth file, an experiment (its newest run, else a bundled one), bundled"
 
 # adds an argument, or several, to a verb's parser or to a group in it
@@ -77,11 +79,21 @@ def _file(name: str, text: str) -> Option:
 
 def _recipe_options(verb: ArgumentParser) -> None:
     add_flags(verb.add_argument_group("recipe"))
-    verb.add_argument("--no-record", action="store_true", help="write no rows into results/")
+    verb.add_argument(
+        "--record", action="store_true", help="write rows into results/ and the tables of the pages"
+    )
+
+
+def _data_folder(verb: Any) -> None:
+    """Take the data's folder by either of two names."""
+    default, group = home("Data/KTH-Synth"), verb.add_mutually_exclusive_group()
+    text = "the data's folder, <class>/<file> of your own or in KTH's layout (%(default)s)"
+    group.add_argument("--data", dest="root", metavar="FOLDER", default=default, help=text)
+    group.add_argument("--root", dest="root", metavar="FOLDER", default=default, help="the same")
 
 
 ROOT = _folder("--root", "Data/KTH-Synth")
-DATA = (ROOT, _option("--data", "what to call the data", metavar="NAME"))
+DATA = (_data_folder, _option("--name", "what to call the data in results", dest="data_name"))
 SEED = _number("--seed", 0)
 SEEDS = _number("--seeds", [0], nargs="+", metavar="SEED")
 RENDERING = (SEED, _number("--workers", text="processes (default: one a core that may be used)"))
@@ -147,7 +159,7 @@ def data_others(args: Namespace) -> None:
 
 
 @_verb(
-    _option("names", "experiments, or all", nargs="+", metavar="NAME"),
+    _option("names", f"{NAMES}; or all", nargs="+", metavar="NAME"),
     *DATA,
     SEEDS,
     _recipe_options,
@@ -158,19 +170,24 @@ def data_others(args: Namespace) -> None:
     ),
 )
 def train(args: Namespace) -> None:
-    """Train experiments and test them on the test persons; under torchrun in several processes."""
-    from experiments import EXPERIMENTS, run_experiment
+    """Train experiments and test them on the test part; under torchrun in several processes."""
+    from experiments import run_experiment
+    from experiments.table import find_experiment
     from utils import parallel
 
-    names = list(EXPERIMENTS) if args.names == ["all"] else args.names
+    names = list(TITLES) if args.names == ["all"] else args.names
+    for name in names:
+        find_experiment(name)  # before anybody looks at the data
     with parallel.start():
+        if parallel.is_main_process():
+            _say_what_is_there(args)
         for name in names:
             for seed in args.seeds:
                 result = run_experiment(
                     name,
                     root=args.root,
-                    data_name=args.data,
-                    results_dir=None if args.no_record else home("results"),
+                    data_name=args.data_name,
+                    results_dir=home("results") if args.record else None,
                     force=args.force,
                     resume=args.resume,
                     log=args.log,
@@ -179,13 +196,14 @@ def train(args: Namespace) -> None:
                 )
                 if parallel.is_main_process():
                     print(f"{result}\n  seed {seed}, {result.about['seconds']} s, {result.run}")
-        if parallel.is_main_process():
+        if args.record and parallel.is_main_process():
             _refresh_tables()
 
 
 @_verb(
     _option("which", WHICH, metavar="RUN_OR_NAME"),
     *DATA,
+    _option("--person", "who is in a file, where the training was told otherwise, or not at all"),
     _option("--split", default="test", choices=("train", "validation", "test", "all")),
     _file("--json", "write the evaluation there"),
     _switch("--record", "write rows into results/"),
@@ -198,7 +216,8 @@ def evaluate(args: Namespace) -> None:
         args.which,
         args.root,
         split=args.split,
-        data_name=args.data,
+        data_name=args.data_name,
+        person=args.person,
         results_dir=home("results") if args.record else None,
     )
     print(result)
@@ -211,10 +230,10 @@ def evaluate(args: Namespace) -> None:
 
 
 @_verb(
-    _option("names", "experiments; several are compared", nargs="+", metavar="NAME"),
+    _option("names", f"{NAMES}; several are compared", nargs="+", metavar="NAME"),
     *DATA,
     _either(
-        _switch("--official", "the official split (default)"),
+        _switch("--official", "the official split, or that of training (default)"),
         _number("--folds", text="K folds by subject", metavar="K"),
         _switch("--loo", "leave one subject out"),
         _number("--repeats", text="N random splits by subject", metavar="N"),
@@ -229,13 +248,14 @@ def crossval(args: Namespace) -> None:
     from experiments import crossval
     from experiments import results as kept
 
-    scheme = crossval.plan(
-        crossval.persons_in(args.root), folds=args.folds, loo=args.loo, repeats=args.repeats
+    _say_what_is_there(args)
+    scheme = crossval.plan_for(
+        args.root, person=args.person, folds=args.folds, loo=args.loo, repeats=args.repeats
     )
     recipe, found = from_flags(args), []
     for name in args.names:
         one = crossval.cross_validate(
-            name, scheme, root=args.root, data_name=args.data, seeds=args.seeds, **recipe
+            name, scheme, root=args.root, data_name=args.data_name, seeds=args.seeds, **recipe
         )
         found.append(one)
         print(f"{one}\n{_by_kind(one)}  {one.run}")
@@ -244,7 +264,7 @@ def crossval(args: Namespace) -> None:
     pairs = list(kept.comparisons(found))
     for pair in pairs:
         print(pair)
-    if not (args.no_record or args.fast):
+    if args.record and not args.fast:
         rows = [kept.pair_row(pair, found[0]) for pair in pairs]
         kept.record_crossval([row for one in found for row in one.rows()], rows)
         _refresh_tables()
@@ -253,12 +273,15 @@ def crossval(args: Namespace) -> None:
 
 def _by_kind(found: Any) -> str:
     """Lay out counts by action, scenario, person and fold, seeds pooled."""
+    from evaluation.predictions import UNKNOWN
     from experiments.results import KINDS
 
     lines = [f"  calibration error of segments {found.calibration_error:.3f}; correct segments by"]
     for kind in KINDS:
-        scores = found.by(kind, "segment").items()
-        cells = (f"{name} {score.correct}/{score.n}" for name, score in scores)
+        scores = found.by(kind, "segment")
+        if scores.keys() == {UNKNOWN}:
+            continue
+        cells = (f"{name} {score.correct}/{score.n}" for name, score in scores.items())
         lines.append(f"  {kind}: {', '.join(cells)}")
     return "\n".join(lines) + "\n"
 
@@ -304,10 +327,10 @@ def webcam(args: Namespace) -> None:
         _say(line)
 
 
-@_verb(_option("run_folder", "a finished run's folder", metavar="RUN"), ROOT)
+@_verb(_option("run_folder", "a finished run's folder", metavar="RUN"), _data_folder)
 def report(args: Namespace) -> None:
     """Write the report of a finished run anew."""
-    from experiments.training import report_again
+    from experiments.reports import report_again
 
     print(report_again(args.run_folder, args.root))
 
@@ -460,6 +483,15 @@ def _complain(text: str) -> None:
 
 def _say_rendered(what: str, root: Path) -> None:
     print(f"{root}: {what}, {sum(1 for _ in root.glob('*/*.avi'))} files")
+
+
+def _say_what_is_there(args: Namespace) -> None:
+    """Describe a folder of one's own; KTH and KTH-Synth are known."""
+    from data.survey import survey
+
+    found = survey(args.root, person=args.person)
+    if not found.official:
+        print(found, flush=True)
 
 
 def _write_json(path: str | None, content: dict[str, Any]) -> None:

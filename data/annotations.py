@@ -5,6 +5,7 @@ there are, nor what happens in a segment.
 """
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,21 @@ from data.files import StrPath, write_csv
 SEGMENTS_CSV = Path(__file__).with_name("kth_segments.csv")
 CSV_HEADER = ["video", "segment", "start", "stop"]
 
+# a whole name of KTH's; behind it what systems add to copies: " (1)", " - Copy"
+KTH_NAME = re.compile(
+    r"person(\d+)_([a-z]+)_d(\d+)(?:_uncomp)?(?:\s.*|\(\d+\))?", re.IGNORECASE | re.DOTALL
+)
+
 Ranges = tuple[tuple[int, int], ...]
+
+
+def key_of(stem: str) -> str:
+    """Return a name of KTH's as KTH spells it, "person03_walking_d1" for "PERSON3_Walking_D1 (1)";
+    other stems as they are, all without "_uncomp"."""
+    if not (match := KTH_NAME.fullmatch(stem)):
+        return stem.removesuffix("_uncomp")
+    person, action, scenario = match.groups()
+    return f"person{int(person):02d}_{action.lower()}_d{int(scenario)}"
 
 
 def load_segments(csv_path: StrPath = SEGMENTS_CSV) -> dict[str, Ranges]:

@@ -11,7 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from data.kth import SPLITS, Segment, in_several
+from data.dealing import FEWEST, hands_of
+from data.items import Person, Segment, in_several, ordered
+from data.kth import SPLITS
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Fold:
     """
 
     name: str
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
+    train: tuple[Person, ...]
+    validation: tuple[Person, ...]
+    test: tuple[Person, ...]
 
     def __post_init__(self):
         for part, persons in self.parts.items():
@@ -41,7 +43,7 @@ class Fold:
             )
 
     @property
-    def parts(self) -> dict[str, tuple[int, ...]]:
+    def parts(self) -> dict[str, tuple[Person, ...]]:
         """The persons of "train", "validation" and "test"."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
@@ -73,7 +75,7 @@ def official() -> Fold:
     return Fold("official", **SPLITS)
 
 
-def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
+def k_folds(persons: Iterable[Person], k: int, *, seed: int = 0) -> list[Fold]:
     """Deal persons into k folds: each is tested exactly once, with one person more or less a fold.
 
     Those whom the next fold tests validate, but never more than half of whoever is not tested; the
@@ -96,7 +98,8 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
             f"{len(people)} persons cannot be dealt into {k} folds, each of which tests somebody; "
             f"give at most {len(people)} folds"
         )
-    dealt = np.random.default_rng(seed).permutation(people).tolist()
+    order = np.random.default_rng(seed).permutation(len(people))
+    dealt = [people[place] for place in order]
     hands = [dealt[place::k] for place in range(k)]
     return [
         _fold(f"fold {n} of {k}", people, following[: (len(people) - len(test)) // 2], test)
@@ -104,7 +107,31 @@ def k_folds(persons: Iterable[int], k: int, *, seed: int = 0) -> list[Fold]:
     ]
 
 
-def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
+def own_folds(segments: Sequence[Segment], k: int, where: str) -> list[Fold]:
+    """Deal the persons of one's own classes into k folds, or the files where no person is known;
+    every part of every fold shows every class.
+
+    Each is tested exactly once; those whom the next fold tests validate.
+
+    Args:
+        segments: Of the data.
+        k: How many folds.
+        where: What messages call the data.
+
+    Raises:
+        ValueError: k is below 3, or a class has fewer persons, or files, than there are folds.
+    """
+    if k < FEWEST:
+        raise ValueError(f"{k} folds; one tests, one validates, others train: give 3 or more")
+    hands = [list(hand) for hand in hands_of(segments, where, k=k)]
+    people = _people({segment.video.who for segment in segments})
+    return [
+        _fold(f"fold {n} of {k}", people, following, test)
+        for n, (test, following) in enumerate(zip(hands, hands[1:] + hands[:1], strict=True), 1)
+    ]
+
+
+def leave_one_out(persons: Iterable[Person], *, validation: int = 8) -> list[Fold]:
     """Test each person once, in ascending order; those next in that order, cyclically, validate and
     the others train.
 
@@ -131,7 +158,9 @@ def leave_one_out(persons: Iterable[int], *, validation: int = 8) -> list[Fold]:
     ]
 
 
-def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int = 0) -> list[Fold]:
+def repeated(
+    persons: Iterable[Person], *, repeats: int, test: int = 9, seed: int = 0
+) -> list[Fold]:
     """Draw `test` persons to be tested, again and again; half of the others validate, rounded down.
 
     Of KTH's 25 persons 16 are then for learning and 9 for testing, as in the official split and in
@@ -159,7 +188,7 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
     rng, learning = np.random.default_rng(seed), len(people) - test
     folds = []
     for number in range(1, repeats + 1):
-        drawn = rng.permutation(people).tolist()
+        drawn = [people[place] for place in rng.permutation(len(people))]
         validation = drawn[test : test + learning // 2]
         folds.append(_fold(f"draw {number}", people, validation, drawn[:test]))
     return folds
@@ -169,9 +198,10 @@ def repeated(persons: Iterable[int], *, repeats: int, test: int = 9, seed: int =
 
 
 def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Segment]]:
-    """Give each part of a fold the segments of its persons, in their order.
+    """Give each part of a fold the segments of its persons, in their order; of a file without a
+    person the fold may name the place.
 
-    Segments of others, and those without a person, are in no part.
+    Segments of others are in no part.
 
     Raises:
         TypeError: It is no Fold, such as a leaky split.
@@ -180,14 +210,14 @@ def split_segments(segments: Sequence[Segment], fold: Fold) -> dict[str, list[Se
     """
     if not isinstance(fold, Fold):
         raise TypeError(f"a {type(fold).__name__} is not a split by person; give a Fold")
-    known = {segment.video.person for segment in segments}
-    if unknown := sorted({*fold.train, *fold.validation, *fold.test} - known):
+    known = {segment.video.who for segment in segments}
+    if unknown := ordered({*fold.train, *fold.validation, *fold.test} - known):
         raise ValueError(
             f"fold {fold.name!r} has persons {', '.join(map(str, unknown))}, of whom there are no "
             "segments; deal the persons that the data has"
         )
     found = {
-        part: [s for s in segments if s.video.person in persons]
+        part: [s for s in segments if s.video.who in persons]
         for part, persons in fold.parts.items()
     }
     actions = {part: {segment.video.action for segment in inside} for part, inside in found.items()}
@@ -242,10 +272,10 @@ def leaky(segments: Sequence[Segment], *, test_share: float = 9 / 25, seed: int 
 # helpers
 
 
-def _people(persons: Iterable[int]) -> tuple[int, ...]:
+def _people(persons: Iterable[Person]) -> tuple[Person, ...]:
     """Persons in ascending order, so that what is dealt depends on who they are and not on how they
     were listed."""
-    people = tuple(sorted(persons))
+    people = tuple(ordered(persons))
     if twice := sorted({a for a, b in pairwise(people) if a == b}):
         raise ValueError(
             f"persons {', '.join(map(str, twice))} are named more than once; name each person once"
@@ -253,7 +283,9 @@ def _people(persons: Iterable[int]) -> tuple[int, ...]:
     return people
 
 
-def _fold(name: str, people: Sequence[int], validation: Sequence[int], test: Sequence[int]) -> Fold:
+def _fold(
+    name: str, people: Sequence[Person], validation: Sequence[Person], test: Sequence[Person]
+) -> Fold:
     """A fold in which all who neither validate nor are tested train; persons in ascending order."""
     train = tuple(person for person in people if person not in validation and person not in test)
-    return Fold(name, train, tuple(sorted(validation)), tuple(sorted(test)))
+    return Fold(name, train, tuple(ordered(validation)), tuple(ordered(test)))

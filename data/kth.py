@@ -1,22 +1,83 @@
-"""What the files of KTH mean: names, actions, persons, the official split, annotated segments,
-unusable files.
+"""What the files of KTH mean, and which rules a folder follows: KTH's, or those of somebody's own.
 
 Knows file names and frame counts only: it fetches nothing, renders nothing, hands out no pixels and
-has never heard of a tensor. KTH-Synth uses the same names, so everything here holds for both data
-sets.
+has never heard of a tensor. KTH-Synth uses KTH's names, so everything here holds for both. A folder
+of other classes, or without KTH's persons, is one's own: its classes are its folders (see
+`data.folders`), its persons are told by a rule (`data.persons`), its split is dealt
+(`data.dealing`).
 """
 
 import re
-import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from data.annotations import SEGMENTS_CSV, Ranges, load_segments
-from data.copies import copies
+from data.annotations import KTH_NAME, SEGMENTS_CSV, Ranges, key_of, load_segments
+from data.dealing import deal, thinned
 from data.files import StrPath, printable, read_json
+from data.folders import (
+    VIDEO_SUFFIXES,
+    ClassFolder,
+    Report,
+    class_folders,
+    nothing_found,
+    only_first,
+    only_usable,
+    report_unread,
+    some,
+    videos_of,
+    warn,
+)
+from data.items import (
+    Person,
+    Segment,
+    Video,
+    check_disjoint,
+    classes_of,
+    in_several,
+    labelled,
+    ordered,
+)
+from data.persons import persons_rule, with_persons
 from data.video import VideoError, probe, probe_all
+
+__all__ = [
+    "ACTIONS",
+    "CARD",
+    "FAST_STEP",
+    "FPS",
+    "MISSING",
+    "OWN_TABLE",
+    "SCENARIOS",
+    "SEGMENTS_CSV",
+    "SHORT_FILES",
+    "SPLITS",
+    "VIDEO_SUFFIXES",
+    "Person",
+    "Ranges",
+    "Report",
+    "Segment",
+    "Video",
+    "VideoError",
+    "check_disjoint",
+    "dataset_name",
+    "find_segments",
+    "find_videos",
+    "follows_official",
+    "in_several",
+    "is_official",
+    "is_real",
+    "key_of",
+    "labelled",
+    "load_segments",
+    "load_splits",
+    "own_segments",
+    "parse_name",
+    "probe",
+    "select",
+    "split_of",
+]
 
 ACTIONS = (
     "boxing",
@@ -45,90 +106,15 @@ MISSING = (
 SHORT_FILES = {
     "person01_boxing_d4": 304
 }  # KTH's own, published cut off: its header promises 370 frames, 304 decode
-# every container that OpenCV's FFmpeg may open; what it cannot is refused by name
-VIDEO_SUFFIXES = (
-    *(".avi", ".mp4", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"),
-    *(".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts"),
-)
+FEW = 10  # frames by which a file of KTH may end before or behind its last segment; none seen does
+LONGER = 1.5  # times the end of the last segment: such a file cannot be KTH's
 OWN_TABLE = "segments.csv"  # in the folder of a data set that is not KTH itself
-MOST_NAMED = 5  # in one message
 CARD = "dataset.json"  # of a rendered data set: its name, and what it was rendered with
 FAST_STEP = 8  # a fast run takes every eighth segment: all persons and actions, one scenario
 
 _NAME = re.compile(
     r"person(?P<person>\d+)_(?P<action>[a-z]+)(?:_d(?P<scenario>\d+))?", re.IGNORECASE
 )
-# a whole name of KTH's; behind it what systems add to copies: " (1)", " - Copy"
-_KEY = re.compile(
-    r"person(\d+)_([a-z]+)_d(\d+)(?:_uncomp)?(?:\s.*|\(\d+\))?", re.IGNORECASE | re.DOTALL
-)
-
-Report = Callable[[str], None]
-
-
-@dataclass(frozen=True, order=True)
-class Video:
-    """One video file and what its name tells; what the name does not tell is None.
-
-    fps is the frame rate that the file states, KTH's own until somebody has looked.
-    """
-
-    path: Path
-    action: str | None
-    person: int | None
-    scenario: int | None
-    fps: float = FPS
-
-    @property
-    def name(self) -> str:
-        """The key of the segment tables: the file's stem without KTH's "_uncomp", names of KTH's as
-        KTH spells them, such as "person01_boxing_d1"."""
-        return key_of(self.path.stem)
-
-    @property
-    def label(self) -> int:
-        """Index of the action in ACTIONS; ValueError when the action is unknown."""
-        if self.action is None:
-            raise ValueError(f"{self.path}: no action is known for this video, so it has no label")
-        return ACTIONS.index(self.action)
-
-    @property
-    def place(self) -> str:
-        """Where the file lies within its data set, such as "boxing/001.avi"; a split's folder
-        counts, for files without a person may share the rest."""
-        parts = self.path.parts[-3:]
-        return "/".join(parts if parts[0] in SPLITS else parts[-2:])
-
-    @property
-    def group(self) -> str:
-        """What must stay within one split: the person ("person01"), or the file (its whole path)
-        when no person is known."""
-        return self.path.as_posix() if self.person is None else f"person{self.person:02d}"
-
-
-@dataclass(frozen=True, order=True)
-class Segment:
-    """Frames start..stop-1 (0-based, end-exclusive) of a video; index is its 0-based place in the
-    annotation."""
-
-    video: Video
-    index: int
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        """Number of frames."""
-        return self.stop - self.start
-
-    @property
-    def name(self) -> str:
-        """The video's name and the 1-based segment number, such as "person01_boxing_d1#1"."""
-        return f"{self.video.name}#{self.index + 1}"
-
-    @property
-    def label(self) -> int:
-        """Index of the video's action in ACTIONS."""
-        return self.video.label
 
 
 # names and files
@@ -136,56 +122,69 @@ class Segment:
 
 def parse_name(path: StrPath) -> Video:
     """Read action, person and scenario from a file's name; the action from its folder when the name
-    has none.
+    has none, as "person01_morning" has not.
 
     Raises ValueError when the action is not one of ACTIONS.
     """
     path = Path(path)
     match = _NAME.match(path.stem)
     parts = match.groupdict() if match else {}
-    action = parts.get("action", path.parent.name).lower()
+    action = folder = path.parent.name.lower()
+    if parts and (parts["scenario"] or parts["action"].lower() in ACTIONS or folder not in ACTIONS):
+        action = parts["action"].lower()
     if action not in ACTIONS:
         where = "its name" if parts else "its folder"
         raise ValueError(
             f"{path}: unknown action {action!r} in {where}; known actions are "
             f"{', '.join(ACTIONS)}: rename it or move it away"
         )
-    person, scenario = (parts.get(key) for key in ("person", "scenario"))
-    return Video(path, action, int(person) if person else None, int(scenario) if scenario else None)
+    person, scenario = (
+        int(number) if (number := parts.get(key)) else None for key in ("person", "scenario")
+    )
+    return Video(path, action, person, scenario, classes=ACTIONS)
 
 
-def key_of(stem: str) -> str:
-    """Return a name of KTH's as KTH spells it, "person03_walking_d1" for "PERSON3_Walking_D1 (1)";
-    other stems as they are, all without "_uncomp"."""
-    if not (match := _KEY.fullmatch(stem)):
-        return stem.removesuffix("_uncomp")
-    person, action, scenario = match.groups()
-    return f"person{int(person):02d}_{action.lower()}_d{int(scenario)}"
+def find_videos(
+    root: StrPath, *, person: str | None = None, report: Report | None = None
+) -> list[Video]:
+    """List the usable videos under root, sorted: root/<class>/* or
+    root/{train,validation,test}/<class>/*.
 
+    Where every class is one of KTH's six, an action is what a file's name says and the classes are
+    the six; else folders say both. What is odd but survivable goes to report, one message a kind
+    (default: a warning): files that cannot be used, class folders without videos, what is in them
+    beside videos, videos elsewhere, files without a person, one clip found twice (the one of the
+    shorter name is kept). KTH's own person01_boxing_d4 was published cut off and is usable as it
+    is.
 
-def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
-    """List the usable videos under root, sorted: root/<action>/* or
-    root/{train,validation,test}/<action>/*.
+    Args:
+        root: The folder.
+        person: How persons are told, see `data.persons`; None takes the folder's persons.csv, else
+            what is in the names.
+        report: Told of what is odd.
 
-    What is odd but survivable goes to report, one message a kind (default: a warning): files that
-    cannot be used, class folders without videos, what is in them beside videos, videos elsewhere,
-    files without a person, one clip found twice (the one of the shorter name is kept). KTH's own
-    person01_boxing_d4 was published cut off and is usable as it is. Raises FileNotFoundError when
-    there is no usable video at all and ValueError when a folder of videos is no known action.
+    Raises:
+        FileNotFoundError: There is no usable video at all.
+        ValueError: A folder of videos within KTH is no known action, or the rule tells nobody.
     """
-    root, report = Path(root), report or _warn
-    folders = _class_folders(root)
-    files = {folder: _video_files(folder) for folder in folders}
-    empty = [str(folder) for folder, inside in files.items() if not inside]
-    if empty and len(empty) < len(folders):
-        report(f"class folders without videos: {', '.join(empty)}")
-    videos = sorted(parse_name(path) for inside in files.values() for path in inside)
-    _report_unread(root, files, report)
-    _report_misplaced(videos, report)
-    usable = _only_first(_only_usable(videos, _short_files(root), report), report)
+    root, report = Path(root), report or warn
+    folders = class_folders(root)
+    six = _names_six(folders)
+    folders = [one for one in folders if one.videos or not six or one.name.lower() in ACTIONS]
+    paths = [path for folder in folders for path in folder.videos]
+    videos = sorted(map(parse_name, paths) if six else videos_of(folders))
+    report_unread(root, folders, report)
+    if six:
+        _report_misplaced(videos, report)
+    usable = only_usable(videos, report, _short_files(root, videos))
+    names = {v.path: v.name if six and KTH_NAME.fullmatch(v.path.stem) else None for v in usable}
+    usable = only_first(usable, names, report)
     if not usable:
-        raise FileNotFoundError(_nothing_found(root, len(videos)))
-    if unnamed := sum(video.person is None for video in usable):
+        raise FileNotFoundError(nothing_found(root, len(videos)))
+    rule = persons_rule(root, person)
+    if rule is not None or not six:
+        return with_persons(usable, rule, report)
+    if 0 < (unnamed := sum(video.person is None for video in usable)) < len(usable):
         report(
             f"{unnamed} of {len(usable)} files under {root} carry no person in their name "
             "(person01_...): each is its own group and belongs to no official split"
@@ -193,141 +192,69 @@ def find_videos(root: StrPath, *, report: Report | None = None) -> list[Video]:
     return usable
 
 
-def _class_folders(root: Path) -> list[Path]:
-    """Folders named after an action, in root and in root's split folders."""
-    if not root.is_dir():
-        raise FileNotFoundError(_nothing_found(root, 0))
-    found = []
-    for parent in (root, *map(root.joinpath, SPLITS)):
-        for folder in sorted(filter(Path.is_dir, parent.glob("[!.]*"))):
-            if folder.name.lower() in ACTIONS:
-                found.append(folder)
-            elif _video_files(folder):
-                raise ValueError(
-                    f"{folder}: {folder.name!r} is an unknown action; known actions are "
-                    f"{', '.join(ACTIONS)}: rename the folder or move it away"
-                )
-    return found
+def _names_six(folders: Sequence[ClassFolder]) -> bool:
+    """Tell whether folders are named by KTH's actions.
 
-
-def _video_files(folder: Path) -> list[Path]:
-    """Visible video files directly in folder, sorted; "._x.avi" is a macOS shadow of x.avi, not a
-    video."""
-    visible = folder.glob("[!.]*")  # also links to nowhere and devices, which probing refuses
-    return sorted(p for p in visible if p.suffix.lower() in VIDEO_SUFFIXES and not p.is_dir())
-
-
-def _report_unread(root: Path, files: Mapping[Path, list[Path]], report: Report) -> None:
-    """Count what is in class folders beside videos, and name videos that are in no class folder."""
-    others = [
-        path.suffix.lower() or "no suffix"
-        for folder, inside in files.items()
-        for path in {*folder.glob("[!.]*")} - {*inside}
-        if path.is_file()
+    Raises ValueError where one is not and most files of the whole have KTH's names: KTH with a
+    folder of something else in it.
+    """
+    names = [folder.name.lower() for folder in folders if folder.videos]
+    if all(name in ACTIONS for name in names):
+        return True
+    stems = [path.stem for folder in folders for path in folder.videos]
+    of_kth = [
+        match for match in map(_NAME.match, stems) if match and match["action"].lower() in ACTIONS
     ]
-    if others:
-        kinds = ", ".join(sorted(set(others)))
-        report(f"{len(others)} files in class folders of {root} are not videos ({kinds})")
-    known = {path for inside in files.values() for path in inside}
-    strays = [str(path.relative_to(root)) for path in _below(root) if path not in known]
-    if strays:
-        report(
-            f"{len(strays)} videos under {root} are not read, for they are in no folder <action>/ "
-            f"or <split>/<action>/: {_some(strays)}"
-        )
+    if 2 * len(of_kth) < len(stems):
+        return False
+    odd = next(one for one in folders if one.videos and one.name.lower() not in ACTIONS)
+    raise ValueError(
+        f"{odd.path}: {odd.name!r} is an unknown action among files with KTH's names; known "
+        f"actions are {', '.join(ACTIONS)}: rename the folder or move it away"
+    )
 
 
 def _report_misplaced(videos: Sequence[Video], report: Report) -> None:
     """Name the videos whose folder is that of another action than their name says."""
     if odd := [video for video in videos if video.path.parent.name.lower() != video.action]:
-        places = _some([video.place for video in odd])
+        places = some([video.place for video in odd])
         report(f"{len(odd)} files lie in another action's folder; their names count: {places}")
-
-
-def _some(names: Sequence[str]) -> str:
-    """List names for one message, the first few of many."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(names[:MOST_NAMED])}{more}"
-
-
-def _below(root: Path) -> Iterator[Path]:
-    """Find the visible video files anywhere below a folder, sorted."""
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not hidden:
-            yield path
-
-
-def _only_first(videos: Sequence[Video], report: Report) -> list[Video]:
-    """Keep one file for each KTH name, and of other files one for each content: the same clip in
-    two folders or formats, or a copy of it, would count twice."""
-    names = {v.path: v.name if _KEY.fullmatch(v.path.stem) else None for v in videos}
-    if doubles := copies(names):
-        files = "; ".join(f"{path} (kept: {kept})" for path, kept in doubles.items())
-        report(f"{len(doubles)} files repeat a name or a content and are skipped: {files}")
-    return sorted(video for video in videos if video.path not in doubles)
-
-
-def _only_usable(videos: Sequence[Video], short: Mapping[str, int], report: Report) -> list[Video]:
-    usable, broken, doubtful = [], [], []
-    infos = probe_all([video.path for video in videos])
-    for video, info in zip(videos, infos, strict=True):
-        if isinstance(info, VideoError):
-            broken.append(str(info))
-            continue
-        usable.append(replace(video, fps=info.fps))
-        if info.doubts and video.name not in short:
-            doubtful.append(f"{video.path}: {'; '.join(info.doubts)}")
-    for what, files in (
-        ("cannot be used and are skipped", broken),
-        ("are damaged and used as far as they decode", doubtful),
-    ):
-        if files:
-            report(f"{len(files)} of {len(videos)} files {what}: {' | '.join(files)}")
-    return usable
-
-
-def _nothing_found(root: Path, seen: int) -> str:
-    what = f"none of the {seen} videos under {root} can be used"
-    return (
-        f"{what if seen else f'no videos under {root}'} (looked for <action>/*.avi and "
-        f"{{train,validation,test}}/<action>/*.avi, {', '.join(VIDEO_SUFFIXES[1:])} too): `python "
-        "har.py data synth` renders KTH-Synth, `python har.py data kth` fetches KTH"
-    )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
 
 
 # segments
 
 
 def find_segments(
-    root: StrPath, *, whole_files: bool = False, report: Report | None = None
+    root: StrPath,
+    *,
+    whole_files: bool = False,
+    person: str | None = None,
+    report: Report | None = None,
 ) -> list[Segment]:
     """List the segments of all usable videos under root, sorted by video and then in the
     annotation's order.
 
-    Ranges come from root/segments.csv when there is one, else from KTH's own table, by a video's
-    name or by its place ("boxing/001"); a video that the table lacks is one segment, of which there
-    is one message to report (default: a warning) where others are in it. whole_files makes every
-    video one segment. A segment ends where decoding ends; those that were annotated further, such
-    as the last of KTH's person01_boxing_d4, are named in one message. Raises VideoError when a
+    Ranges come from root/segments.csv when there is one, by a video's name or by its place
+    ("boxing/001"), else from KTH's own table where the files are KTH's (see `_is_kth`); a video
+    that the table lacks is one segment, of which there is one message to report (default: a
+    warning) where others are in it. whole_files makes every video one segment. A segment ends where
+    decoding ends; those that were annotated further, such as the last of KTH's person01_boxing_d4,
+    are named in one message. person and report are as in `find_videos`. Raises VideoError when a
     segment ends far beyond a file that is whole, and ValueError when root holds a rendering that is
     not finished or a name of the table is that of several videos.
     """
-    root, report = Path(root), report or _warn
+    root, report = Path(root), report or warn
     own = root / OWN_TABLE
-    if not own.is_file() and not is_real(root):
+    videos = find_videos(root, person=person, report=report)
+    found, beyond = list[Segment](), list[str]()
+    if videos[0].classes == ACTIONS and not own.is_file() and not is_real(root):
         raise ValueError(
             f"{root}: the rendering is unfinished (dataset.json is there, segments.csv is not); "
             f"the command that began it finishes it, such as `python har.py data synth --root "
             f"{root}`"
         )
-    source, short = own if own.is_file() else SEGMENTS_CSV, _short_files(root)
-    videos, found, beyond = find_videos(root, report=report), list[Segment](), list[str]()
-    table = {} if whole_files else _annotated(videos, source, report)
+    short = _short_files(root, videos)
+    table = {} if whole_files else _annotated(root, videos, report)
     for video in videos:
         info = probe(video.path)
         limit = min(info.frames, short.get(video.name, info.frames))
@@ -342,13 +269,63 @@ def find_segments(
     if beyond:
         report(
             f"{len(beyond)} segments end beyond their files and are used as far as frames decode: "
-            f"{_some(beyond)}"
+            f"{some(beyond)}"
         )
     return found
 
 
-def _annotated(videos: Sequence[Video], source: Path, report: Report) -> dict[Video, Ranges]:
-    """Return the annotated ranges of the videos that a segment table names."""
+def _annotated(root: Path, videos: Sequence[Video], report: Report) -> dict[Video, Ranges]:
+    """Return the annotated ranges of the videos that the folder's segment table names, or KTH's."""
+    source = root / OWN_TABLE
+    if source.is_file():
+        return _looked_up(videos, source, report)
+    named = _named_as_kth(videos) if is_real(root) else {}
+    if named and not _is_kth(root, videos):
+        places = some([video.place for video in named])
+        report(
+            f"{len(named)} files have names of KTH's and not its lengths; they are not KTH's, and "
+            f"each is one segment: {places}"
+        )
+        return {}
+    longer = [v for v, last in named.items() if probe(v.path).frames > LONGER * last]
+    if longer:
+        report(
+            f"{len(longer)} files are far longer than KTH's of that name, and are one segment "
+            f"each: {some([video.place for video in longer])}"
+        )
+    left = [video for video in videos if video not in longer]
+    return _looked_up(left, SEGMENTS_CSV, report) if named else {}
+
+
+def _is_kth(root: Path, videos: Sequence[Video]) -> bool:
+    """Tell whether videos are KTH's own, of which its table may speak.
+
+    Names alone do not make them so: person02_boxing_d1 may be anybody's. But a file of KTH ends
+    where its last segment does, within a few frames, and no two films are so by chance at length
+    after length. So the folder is KTH's where it is not rendered, has no table of its own, and of
+    the files that KTH's table names at least half have its lengths, or were cut off before.
+    """
+    if not is_real(root) or (root / OWN_TABLE).is_file():
+        return False
+    named = _named_as_kth(videos)
+    infos = probe_all([video.path for video in named])
+    fitting = 0
+    for (video, last), info in zip(named.items(), infos, strict=True):
+        if not isinstance(info, VideoError):
+            cut_off = info.frames < last and (info.doubts or video.name in SHORT_FILES)
+            fitting += bool(cut_off) or abs(info.frames - last) <= FEW
+    return bool(named) and 2 * fitting >= len(named)
+
+
+def _named_as_kth(videos: Sequence[Video]) -> dict[Video, int]:
+    """Return the videos that KTH's table names, each with the end of the last segment there."""
+    table = load_segments()
+    named = [video for video in videos if video.classes == ACTIONS and video.name in table]
+    return {video: max(stop for _, stop in table[video.name]) for video in named}
+
+
+def _looked_up(videos: Sequence[Video], source: Path, report: Report) -> dict[Video, Ranges]:
+    """Return the ranges of the videos that a segment table names."""
     rows = load_segments(source)
     table = {key_of(name.replace("\\", "/")): name for name in rows}
     found: dict[Video, str] = {}
@@ -372,17 +349,18 @@ def _annotated(videos: Sequence[Video], source: Path, report: Report) -> dict[Vi
     if lacking and (found or own):
         report(
             f"{len(lacking)} of {len(videos)} videos are not in {source} and are one segment each: "
-            f"{_some(lacking)}"
+            f"{some(lacking)}"
         )
     if own and (unused := [name for name in rows if name not in found.values()]):
-        report(f"{len(unused)} names in {source} are those of no video here: {_some(unused)}")
+        report(f"{len(unused)} names in {source} are those of no video here: {some(unused)}")
     return {video: rows[name] for video, name in found.items()}
 
 
-def _short_files(root: Path) -> Mapping[str, int]:
+def _short_files(root: Path, videos: Sequence[Video]) -> Mapping[str, int]:
     """Frames of the files that were published cut off: only KTH has one; elsewhere its name means
     nothing."""
-    return SHORT_FILES if is_real(root) and not (root / OWN_TABLE).is_file() else {}
+    named = any(video.name in SHORT_FILES for video in videos)
+    return SHORT_FILES if named and _is_kth(root, videos) else {}
 
 
 def _check_fits(segments: Sequence[Segment], frames: int) -> None:
@@ -407,7 +385,7 @@ def split_of(person: int) -> str:
     raise ValueError(_in_no_split([person]))
 
 
-def _in_no_split(persons: Sequence[int]) -> str:
+def _in_no_split(persons: Sequence[Person]) -> str:
     named = ", ".join(map(str, persons))
     return (
         f"person {named} is in no split of KTH, which has persons 1 to 25: `python har.py crossval "
@@ -427,49 +405,66 @@ def select(segments: Iterable[Segment], split: str) -> list[Segment]:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)} and all")
     known = [s for s in segments if s.video.person is not None]
-    official = {person for persons in SPLITS.values() for person in persons}
-    if others := sorted({s.video.person for s in known if s.video.person is not None} - official):
+    official: set[Person] = {person for persons in SPLITS.values() for person in persons}
+    there = {s.video.person for s in known if s.video.person is not None}
+    if others := ordered(there - official):
         raise ValueError(_in_no_split(others))
     return [s for s in known if s.video.person in SPLITS[split]]
 
 
 def load_splits(
-    root: StrPath, *, whole_files: bool = False, fast: bool = False
+    root: StrPath, *, whole_files: bool = False, fast: bool = False, person: str | None = None
 ) -> dict[str, list[Segment]]:
-    """Find the segments under root and sort them into the official splits.
+    """Find the segments under root and sort them into "train", "validation" and "test": KTH's
+    official splits where the folder follows KTH, see `is_official`, else as `data.dealing.deal`
+    does, by one's own classes.
 
-    `fast` keeps every eighth segment. Raises ValueError, naming the splits, when one is empty.
+    `fast` keeps every eighth segment, of one's own classes each. `person` is as in `find_videos`.
+    Raises ValueError, naming the splits, when one is empty, and as `deal` does.
     """
-    segments = find_segments(root, whole_files=whole_files)
+    segments = find_segments(root, whole_files=whole_files, person=person)
+    if not is_official(segments, persons_rule(root, person)):
+        parts = deal(own_segments(segments), str(root))
+        return {part: thinned(inside, FAST_STEP if fast else 1) for part, inside in parts.items()}
     # KTH-Synth has two segments a file
     step = FAST_STEP // (1 + whole_files) if fast else 1
     splits = {split: select(segments, split)[::step] for split in SPLITS}
     if empty := [split for split, inside in splits.items() if not inside]:
         raise ValueError(
             f"no segments for {', '.join(empty)} under {root}: training needs persons of all three "
-            f"splits ({', '.join(f'{split} {persons}' for split, persons in SPLITS.items())})"
+            f"splits ({', '.join(f'{split} {persons}' for split, persons in SPLITS.items())}); "
+            r"where these are your own, --person 'person(\d+)' deals whoever there is"
         )
     return splits
 
 
-def check_disjoint(splits: Mapping[str, Iterable[Segment]]) -> None:
-    """Raise ValueError, naming persons and splits, when a person (or a file without one) is in more
-    than one split."""
-    groups = {name: {segment.video.group for segment in part} for name, part in splits.items()}
-    if shared := sorted(in_several(groups)):
-        raise ValueError(
-            f"in more than one split: {'; '.join(shared)}; give each person to one split only"
-        )
+def is_official(segments: Iterable[Segment], rule: str | None = None) -> bool:
+    """Tell whether segments follow KTH: its six classes, and somebody of its 25 persons, who were
+    not told by a rule of one's own. Then its official split holds, whatever folders they lie in:
+    KTH's own has train and test, and no validation."""
+    persons = {person for persons in SPLITS.values() for person in persons}
+    found = list(segments)
+    return (
+        rule is None
+        and classes_of(found) == ACTIONS
+        and any(segment.video.person in persons for segment in found)
+    )
 
 
-def in_several(parts: Mapping[str, Iterable[str]]) -> list[str]:
-    """Name whoever is in several parts, or several times in one, such as "person01 (train, test)",
-    in the order in which they are met."""
-    where: dict[str, list[str]] = defaultdict(list)
-    for part, members in parts.items():
-        for member in members:
-            where[member].append(part)
-    return [f"{member} ({', '.join(names)})" for member, names in where.items() if len(names) > 1]
+def follows_official(splits: Mapping[str, Iterable[Segment]]) -> bool:
+    """Tell whether those who validate and are tested are in KTH's official parts, in its classes;
+    others may be trained on besides."""
+    parts = {part: list(splits[part]) for part in ("validation", "test")}
+    return all(
+        segment.video.classes == ACTIONS and segment.video.person in SPLITS[part]
+        for part, inside in parts.items()
+        for segment in inside
+    )
+
+
+def own_segments(segments: Sequence[Segment]) -> list[Segment]:
+    """Return the segments with the classes that they show, sorted, and no others."""
+    return labelled(segments, sorted({str(segment.video.action) for segment in segments}))
 
 
 # data sets

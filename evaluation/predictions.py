@@ -14,7 +14,7 @@ import numpy as np
 from numpy import ndarray
 
 from data.files import written_whole
-from data.kth import ACTIONS, Segment
+from data.items import Segment, classes_of
 from evaluation.statistics import Interval, person_interval_or_none, reliability, wilson_interval
 
 UNKNOWN = "unknown"
@@ -72,7 +72,7 @@ class Predictions:
     log_probs: ndarray
     labels: ndarray
     items: Mapping[str, ndarray]
-    classes: tuple[str, ...] = ACTIONS
+    classes: tuple[str, ...]
 
     COLUMNS = ("segment", "video", "person", "scenario", "fold")
 
@@ -88,7 +88,8 @@ class Predictions:
     def of(
         cls, log_probs: ndarray, segments: Sequence[Segment], *, fold: str = ""
     ) -> "Predictions":
-        """Put names to what a model predicted for segments, in their order.
+        """Put names to what a model predicted for segments, in their order; the classes are those
+        that the segments are labelled by, and numbers where there is no segment.
 
         Raises ValueError when shapes do not fit or a prediction is not a number.
         """
@@ -103,7 +104,9 @@ class Predictions:
         rows = [(*_columns(segment), fold) for segment in segments]
         columns = np.array(rows, dtype=str).reshape(-1, len(cls.COLUMNS)).T
         items = dict(zip(cls.COLUMNS, columns, strict=True))
-        return cls(log_probs, np.array([s.label for s in segments], dtype=np.int64), items)
+        labels = np.array([s.label for s in segments], dtype=np.int64)
+        classes = classes_of(segments) or tuple(map(str, range(log_probs.shape[1])))
+        return cls(log_probs, labels, items, classes)
 
     def __len__(self) -> int:
         """Return the number of items."""

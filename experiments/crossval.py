@@ -22,9 +22,21 @@ from typing import Any, cast
 import numpy as np
 from tqdm import tqdm
 
+from data.dealing import BY_FILE, deal
 from data.files import DEFAULT, place, read_json, write_json
-from data.folds import Fold, k_folds, leaky, leave_one_out, official, repeated, split_segments
-from data.kth import SPLITS, Segment, dataset_name, find_segments, select
+from data.folds import (
+    Fold,
+    k_folds,
+    leaky,
+    leave_one_out,
+    official,
+    own_folds,
+    repeated,
+    split_segments,
+)
+from data.items import Person, Segment, classes_of, ordered
+from data.kth import ACTIONS, SPLITS, dataset_name, find_segments, own_segments, select
+from data.persons import persons_rule
 from data.schema import check
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
@@ -39,6 +51,7 @@ from utils import features
 from utils.data_setup import VideoDataset
 
 PERSONS = {person for persons in SPLITS.values() for person in persons}
+VALIDATING = 8  # persons, where one is left out: as many as in KTH's official split
 TESTED_SHARE = 9 / 25  # of the persons, in random splits: as many as in KTH's official one
 
 
@@ -54,7 +67,7 @@ class Scheme:
 
 
 def plan(
-    persons: Sequence[int],
+    persons: Sequence[Person],
     *,
     folds: int | None = None,
     loo: bool = False,
@@ -77,7 +90,9 @@ def plan(
     if folds is not None:
         return Scheme(f"{folds}-fold by subject", tuple(k_folds(persons, folds)))
     if loo:
-        return Scheme("leave-one-subject-out", tuple(leave_one_out(persons)))
+        few = max(1, min(VALIDATING, (len(persons) - 1) // 2))
+        scheme = leave_one_out(persons, validation=few)
+        return Scheme("leave-one-subject-out", tuple(scheme))
     if repeats is not None:
         tested = max(1, round(len(persons) * TESTED_SHARE))
         splits = repeated(persons, repeats=repeats, test=tested)
@@ -85,9 +100,59 @@ def plan(
     return Scheme("official", (official(),))
 
 
-def persons_in(root: str | Path) -> list[int]:
+def persons_in(root: str | Path) -> list[Person]:
     """List the persons whose segments lie under root; files that name nobody are nobody's."""
-    return sorted({s.video.person for s in find_segments(root) if s.video.person is not None})
+    found = {s.video.person for s in find_segments(root) if s.video.person is not None}
+    return ordered(found)
+
+
+def plan_for(
+    root: str | Path,
+    *,
+    person: str | None = None,
+    folds: int | None = None,
+    loo: bool = False,
+    repeats: int | None = None,
+) -> Scheme:
+    """Choose a scheme for a folder: by the persons in it as `plan` does, of one's own classes by
+    person or by file, all classes in every part.
+
+    Args:
+        root: The folder.
+        person: How persons are told, see `data.persons`.
+        folds, loo, repeats: See `plan`; none of them is the split that training takes.
+
+    Raises:
+        ValueError: As `plan`, `own_folds` and `data.dealing.deal` do.
+    """
+    found = find_segments(root, person=person)
+    if _names_kth(found, persons_rule(root, person)):
+        return plan(persons_in(root), folds=folds, loo=loo, repeats=repeats)
+    segments, where = own_segments(found), str(root)
+    by_file = all(segment.video.person is None for segment in segments)
+    if by_file and (loo or repeats):
+        raise ValueError(
+            f"{where} tells no persons, and only --folds K deals files so that every part shows "
+            "every class; tell the persons with --person to leave one out or to draw some"
+        )
+    if folds is not None and not (loo or repeats):
+        kind = "file" if by_file else "subject"
+        if by_file:
+            warnings.warn(BY_FILE, stacklevel=2)
+        return Scheme(f"{folds}-fold by {kind}", tuple(own_folds(segments, folds, where)))
+    if folds or loo or repeats:
+        whose = ordered({segment.video.who for segment in segments})
+        return plan(whose, folds=folds, loo=loo, repeats=repeats)
+    parts = deal(segments, where)
+    dealt = {part: tuple({s.video.who: 0 for s in inside}) for part, inside in parts.items()}
+    return Scheme("own split", (Fold("own split", **dealt),))
+
+
+def _names_kth(segments: Sequence[Segment], rule: str | None) -> bool:
+    """Tell whether segments are dealt by KTH's persons, whoever they are, and no rule of one's
+    own."""
+    named = any(segment.video.person is not None for segment in segments)
+    return rule is None and classes_of(segments) == ACTIONS and named
 
 
 # running
@@ -113,7 +178,7 @@ def cross_validate(
     Args:
         name: One of EXPERIMENTS, or an experiment of one's own.
         scheme: The folds, see `plan`.
-        root: Folder in KTH's layout; by default KTH-Synth.
+        root: Folder <class>/<file>; by default KTH-Synth.
         data_name: What to call the data; None takes what the folder says.
         seeds: How many seeds a fold, counted from 0.
         runs_dir: A folder for this cross-validation goes into its subfolder "crossval".
@@ -211,11 +276,11 @@ class LeakedAccuracy:
 def _warn_of_left_out(segments: Sequence[Segment], scheme: Scheme) -> None:
     """Name the persons whom no fold trains on, validates or tests."""
     dealt = {person for fold in scheme.folds for part in fold.parts.values() for person in part}
-    people = sorted({str(s.video.person) for s in segments if s.video.person not in dealt}, key=int)
+    people = ordered({segment.video.who for segment in segments} - dealt)
     if people:
         warnings.warn(
-            f"person {', '.join(people)} is in no fold of {scheme.name!r} and is left out; --folds "
-            "K deals everybody",
+            f"person {', '.join(map(str, people))} is in no fold of {scheme.name!r} and is left "
+            "out; --folds K deals everybody",
             stacklevel=3,
         )
 
@@ -228,15 +293,18 @@ def _prepared(
     cache_dir: str | Path | None,
     progress: bool,
 ) -> _Job:
-    """Find the segments that name a person."""
+    """Find the segments that name a person; all of them where the classes are one's own."""
     if recipe.auxiliary_root is not None:
         raise ValueError(
             "cross-validation takes no auxiliary_root: its folds deal out one data set's persons"
         )
     recipe.settings()  # refuses what makes no sense before anything is computed
     experiment, root = find_experiment(name), place(root, "Data/KTH-Synth")
-    found = find_segments(root, whole_files=experiment.whole_file)
-    segments = [s for s in found if s.video.person is not None]
+    found = find_segments(root, whole_files=experiment.whole_file, person=recipe.person)
+    if _names_kth(found, persons_rule(root, recipe.person)):
+        segments = [s for s in found if s.video.person is not None]
+    else:
+        segments = own_segments(found)
     splits = {"all": _of_few_files(segments) if recipe.fast else segments}
     data_name = data_name or dataset_name(root)
     return _Job(experiment, recipe, data_name, splits, place(cache_dir, "cache"), progress)
@@ -248,7 +316,7 @@ class _Job(Job):
 
     @property
     def segments(self) -> list[Segment]:
-        """Those that name a person."""
+        """Those that are dealt."""
         return self.splits["all"]
 
     @cached_property
@@ -297,7 +365,7 @@ class _Job(Job):
         recipe = dataclasses.replace(self.recipe, seed=seed)
         kept = keeps_features(self.model, recipe)
         shared = {"backbone": self.model.backbone} if kept else {}
-        model = new_model(self.experiment, recipe, **shared)
+        model = new_model(self.experiment, recipe, num_classes=len(self.classes), **shared)
         dataset = self._of_kept if kept else self.dataset
         datasets = {
             name: dataset(part, recipe, train=name == "train") for name, part in parts.items()
@@ -331,8 +399,8 @@ def _seconds(folder: Path) -> dict[str, float]:
 def _of_few_files(segments: Sequence[Segment]) -> list[Segment]:
     """Keep one file of each person and action, all segments of it: subject leakage needs
     several."""
-    chosen = {(s.video.person, s.video.action): s.video.path for s in reversed(segments)}
-    return [s for s in segments if s.video.path == chosen[s.video.person, s.video.action]]
+    chosen = {(s.video.who, s.video.action): s.video.path for s in reversed(segments)}
+    return [s for s in segments if s.video.path == chosen[s.video.who, s.video.action]]
 
 
 # showing

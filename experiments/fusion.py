@@ -156,7 +156,9 @@ def _asked(root: Path, others: Path) -> list[_Asked]:
             f"no validation persons under {root}, or no videos under {others}: `python har.py data "
             "synth` and `python har.py data others` render them"
         )
-    known = [_Asked(s.video.path, s.start, s.stop, s.label, s.video.person or 0) for s in segments]
+    known = [
+        _Asked(s.video.path, s.start, s.stop, s.label, int(s.video.person or 0)) for s in segments
+    ]
     return known + [_Asked(path) for path in files]
 
 

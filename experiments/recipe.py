@@ -38,6 +38,11 @@ class Recipe:
     auxiliary_root: str | None = _flag(
         None, "another folder, all segments of which are trained on too; its persons must be others"
     )
+    person: str | None = _flag(
+        None,
+        "who is in a file: a regular expression found in <class>/<file>, such as 'subj(\\d+)', or "
+        "a CSV file with the columns file,person",
+    )
     dense: bool = _flag(
         False, "train and evaluate on clips all over a segment, half a clip length apart"
     )
@@ -67,13 +72,18 @@ class Recipe:
 
     def in_words(self) -> str:
         """Say in which settings it differs from the default, those with their own columns apart."""
-        told = ("weights", "size", "auxiliary_root", "seed", "fast", "fine_tune")
+        told = ("weights", "size", "auxiliary_root", "person", "seed", "fast", "fine_tune")
         words = []
         for setting in dataclasses.fields(self):
             value, name = getattr(self, setting.name), setting.name.replace("_", " ")
             if setting.name not in told and value != setting.default:
                 words.append(name if value is True else f"{name} {value}")
         return ", ".join(words)
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the settings in plain values; a rule for persons only where there is one."""
+        settings = dataclasses.asdict(self)
+        return {k: v for k, v in settings.items() if k != "person" or v is not None}
 
     def weights_in_words(self) -> str:
         """Name the weights of the encoder, and how many of its stages are tuned."""

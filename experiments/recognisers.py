@@ -17,7 +17,9 @@ from torch import nn
 from tqdm import tqdm
 
 from data.files import DEFAULT, place, read_json
-from data.kth import SPLITS, Segment, dataset_name, find_segments, is_real, select
+from data.items import PARTS, Segment, labelled, ordered
+from data.kth import SPLITS, dataset_name, find_segments, is_official, is_real, select
+from data.persons import persons_rule
 from data.schema import check, check_numbers
 from evaluation.predictions import Predictions
 from experiments.datasets import dense_clips, shown_dataset
@@ -53,8 +55,15 @@ TOLD = {
     "auxiliary_data?": (str, None),
     "recipe?": str,
     "clip_seconds?": (float, None),
+    "person?": str,
+    "dealt?": {part: [str] for part in PARTS},
     "seed": int,
 }
+BUILT_FROM = {"experiment", "shown", "model"}
+WEIGHTS_ALONE = (
+    "it holds weights and not what to build of them, as `train_model` leaves them: build the model "
+    "yourself and call utils.checkpoint.restore_weights, or train it by run_experiment"
+)
 MEMBER = {"checkpoint": str, "reader_of?": str}
 FUSED = {"name": str, "members": [MEMBER], "refusers?": [MEMBER], "threshold?": (float, None)}
 MOST, MOST_PIXELS = 8192, 1 << 28  # a setting; pixels of a clip: 1 GiB
@@ -146,7 +155,12 @@ def load_recogniser(
 def _checked(extra: Any) -> Config:
     """Return what a checkpoint's extra tells if a recogniser can be of it; ValueError says what
     cannot be."""
-    check(extra, TOLD, "its extra")
+    try:
+        check(extra, TOLD, "its extra")
+    except ValueError as error:
+        if set(extra) >= BUILT_FROM:
+            raise
+        raise ValueError(f"{error}; {WEIGHTS_ALONE}") from error
     if not extra["classes"]:
         raise ValueError("its extra has no classes")
     if len(set(extra["classes"])) < len(extra["classes"]):
@@ -303,13 +317,16 @@ def evaluate_checkpoint(
     cache_dir: str | Path | None = DEFAULT,
     dense: bool | None = None,
     progress: bool = True,
+    person: str | None = None,
 ) -> Result:
-    """Evaluate a trained recogniser on a split of any folder in KTH's layout.
+    """Evaluate a trained recogniser on a split of any folder <class>/<file> of its classes.
 
     Args:
         which: A recogniser, or anything that `resolve` understands.
-        root: Folder in KTH's layout; by default KTH-Synth.
-        split: "train", "validation", "test" or "all"; "all" takes files without a person too.
+        root: The folder; by default KTH-Synth.
+        split: "train", "validation", "test" or "all"; "all" takes files without a person too. Of
+            the data that it was trained on the parts are those of the training, and what has come
+            since is tested; else those of the folder, or KTH's official ones.
         data_name: What to call the data; None takes what the folder says.
         runs_dir: Where run folders are.
         results_dir: Where rows of results go; None writes none.
@@ -318,9 +335,11 @@ def evaluate_checkpoint(
             clip length apart, instead of evaluating the one in its middle; None does so when it was
             trained that way. A fusion always slides over the segment, as in predicting.
         progress: Show progress bars.
+        person: How persons are told, see `data.persons`; None does as the training did on this
+            data.
 
     Raises:
-        ValueError: The split has no segments under root.
+        ValueError: The split has no segments under root, or they show what is none of the classes.
     """
     started, root = time.perf_counter(), place(root, "Data/KTH-Synth")
     data_name = data_name or dataset_name(root)
@@ -330,9 +349,7 @@ def evaluate_checkpoint(
     if not isinstance(which, Recogniser | Fusion):
         recogniser = load_recogniser(which, runs_dir=runs_dir)
     extra = recogniser.extra
-    segments = select(find_segments(root, whole_files=bool(extra.get("whole_file"))), split)
-    if not segments:
-        raise ValueError(f"no segments of split {split!r} under {root}; --split all takes all")
+    segments = _asked_for(recogniser, Path(root), split, data_name, person)
     if split not in ("train", "validation"):  # whoever names those knows
         _warn_of_training_persons(segments, extra, data_name)
     dense = bool(extra.get("dense")) if dense is None else dense
@@ -352,6 +369,31 @@ def evaluate_checkpoint(
         if is_real(root):
             record_reading(result, results_dir=results_dir)
     return result
+
+
+def _asked_for(
+    recogniser: Any, root: Path, split: str, data_name: str, person: str | None
+) -> list[Segment]:
+    """Return the segments of a split, labelled by the recogniser's classes."""
+    extra = recogniser.extra
+    same = data_name == extra.get("data")
+    rule = persons_rule(root, extra.get("person") if same and person is None else person)
+    found = find_segments(root, whole_files=bool(extra.get("whole_file")), person=rule)
+    segments, dealt = labelled(found, recogniser.classes), extra.get("dealt")
+    if split in PARTS and same and dealt:
+        part_of = {who: part for part, inside in dealt.items() for who in inside}
+        chosen = [s for s in segments if part_of.get(str(s.video.who), "test") == split]
+    elif (
+        split in PARTS
+        and all(segment.video.part for segment in segments)
+        and not is_official(found, rule)
+    ):
+        chosen = [segment for segment in segments if segment.video.part == split]
+    else:
+        chosen = select(segments, split)
+    if not chosen:
+        raise ValueError(f"no segments of split {split!r} under {root}; --split all takes all")
+    return chosen
 
 
 def predict_segments(
@@ -387,13 +429,16 @@ def predict_dataset(recogniser: Recogniser, dataset: VideoDataset) -> Prediction
 
 
 def _warn_of_training_persons(segments: Sequence[Segment], extra: Config, data_name: str) -> None:
-    """Persons of the training or validation split, of the recogniser's own data set, are no
-    test."""
-    seen = {*SPLITS["train"], *SPLITS["validation"]}
-    known = sorted({s.video.person for s in segments if s.video.person in seen})
+    """Persons (or files) of the training or validation split, of the recogniser's own data set, are
+    no test."""
+    dealt: Mapping[str, Any] = extra.get("dealt") or SPLITS
+    seen = {str(who) for part in ("train", "validation") for who in dealt[part]}
+    there = {s.video.who for s in segments if str(s.video.who) in seen}
+    known = ordered(there)
     if known and data_name == extra.get("data"):
+        what = "files" if all(s.video.person is None for s in segments) else "persons"
         warnings.warn(
-            f"persons {', '.join(map(str, known))} of {data_name} took part in this recogniser's "
+            f"{what} {', '.join(map(str, known))} of {data_name} took part in this recogniser's "
             "training or choice; the accuracy on them says nothing about other people",
             stacklevel=3,
         )

@@ -94,7 +94,7 @@ def to_learn(training: Path, judged: Path, persons: int, every: int) -> dict[str
     render_others(training, seed=SEED, persons=persons)
     parts: dict[str, list[Segment]] = {"train": [], "validation": []}
     for segment in other_segments(training):
-        number = (segment.video.person or 0) - FIRST
+        number = int(segment.video.person or 0) - FIRST
         if number < persons:
             parts["train" if number % HELD_OUT else "validation"].append(segment)
     return {part: segments[::every] for part, segments in parts.items()}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.files import home, write_csv
+from data.items import ordered
 from data.schema import check
 from evaluation import statistics as evidence
 from evaluation.predictions import Predictions, Score, concatenate
@@ -197,7 +198,7 @@ def split_table(splits: Mapping[str, Sequence[Segment]]) -> pd.DataFrame:
 
     rows = {}
     for split, segments in splits.items():
-        persons = sorted({segment.video.person or 0 for segment in segments})
+        persons = ordered({s.video.person for s in segments if s.video.person is not None})
         videos = len({segment.video for segment in segments})
         rows[split] = {
             "persons": " ".join(map(str, persons)),

@@ -7,7 +7,6 @@ Does not know pixels, batches or layers: each of those has its own file.
 
 import dataclasses
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,38 +19,32 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from data.files import DEFAULT, place, sampled
+from data.items import Segment, check_disjoint, classes_of, labelled
 from data.kth import (
     ACTIONS,
     FAST_STEP,
     FPS,
-    Segment,
-    check_disjoint,
+    SPLITS,
     dataset_name,
     find_segments,
+    follows_official,
     load_splits,
 )
-from data.schema import check
 from evaluation.predictions import Predictions
 from experiments.datasets import dataset_of, keeps_features
 from experiments.recipe import Recipe
+from experiments.reports import write_run_report
 from experiments.results import Result, about_run, check_recordable, record
 from experiments.table import Experiment, find_experiment
 from tracking import report, runs
 from tracking.loggers import Logger, open_loggers, require
 from tracking.measurements import versions
-from tracking.page import HTML, write_report
 from utils import parallel
-from utils.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from utils.checkpoint import TrainingState, save_checkpoint
 from utils.data_setup import VideoDataset, collate, create_dataloaders
 from utils.engine import evaluate, pick_device, set_seed, train_model
 from utils.preprocessing import FixedStride, Preprocessing
 
-# what a report says of a run's configuration
-CONFIG = {
-    "experiment": {"whole_file": bool},
-    "data": {"files": int, "hash": str},
-    "backbone": str,
-}
 # seconds: what a kill may cost of an epoch; epochs of frozen encoders are far shorter
 CHECKPOINT_EVERY = 300.0
 
@@ -80,7 +73,7 @@ def new_model(experiment: Experiment, recipe: Recipe, **parts: Any) -> nn.Module
     """
     set_seed(recipe.seed)
     given = {
-        "num_classes": len(ACTIONS),
+        "num_classes": len(ACTIONS),  # where nobody says how many
         "channels": experiment.shown.channels,
         "weights": recipe.weights,
     }
@@ -127,7 +120,9 @@ def fit(
             `utils.engine.train_model`; with a checkpoint_dir an interrupted training goes on.
     """
     started = time.perf_counter()
-    model = new_model(experiment, recipe) if model is None else model
+    if model is None:
+        classes = classes_of(parts["train"].segments)
+        model = new_model(experiment, recipe, num_classes=len(classes))
     loaders = create_dataloaders(
         parts, batch_size=recipe.batch_size, seed=recipe.seed, disjoint=disjoint
     )
@@ -164,7 +159,8 @@ def run_experiment(
     progress: bool = True,
     **recipe: Any,
 ) -> Result:
-    """Train on the official training persons, choose by validation, and test the test persons once.
+    """Train on the training part, choose by validation, and test the test part once: KTH's official
+    split, or as one's own folder is split.
 
     A finished run of the same configuration is not run again, its result is returned; an
     interrupted one goes on. Under several processes (see `utils.parallel`) all take part and return
@@ -172,7 +168,8 @@ def run_experiment(
 
     Args:
         name: One of EXPERIMENTS, or an experiment of one's own.
-        root: Folder in KTH's layout; by default KTH-Synth.
+        root: A folder <class>/<file> of one's own, see `data.kth.load_splits`, or in KTH's layout;
+            by default KTH-Synth.
         data_name: What to call the data in results; None takes what the folder says.
         runs_dir: Where run folders go; fast runs go into its subfolder "fast".
         results_dir: Where rows of results go; None, or a fast run, writes none.
@@ -218,10 +215,12 @@ def run_experiment(
 
 def _splits(experiment: Experiment, recipe: Recipe, root: str | Path) -> dict[str, list[Segment]]:
     """Return the official splits, the auxiliary set's segments among the training ones."""
-    splits = load_splits(root, whole_files=experiment.whole_file, fast=recipe.fast)
+    whole = experiment.whole_file
+    splits = load_splits(root, whole_files=whole, fast=recipe.fast, person=recipe.person)
     if recipe.auxiliary_root is not None:
-        more = find_segments(recipe.auxiliary_root, whole_files=experiment.whole_file)
-        splits["train"] += more[:: FAST_STEP if recipe.fast else 1]
+        more = find_segments(recipe.auxiliary_root, whole_files=whole)
+        chosen = more[:: FAST_STEP if recipe.fast else 1]
+        splits["train"] += labelled(chosen, classes_of(splits["train"]))
         check_disjoint(splits)  # before anything is computed
     return splits
 
@@ -247,7 +246,12 @@ class Job:
     @cached_property
     def model(self) -> Any:
         """The model, whose encoder computes features."""
-        return new_model(self.experiment, self.recipe)
+        return new_model(self.experiment, self.recipe, num_classes=len(self.classes))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What is told apart: the classes of the data."""
+        return classes_of(segment for inside in self.splits.values() for segment in inside)
 
     @property
     def auxiliary_data(self) -> str | None:
@@ -283,7 +287,7 @@ class Job:
                 "hash": runs.config_hash({"segments": data}),
             },
             "recipe": {
-                **dataclasses.asdict(self.recipe),
+                **self.recipe.to_config(),
                 "weights": dataclasses.replace(self.recipe, fine_tune=0).weights_in_words(),
                 "size": list(self.recipe.size),
                 "auxiliary_root": self.auxiliary_data,
@@ -303,7 +307,8 @@ class Job:
         shown, weights = experiment.shown.resized(recipe.size), recipe.weights_in_words()
         trained = trained_part(self.model, recipe).parameters()
         return {
-            "classes": list(ACTIONS),
+            "classes": list(self.classes),
+            **self._dealt(),
             "experiment": experiment.name,
             "shown": shown.to_config(),
             "frames": str(shown),
@@ -319,6 +324,18 @@ class Job:
             "seed": recipe.seed,
             "versions": versions(),
         }
+
+    def _dealt(self) -> dict[str, Any]:
+        """Return how persons were told, where that was said, and who was dealt into which part,
+        where KTH's official split does not say so: what is asked for again is then dealt alike."""
+        rule, parts = self.recipe.person, self.splits
+        told: dict[str, Any] = {} if rule is None else {"person": rule}
+        if set(parts) == set(SPLITS) and not follows_official(parts):
+            told["dealt"] = {
+                part: sorted({str(segment.video.who) for segment in inside})
+                for part, inside in parts.items()
+            }
+        return told
 
 
 class _Run(Job):
@@ -401,7 +418,7 @@ class _Run(Job):
                 mistakes,
                 figures,
                 embedding=_embedding(self.model, tested),
-                classes=[ACTIONS[label] for label in tested.labels],
+                classes=[self.classes[label] for label in tested.labels],
             )
             for logger in loggers:
                 logger.finish(summary)
@@ -411,74 +428,7 @@ class _Run(Job):
 def _clip_seconds(shown: Preprocessing, train: Sequence[Segment]) -> float:
     if isinstance(shown.sampler, FixedStride):
         return shown.sampler.clip_length(FPS) / FPS
-    return round(float(np.median([len(s) for s in train])), 0) / FPS
-
-
-def write_run_report(
-    result: Result,
-    segments: Sequence[Segment],
-    extra: runs.Config,
-    config: runs.Config,
-) -> tuple[list[report.Mistake], Mapping[str, Any]]:
-    """Write the report into the run's folder; return the mistakes and figures in it."""
-    mistakes = report.find_mistakes(result.predictions, segments)
-    figures = report.make_figures(result.experiment, result.predictions, result.history)
-    origin = {
-        "run": Path(result.run).name,
-        **result.about,
-        "data files": config["data"]["files"],
-        "data hash": config["data"]["hash"],
-        "backbone weights": config["backbone"],
-        **{f"version of {name}": version for name, version in extra.get("versions", {}).items()},
-    }
-    sections = report.make_sections(
-        result.predictions,
-        result.history,
-        mistakes,
-        figures,
-        about={name: getattr(result, name) for name in ("experiment", "data", "split")},
-        config=config,
-        origin=origin,
-        headline=str(result),
-    )
-    title = f"{result.experiment} on {result.data}, {result.split} persons"
-    try:
-        write_report(result.run, title, sections)
-    except OSError as error:
-        said = f"no report of {result.run} could be written ({error}); its result is kept"
-        warnings.warn(said, stacklevel=3)
-    return mistakes, figures
-
-
-def report_again(which: str | Path, root: str | Path = DEFAULT) -> Path:
-    """Make report.html and report.json of a finished run anew and return the page.
-
-    Frames of mistakes are read from the data set under root; where it is not, the report says so.
-
-    Raises:
-        FileNotFoundError: `which` is no finished run's folder.
-        ValueError: It is the folder of a cross-validation, whose page is made by cross-validating.
-    """
-    run = runs.RunFolder(which)
-    if not run.finished:
-        raise FileNotFoundError(
-            f"{which} is no folder of a finished run; `python har.py runs` lists those there are"
-        )
-    if "scheme" in run.config:
-        raise ValueError(
-            f"{which} is the folder of a cross-validation; its page is {run.path / HTML}, made "
-            "anew by the same `python har.py crossval` command, which trains nothing again"
-        )
-    result, config = Result.of_run(run), run.config
-    check(config, CONFIG, str(run.path / "config.json"))
-    try:
-        segments = find_segments(
-            place(root, "Data/KTH-Synth"), whole_files=config["experiment"]["whole_file"]
-        )
-    except FileNotFoundError:
-        segments = []
-    write_run_report(result, segments, load_checkpoint(run.best)["extra"], config)
-    return run.path / HTML
+    return round(FPS * float(np.median([len(s) / s.video.fps for s in train])), 0) / FPS
 
 
 @torch.inference_mode()

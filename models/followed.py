@@ -55,10 +55,13 @@ def followed_classifier(
     numbers: int,
     channels: int = 1,
     weights: str | Path | None = "bundled",
+    backbone: nn.Module | None = None,
     **config: Any,
 ) -> VideoClassifier:
-    """Build a frame encoder that passes numbers on, and a head; see `frame_classifier`."""
-    with torch.random.fork_rng(devices=[]):
-        images = EfficientNetBackbone(weights=weights, channels=channels)
-    backbone = WithNumbers(images, channels=channels, numbers=numbers)
+    """Build a frame encoder that passes numbers on, unless one is given, and a head; see
+    `frame_classifier`."""
+    if backbone is None:
+        with torch.random.fork_rng(devices=[]):
+            images = EfficientNetBackbone(weights=weights, channels=channels)
+        backbone = WithNumbers(images, channels=channels, numbers=numbers)
     return frame_classifier(num_classes=num_classes, backbone=backbone, **config)

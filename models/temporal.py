@@ -43,7 +43,7 @@ class FrameAverage(Head):
         dropout: Share of a frame's features that are dropped in training.
     """
 
-    def __init__(self, *, in_dim: int, num_classes: int, dropout: float = 0.3):
+    def __init__(self, in_dim: int, num_classes: int, *, dropout: float = 0.3):
         super().__init__()
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
@@ -76,7 +76,7 @@ class FeatureMean(Head):
             training.
     """
 
-    def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 0, dropout: float = 0.3):
+    def __init__(self, in_dim: int, num_classes: int, *, hidden: int = 0, dropout: float = 0.3):
         super().__init__()
         self.norm = nn.LayerNorm(in_dim)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
@@ -126,7 +126,7 @@ class TemporalGRU(StateHead):
         dropout: Share of the frame features, and of the pooled state, that is dropped in training.
     """
 
-    def __init__(self, *, in_dim: int, num_classes: int, hidden: int = 128, dropout: float = 0.3):
+    def __init__(self, in_dim: int, num_classes: int, *, hidden: int = 128, dropout: float = 0.3):
         super().__init__()
         self.norm = nn.LayerNorm(in_dim)
         self.dropout = nn.Dropout(dropout)
@@ -161,9 +161,9 @@ class TemporalConv(StateHead):
 
     def __init__(
         self,
-        *,
         in_dim: int,
         num_classes: int,
+        *,
         hidden: int = 128,
         dropout: float = 0.3,
         dilations: tuple[int, ...] = (1, 2, 4),

@@ -11,6 +11,7 @@ import torch
 
 import har
 from data.kth import ACTIONS
+from experiments.table import EXPERIMENTS
 from tracking.loggers import LOGGERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +30,8 @@ def trained(make_kth, tmp_path_factory):
     make_kth(base / "Tiny", segments=1, length=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(base)
-        assert (
-            har.main(["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"])
-            == 0
-        )
+        command = ["train", "gru", "--root", "Tiny", "--weights", "random", "--epochs", "1"]
+        assert har.main([*command, "--record"]) == 0
     return base
 
 
@@ -117,6 +116,28 @@ class TestTrain:
             capsys, "train", "gru", "--root", "Tiny", "--weights", "mine.pth"
         )
 
+    def test_nothing_is_recorded_unless_asked_for(self, trained, here, capsys):
+        Path("README.md").write_text("<!-- results:tiny -->\n<!-- /results:tiny -->\n")
+        before = Path("README.md").read_bytes()
+        command = ["train", "average", "--data", str(trained / "Tiny"), "--weights", "random"]
+        assert har.main([*command, "--epochs", "1", "--name", "Mine"]) == 0
+        assert "average on Mine (test)" in capsys.readouterr().out
+        assert not Path("results").exists() and Path("README.md").read_bytes() == before
+
+    def test_its_help_names_the_experiments(self, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            har.main(["train", "--help"])
+        said = "".join(capsys.readouterr().out.split())
+        assert f"experiments:{','.join(EXPERIMENTS)};orall" in said
+
+    def test_the_folder_has_two_names_and_one_is_given(self, capsys):
+        parse = har._parser().parse_args
+        assert parse(["train", "gru", "--data", "A"]).root == "A"
+        assert parse(["train", "gru", "--root", "A"]).root == "A"
+        with pytest.raises(SystemExit, match="2"):
+            parse(["train", "gru", "--root", "A", "--data", "B"])
+        assert "--data: not allowed with argument --root" in capsys.readouterr().err
+
     def test_every_logger_can_be_asked_for(self):
         asked = har._parser().parse_args(["train", "gru", "--log", *LOGGERS])
         assert asked.log == list(LOGGERS) and asked.names == ["gru"]
@@ -166,7 +187,7 @@ class TestEvaluate:
                     "Tiny",
                     "--split",
                     "all",
-                    "--data",
+                    "--name",
                     "Renamed",
                     "--record",
                 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from data.kth import SCENARIOS, Segment
 from data.video import read_frames
-from evaluation.predictions import Predictions, Score, segment_name
+from evaluation.predictions import UNKNOWN, Predictions, Score, segment_name
 from evaluation.statistics import reliability
 from tracking.loggers import Summary
 from tracking.page import Section
@@ -127,6 +127,8 @@ def make_sections(
         )
     for column in ("action", "scenario", "person"):
         counts = predictions.by(column).items()
+        if dict(counts).keys() == {UNKNOWN}:
+            continue
         rows = [_line(column, SCENARIO_NAMES.get(name, name), score) for name, score in counts]
         sections[f"By {column}"] = Section("Segments.", rows=rows)
     return sections | {

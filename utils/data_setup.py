@@ -4,6 +4,7 @@ Knows what a model is shown (`utils.preprocessing`), segments and tensors. Does 
 features or training.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,12 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from data.kth import Segment, check_disjoint
+from data.files import StrPath
+from data.folders import as_labelled
+from data.items import Segment, check_disjoint, classes_of
+from data.kth import find_segments
 from data.processes import usable_cores
+from data.video import probe
 from utils.parallel import rank, world_size
 from utils.preprocessing import (
     ClipTransform,
@@ -35,6 +40,7 @@ from utils.threads import one_thread
 
 # a loader's processes that decode: each holds two batches ready, which is memory
 MOST_WORKERS = 4
+SPREAD = 8  # frames shown of a segment where nobody says what
 
 __all__ = [
     "Augment",
@@ -52,6 +58,7 @@ __all__ = [
     "Source",
     "Uniform",
     "VideoDataset",
+    "as_batch",
     "collate",
     "create_dataloaders",
 ]
@@ -166,18 +173,36 @@ class ClipSource:
 class VideoDataset(Dataset):
     """Labelled items of any source; (seed, epoch, index) decide an item, in any worker and order.
 
+    `classes` are the names of the labels.
+
     Args:
-        segments: The segments; they carry the labels.
-        source: Holds one item per segment, in the same order.
+        segments: The segments, which carry the labels; or a folder <class>/<file>, all segments of
+            which are taken; or a list of such files, each of them whole.
+        source: Holds one item per segment, in the same order; or says what is shown of each; None
+            shows eight frames spread over it.
         seed: Start of the random numbers; None for evaluation, where nothing may be random.
+
+    Raises:
+        FileNotFoundError: There is no video in the folder, or of the files.
+        ValueError: There is another number of items, or a segment's action is none of its classes.
     """
 
-    def __init__(self, segments: Sequence[Segment], source: Source, *, seed: int | None = None):
-        if len(segments) != len(source):
+    def __init__(
+        self,
+        segments: Sequence[Segment] | StrPath | Sequence[StrPath],
+        source: Source | Preprocessing | None = None,
+        *,
+        seed: int | None = None,
+    ):
+        self.segments, self.seed, self.epoch = _as_segments(segments), seed, 0
+        if source is None or isinstance(source, Preprocessing):
+            source = ClipSource(self.segments, source or Preprocessing(Uniform(SPREAD)))
+        if len(self.segments) != len(source):
             raise ValueError(
-                f"{len(segments)} segments for a source of {len(source)} items; each needs its own"
+                f"{len(self.segments)} segments for a source of {len(source)} items; each needs "
+                "its own"
             )
-        self.segments, self.source, self.seed, self.epoch = list(segments), source, seed, 0
+        self.source, self.classes = source, classes_of(self.segments)
         self.labels = [segment.label for segment in self.segments]
 
     def __len__(self) -> int:
@@ -198,6 +223,38 @@ class VideoDataset(Dataset):
         """Return a data set of these items, in this order; with a seed it is one to train on."""
         chosen = [self.segments[index] for index in indices]
         return VideoDataset(chosen, self.source.subset(indices), seed=seed)
+
+
+def _as_segments(given: Any) -> list[Segment]:
+    """Return segments as they are, those of a folder, or files as one segment each."""
+    if isinstance(given, str | os.PathLike):
+        return find_segments(given)
+    if not all(isinstance(one, str | os.PathLike) for one in given) or not given:
+        return list(given)
+    videos = as_labelled(list(given))
+    return [Segment(video, 0, 0, probe(video.path).frames) for video in videos]
+
+
+def as_batch(batch: Any, first: int) -> Mapping[str, Tensor]:
+    """Return a batch of `collate` as it is; of a pair (input, label), as TensorDataset gives, every
+    step counts and `first` is the index of its first item.
+
+    Raises TypeError for anything else.
+    """
+    if isinstance(batch, Mapping):
+        return batch
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        raise TypeError(
+            f"a batch is a {type(batch).__name__}; it takes {{'input', 'mask', 'label', 'index'}}, "
+            "as utils.data_setup.collate gives, or a pair (input, label)"
+        )
+    inputs, labels = batch
+    return {
+        "input": inputs,
+        "mask": torch.ones(inputs.shape[:2], dtype=torch.bool),
+        "label": labels,
+        "index": torch.arange(first, first + len(labels)),
+    }
 
 
 def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

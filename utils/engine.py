@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from utils.checkpoint import BEST, LAST, Checkpoints, Progress, TrainingState, plain, restore_rng
-from utils.data_setup import Batches
+from utils.data_setup import Batches, as_batch
 from utils.parallel import (
     all_reduce_sum,
     barrier,
@@ -115,7 +115,9 @@ def train_model(
     Args:
         model: Called as model(input, mask) -> logits (B, K); only weights that require gradients
             are trained.
-        train_loader: Batches to learn from.
+        train_loader: Batches to learn from: {"input": (B, T, ...), "mask": (B, T) bool, "label":
+            (B,), "index": (B,)}, as `utils.data_setup.collate` makes them, or pairs (input, label),
+            as of a TensorDataset, in which every step counts.
         val_loader: Batches that choose the epoch; never the test split.
         settings: How to train.
         checkpoint_dir: Folder of best.pth and last.pth, both written after every epoch they
@@ -294,7 +296,8 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> None:
         """Learn from every batch that is left of an epoch: the training step."""
         self.network.train()
-        for number, batch in enumerate(self._batches(epoch), start=self.state.progress.batch):
+        for number, given in enumerate(self._batches(epoch), start=self.state.progress.batch):
+            batch = as_batch(given, 0)
             inputs, mask, labels = (
                 batch[key].to(self.device, non_blocking=True) for key in ("input", "mask", "label")
             )
@@ -313,7 +316,7 @@ class Trainer:
                 self.checkpoints.save(LAST)
         broadcast_buffers(self.model)
 
-    def _batches(self, epoch: int) -> Iterator[Mapping[str, Tensor]]:
+    def _batches(self, epoch: int) -> Iterator[Any]:
         """Start the loader where the epoch has come to, with the random numbers that belong
         there."""
         state = self.state
@@ -401,7 +404,8 @@ def evaluate(
         Log-probabilities (N, K) float32 and labels (N,), in the order of the items' index.
 
     Raises:
-        RuntimeError: The loader did not give every index of its data set exactly once.
+        RuntimeError: The loader did not give every index of its data set exactly once; of pairs
+            (input, label) the order is the loader's.
         ValueError: The loader has no batch.
     """
     device, was_training = pick_device(device), model.training
@@ -433,8 +437,10 @@ def evaluate(
 def _counted(loader: DataLoader) -> Iterator[Mapping[str, Tensor]]:
     """Give a loader's batches but those of which nothing counts: training loaders have them, see
     `Batches`."""
-    batches = loader.batch_sampler
-    for number, batch in enumerate(loader):
+    batches, first = loader.batch_sampler, 0
+    for number, given in enumerate(loader):
+        batch = as_batch(given, first)
+        first += len(batch["label"])
         if not isinstance(batches, Batches) or batches.counts(number)[0]:
             yield batch
 

@@ -6,6 +6,7 @@ classifier makes of them. The files are <kind>/personNN_<kind>_dS.avi, as other 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -97,15 +98,19 @@ def render_others(
     *,
     seed: int = 0,
     persons: int = 6,
+    kinds: Sequence[str] = tuple(MOVES),
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Render every kind of movement by so many persons, each another one; root is
     Data/KTH-Synth-Others at `data.files.home` unless given.
 
-    Files that are there already are kept. Raises ValueError when the folder holds videos that were
-    rendered otherwise, and for less than one person; else as `render_dataset` does.
+    Files that are there already are kept; `kinds` renders these alone. Raises ValueError when the
+    folder holds videos that were rendered otherwise, for a kind that there is not, and for less
+    than one person; else as `render_dataset` does.
     """
+    if unknown := sorted(set(kinds) - set(MOVES)):
+        raise ValueError(f"no movement {', '.join(unknown)}; there are {', '.join(MOVES)}")
     if persons < 1:
         raise ValueError(f"other movements of {persons} persons; it takes 1 or more")
     root = Path(root or home("Data/KTH-Synth-Others"))
@@ -114,7 +119,7 @@ def render_others(
         raise ValueError(f"{root} holds videos that were rendered otherwise; choose another folder")
     write_json(root / CARD, card)
     sweep(root)
-    cast = [(number, kind) for number in range(FIRST, FIRST + persons) for kind in MOVES]
+    cast = [(number, kind) for number in range(FIRST, FIRST + persons) for kind in kinds]
     done = in_processes(partial(_render_missing, root, card), cast, workers)
     for _ in tqdm(done, total=len(cast), desc=card["name"], unit="file", disable=not progress):
         pass

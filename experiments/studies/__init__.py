@@ -47,6 +47,7 @@ STUDIES = {
     "members": "who should be in the default: every set of joints, cut-outs and whole images",
     "presence": "what a head could read from when somebody is in the image, and from nothing else",
     "stress": "rendered test persons made harder, one thing at a time, by the same parts",
+    "own_classes": "what 1 to 20 clips a class give of other movements, shown what of a person",
     "refusal": "whether appearance that learned something else refuses better than joints",
 }
 

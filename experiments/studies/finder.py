@@ -78,7 +78,8 @@ def _window(
     (T, 15), and the same as found."""
     video = segment.video
     assert video.person and video.scenario and video.action, "KTH-Synth names them all"
-    shot = shot_of(video.person, video.action, video.scenario, seed=seed, segments=segments)
+    who = int(video.person), video.action, video.scenario
+    shot = shot_of(*who, seed=seed, segments=segments)
     middle = (segment.start + segment.stop) // 2
     frames = middle + np.round((np.arange(STEPS) - STEPS / 2) * video.fps / RATE).astype(int)
     frames = frames.clip(segment.start, min(segment.stop, len(shot)) - 1)

@@ -163,6 +163,11 @@ def test_unknown_action_is_named(path, word):
         kth.parse_name(path)
 
 
+def test_what_follows_a_person_need_not_be_an_action():
+    video = kth.parse_name("mine/boxing/person04_morning.mp4")
+    assert (video.action, video.person, video.scenario) == ("boxing", 4, None)
+
+
 def test_video_without_action_has_no_label():
     with pytest.raises(ValueError, match=r"clip\.avi: no action is known"):
         _ = kth.Video(Path("clip.avi"), None, None, None).label
@@ -228,7 +233,7 @@ def test_class_folder_without_videos_is_named(tmp_path):
         assert len(kth.find_videos(tmp_path)) == 1
 
 
-def test_folder_of_videos_that_is_no_action_stops(tmp_path):
+def test_folder_of_videos_that_is_no_action_stops_within_kth(tmp_path):
     make_video(tmp_path / "boxing" / "person01_boxing_d1.avi")
     make_video(tmp_path / "train" / "juggling" / "clip.avi")
     with pytest.raises(ValueError, match="'juggling' is an unknown action.*rename"):
@@ -496,14 +501,39 @@ def test_of_a_file_that_is_cut_off_the_segments_before_the_cut_are_used(tmp_path
 
 
 def test_a_table_that_is_of_other_files_is_refused(tmp_path):
-    """Such as KTH's own with files of another length that bear its names."""
+    """Such as KTH's own with a file of another length that bears one of its names."""
     make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=200)
+    make_video(tmp_path / "boxing" / "person01_boxing_d2.avi", frames=390)
     with pytest.raises(
         kth.VideoError,
         match=r"d1\.avi: segment person01_boxing_d1#3 is frames 185\.\.245, .* has 200; give the",
     ):
         kth.find_segments(tmp_path)
-    assert len(kth.find_segments(tmp_path, whole_files=True)) == 1
+    assert len(kth.find_segments(tmp_path, whole_files=True)) == 2
+
+
+@pytest.mark.parametrize("frames", [200, 372, 900])
+def test_kths_table_is_not_laid_over_somebody_elses_files(tmp_path, frames):
+    """Their names are KTH's, their lengths are not."""
+    for name in ("person02_boxing_d1.mp4", "person02_boxing_d2.mp4"):
+        make_video(tmp_path / "boxing" / name, frames=frames)
+    said = []
+    segments = kth.find_segments(tmp_path, report=said.append)
+    assert [(s.start, s.stop) for s in segments] == [(0, frames)] * 2
+    (message,) = said
+    assert message.startswith("2 files have names of KTH's and not its lengths; they are not KTH's")
+
+
+def test_within_kth_a_file_far_too_long_is_one_segment(tmp_path):
+    make_video(tmp_path / "boxing" / "person01_boxing_d1.avi", frames=360)
+    make_video(tmp_path / "boxing" / "person02_boxing_d1.avi", frames=900)
+    said = []
+    segments = kth.find_segments(tmp_path, report=said.append)
+    assert [s.stop for s in segments] == [95, 185, 245, 360, 900]
+    assert said == [
+        "1 files are far longer than KTH's of that name, and are one segment each: "
+        "boxing/person02_boxing_d1.avi"
+    ]
 
 
 def test_files_that_are_damaged_are_used_and_named(tmp_path):
@@ -677,6 +707,19 @@ def test_segments_are_sorted_into_the_official_splits(sixteen_files):
     whole = kth.load_splits(sixteen_files, whole_files=True)
     assert [len(found) for found in whole.values()] == [8, 4, 4]
     assert {(segment.start, segment.stop) for segment in whole["train"]} == {(0, 12)}
+
+
+def test_kth_in_its_two_folders_keeps_the_official_split(tmp_path):
+    """As `har.py data kth` lays it out: who validates lies under train."""
+    for part, person in (("train", 11), ("train", 19), ("test", 22)):
+        name = f"person{person}_boxing_d1"
+        make_video(tmp_path / part / "boxing" / f"{name}.avi", frames=9 + person)
+    splits = kth.load_splits(tmp_path, whole_files=True)
+    assert {split: [s.video.person for s in found] for split, found in splits.items()} == {
+        "train": [11],
+        "validation": [19],
+        "test": [22],
+    }
 
 
 def test_a_fast_run_takes_one_scenario_of_every_person(sixteen_files):

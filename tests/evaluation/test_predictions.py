@@ -21,7 +21,7 @@ from evaluation.statistics import person_interval, wilson_interval
 
 def segment(action, person=1, scenario=1, index=0, folder="KTH"):
     name = "me.avi" if person is None else f"person{person:02d}_{action}_d{scenario}.avi"
-    video = Video(Path(folder, action, name), action, person, scenario)
+    video = Video(Path(folder, action, name), action, person, scenario, classes=ACTIONS)
     return Segment(video, index, 10 * index, 10 * index + 10)
 
 
@@ -62,7 +62,7 @@ class TestMaking:
     def test_labels_counted_from_one_are_named(self):
         found = random_predictions(0, 40)
         with pytest.raises(ValueError, match="labels from 1 to 6 for 6 classes.*subtract 1"):
-            Predictions(found.log_probs, found.labels + 1, found.items)
+            Predictions(found.log_probs, found.labels + 1, found.items, found.classes)
 
     def test_every_item_has_its_names(self):
         shown = [segment("boxing", 3, 4, index=1), segment("running", None, None)]

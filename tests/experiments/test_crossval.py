@@ -14,8 +14,8 @@ from evaluation import statistics
 from evaluation.predictions import Predictions, concatenate, segment_name
 from evaluation.statistics import wilson_interval
 from experiments.crossval import Scheme, cross_validate, persons_in, plan, subject_leakage
+from experiments.reports import report_again
 from experiments.results import CrossValidation, compare, comparisons
-from experiments.training import report_again
 from har import main
 from tests.stand_ins import Witness, same_predictions, stop_after, tiny
 from utils.preprocessing import FixedStride, Preprocessing
@@ -303,7 +303,7 @@ def test_the_command_compares_experiments_and_writes_rows(six, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     scheme = ["--folds", "2", "--seeds", "1"]
     recipe = ["--epochs", "1", "--size", "32", "43"]
-    more = ["--leakage", "--json", "found.json"]
+    more = ["--leakage", "--json", "found.json", "--record"]
     command = ["crossval", "middle", "average", "--root", str(six), *scheme, *recipe, *more]
     assert main(command) == 0
     said = capsys.readouterr().out

@@ -29,9 +29,10 @@ from experiments.recognisers import (
     load_recogniser,
     resolve,
 )
+from experiments.reports import report_again
 from experiments.results import Result, subject_summary, validation_table
 from experiments.table import EXPERIMENTS
-from experiments.training import _embedding, fit, new_model, report_again
+from experiments.training import _embedding, fit, new_model
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier
 from tests.stand_ins import (

@@ -13,7 +13,7 @@ from tracking.results import METHODS, SHORT
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-READ = (*PAGES, "docs/RUNNING.md", "LOG.md", "models/weights/README.md")
+READ = (*PAGES, "docs/RUNNING.md", "docs/OWN_CLASSES.md", "LOG.md", "models/weights/README.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # percentages that are no measurements: the level of intervals; thresholds
 NOT_MEASURED = {"README.md": {"95 %"}, "results/README.md": {"95 %", "1 %"}}

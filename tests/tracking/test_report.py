@@ -32,7 +32,9 @@ ROW = {
 
 def segment(action, index=0, *, person=22, scenario=1):
     path = Path("KTH", action, f"person{person:02d}_{action}_d{scenario}.avi")
-    return Segment(Video(path, action, person, scenario), index, 12 * index, 12 * index + 12)
+    return Segment(
+        Video(path, action, person, scenario, classes=ACTIONS), index, 12 * index, 12 * index + 12
+    )
 
 
 def predict(shown, guesses, sure=0.75):

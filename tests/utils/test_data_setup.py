@@ -93,7 +93,7 @@ def test_items_carry_clip_label_and_index(tiny_kth):
 
 
 def segment_of(path, start, stop, fps=25.0):
-    return Segment(Video(path, "boxing", 1, 1, fps), 1, start, stop)
+    return Segment(Video(path, "boxing", 1, 1, fps, ACTIONS), 1, start, stop)
 
 
 def numbers(clip):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from models.backbone import EfficientNetBackbone
 from models.temporal import VideoClassifier, build_head
@@ -46,6 +46,16 @@ def loss_of(log_probs, labels):
     return -log_probs[np.arange(len(labels)), labels].mean()
 
 
+def pairs(n=40, **how):
+    """Five steps of noise about a class's place, as a TensorDataset of inputs and labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=n)
+    inputs = rng.normal(size=(n, 5, 6)).astype(np.float32)
+    inputs[np.arange(n), :, labels] += 2
+    data = TensorDataset(torch.from_numpy(inputs), torch.from_numpy(labels))
+    return DataLoader(data, batch_size=8, **how)
+
+
 def stop_after(epoch):
     def callback(row):
         if row["epoch"] == epoch:
@@ -55,6 +65,28 @@ def stop_after(epoch):
 
 
 # training
+
+
+def test_pairs_of_a_plain_loader_will_do():
+    model, val = new_model(), pairs()
+    history = train_quietly(model, pairs(shuffle=True), val, epochs=12, lr=0.03)
+    assert history[-1]["val_accuracy"] > 0.9
+    log_probs, labels = evaluate(model, val)
+    inputs, wanted = val.dataset.tensors
+    assert np.array_equal(labels, wanted.numpy())
+    told = {"input": inputs, "label": wanted, "index": torch.arange(40)}
+    whole = DataLoader(
+        [{name: values[n] for name, values in told.items()} for n in range(40)],
+        collate_fn=collate,
+        batch_size=8,
+    )
+    assert np.array_equal(evaluate(model, whole)[0], log_probs)
+
+
+def test_a_batch_that_is_neither_is_named():
+    triples = DataLoader(TensorDataset(*[torch.zeros(4, 2, 6)] * 3), batch_size=2)
+    with pytest.raises(TypeError, match=r"a batch is a list; .* or a pair \(input, label\)"):
+        train_quietly(new_model(), triples, pairs(), epochs=1)
 
 
 def test_training_learns_and_reports_every_epoch():

@@ -604,7 +604,6 @@ def test_torchrun_trains_what_one_process_trains(tiny_kth, tmp_path):
         "2",
         "--root",
         str(tiny_kth),
-        "--no-record",
     ]
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

@@ -351,7 +351,7 @@ def test_another_size_changes_nothing_else():
 
 
 def segment_of(path, start, stop, fps=25.0):
-    return Segment(Video(path, "boxing", 1, 1, fps), 0, start, stop)
+    return Segment(Video(path, "boxing", 1, 1, fps, ("boxing",)), 0, start, stop)
 
 
 def numbers(clip):

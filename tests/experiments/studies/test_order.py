@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.kth import Segment, Video
+from data.kth import ACTIONS, Segment, Video
 from experiments.recipe import Recipe
 from experiments.studies import order, seed_accuracies
 from experiments.table import EXPERIMENTS
@@ -83,7 +83,7 @@ def test_a_person_is_named_where_his_features_say_who_he_is(apart, named):
         for action in ("boxing", "walking"):
             for index in range(2):
                 path = Path(f"person{person}_{action}_d1.avi")
-                segments.append(Segment(Video(path, action, person, 1, 25.0), index, 0, 8))
+                segments.append(Segment(Video(path, action, person, 1, 25.0, ACTIONS), index, 0, 8))
                 mean = apart * (person == 11)
                 items.append(rng.normal(mean, 0.1, (1, 8, 16)).astype(np.float16))
     score = order.named_persons(VideoDataset(segments, Features(items)))

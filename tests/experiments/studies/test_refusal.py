@@ -113,7 +113,7 @@ def test_six_way_means_the_likeliest_of_the_six():
     log_probs[[0, 1, 2], [0, 2, 0]] = np.log(0.4)
     log_probs[0, OTHER] = np.log(0.5)
     labels = np.array([0, 1, OTHER])
-    score = refusal.six_way(Predictions(log_probs, labels, {}))
+    score = refusal.six_way(Predictions(log_probs, labels, {}, refuser.CLASSES))
     assert (score.correct, score.n) == (1, 2)
 
 
