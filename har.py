@@ -21,7 +21,9 @@ RESUME = (
     "there is none (default: goes on if there is one)"
 )
 NAMES = f"experiments: {', '.join(TITLES)}"
-WHICH = "a run folder, a .pth file, an experiment (its newest run, else a bundled one), bundled"
+WHICH = (
+    "a run folder, a .pth or .onnx file, an experiment (newest run, else a bundled one), bundled"
+)
 
 # adds an argument, or several, to a verb's parser or to a group in it
 Option = Callable[[Any], Any]
@@ -371,15 +373,30 @@ def pretrain(args: Namespace) -> None:
 
 
 @_verb(
-    _option("which", metavar="RUN_OR_NAME"),
-    _file("--out", "(models/weights/recogniser_NAME.pth)"),
+    _option("which", WHICH, metavar="RUN_OR_NAME"),
+    _file("--onnx", "encoder and head as one ONNX graph"),
+    _switch("--int8", "with the weights of --onnx in 8 bits"),
+    _file("--torch-export", "the same by torch.export, a .pt2 file"),
+    _file("--out", "the head alone, to be bundled (models/weights/recogniser_NAME.pth)"),
 )
 def export(args: Namespace) -> None:
-    """Write a run's recogniser without its encoder, to be bundled."""
-    from experiments.recognisers import export_recogniser
+    """Write a recogniser for elsewhere, or, when no option says how, without its encoder."""
+    from experiments.recognisers import export_recogniser, load_recogniser
+    from utils.exported import export_onnx, export_torch
 
-    path = export_recogniser(args.which, out=args.out)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if args.int8 and not args.onnx:
+        raise ValueError("--int8 is of an ONNX graph: name its file by --onnx")
+    made: list[Path] = []
+    if args.onnx or args.torch_export:
+        recogniser = load_recogniser(args.which)
+        if args.onnx:
+            made.append(export_onnx(recogniser, args.onnx, int8=args.int8))
+        if args.torch_export:
+            made.append(export_torch(recogniser, args.torch_export))
+    if args.out or not made:
+        made.append(export_recogniser(args.which, out=args.out))
+    for path in made:
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 @_verb(_option("--out", "checkpoint", default="models/weights/recogniser_pose.pth"), SEEDS)

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from tracking.runs import Config
 from utils.checkpoint import TrainingState, load_checkpoint, restore_weights, save_checkpoint
 from utils.data_setup import VideoDataset, create_dataloaders
 from utils.engine import evaluate, pick_device
+from utils.exported import read_onnx
 from utils.features import look_at
 from utils.predict import Fusion, Recogniser
 from utils.preprocessing import Preprocessing
@@ -66,11 +67,13 @@ WEIGHTS_ALONE = (
 )
 MEMBER = {"checkpoint": str, "reader_of?": str}
 FUSED = {"name": str, "members": [MEMBER], "refusers?": [MEMBER], "threshold?": (float, None)}
+# files that are no checkpoint of a training, by their suffix
+READERS: dict[str, Callable[[Path], dict[str, Any]]] = {".onnx": read_onnx}
 MOST, MOST_PIXELS = 8192, 1 << 28  # a setting; pixels of a clip: 1 GiB
 
 
 def resolve(which: str | Path, runs_dir: str | Path = DEFAULT) -> Path:
-    """Return the checkpoint that a run folder, a .pth file, an experiment's name or "bundled"
+    """Return the file that a run folder, a .pth or .onnx file, an experiment's name or "bundled"
     names.
 
     An experiment's name means its newest finished run, else the bundled recogniser. Raises
@@ -132,7 +135,7 @@ def load_recogniser(
     path = resolve(which, runs_dir)
     if path.suffix == ".json":
         return load_fusion(path)
-    checkpoint = load_checkpoint(path)
+    checkpoint = READERS.get(path.suffix, load_checkpoint)(path)
     try:
         extra = _checked(checkpoint["extra"])
         if not (row := experiment or EXPERIMENTS.get(extra["experiment"])):
@@ -141,15 +144,21 @@ def load_recogniser(
                 f"({', '.join(EXPERIMENTS)}); give the experiment"
             )
         shown = Preprocessing.from_config(extra["shown"], type(row.shown.reader))
-        _check_shapes(extra, row, shown, checkpoint)
-        model = _built(extra, row, shown, pretrained=checkpoint["backbone"] is None)
-        restore_weights(model, checkpoint)
+        model = checkpoint.get("network") or _restored(extra, row, shown, checkpoint)
     except KeyError as error:
         raise ValueError(f"{path} cannot be used for predicting: no {error} in it") from error
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be used for predicting: {error}") from error
     model = model.to(pick_device()).eval()
     return Recogniser(model, shown, tuple(extra["classes"]), extra.get("clip_seconds"), extra)
+
+
+def _restored(extra: Config, row: Experiment, shown: Preprocessing, stored: Config) -> Any:
+    """Build the model that a checkpoint describes, with its weights."""
+    _check_shapes(extra, row, shown, stored)
+    model = _built(extra, row, shown, pretrained=stored["backbone"] is None)
+    restore_weights(model, stored)
+    return model
 
 
 def _checked(extra: Any) -> Config:

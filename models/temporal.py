@@ -59,7 +59,7 @@ class FrameAverage(Head):
         # float: half precision loses the sum's tail
         log_probs = self.frame_logits(features).float().log_softmax(-1)
         total = log_probs.masked_fill(~mask.unsqueeze(-1), -math.inf).logsumexp(1)  # (B, K)
-        return total - mask.sum(1, keepdim=True).log()
+        return total - mask.sum(1, keepdim=True).float().log()
 
 
 class FeatureMean(Head):
@@ -135,7 +135,7 @@ class TemporalGRU(StateHead):
 
     def _states(self, features: Tensor, mask: Tensor) -> Tensor:
         inputs = self.dropout(self.norm(features))  # (B, T, D)
-        if mask.all():
+        if _is_exporting() or mask.all():
             return self.gru(inputs)[0]
         # packed: the backward direction starts at a clip's own last frame, not in its padding
         packed = pack_padded_sequence(
@@ -178,7 +178,8 @@ class TemporalConv(StateHead):
 
     def _states(self, features: Tensor, mask: Tensor) -> Tensor:
         states = self.project(self.dropout(self.norm(features)))  # (B, T, H)
-        change = torch.diff(states, dim=1, prepend=states[:, :1])  # the first frame has no change
+        before = torch.cat([states[:, :1], states], dim=1)  # the first frame has no change
+        change = before[:, 1:] - before[:, :-1]
         states = self.mix(torch.cat([states, change], dim=-1))
         for block in self.blocks:
             states = block(states, mask)
@@ -279,6 +280,12 @@ def frame_classifier(
     return VideoClassifier(
         backbone=backbone, head=build_head(head, in_dim=in_dim, num_classes=num_classes, **config)
     )
+
+
+def _is_exporting() -> bool:
+    """Tell whether torch.export looks on: its graphs take clips without padding, and a branch that
+    hangs on values cannot be in them."""
+    return getattr(torch.compiler, "is_exporting", bool)()
 
 
 def _cleaned(features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -42,6 +42,7 @@ TESTED = {"tracking.loggers": {"tensorboard", "wandb"}}
 OPTIONAL = TESTED | {
     "data.decoding": {"av"},
     "utils.blazepose": {"onnx", "onnxruntime"},
+    "utils.exported": {"onnx", "onnxruntime"},
     "experiments.convert_blazepose": {"ai_edge_litert", "tflite"},
 }
 # what is measured against, on whatever machine has it
