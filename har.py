@@ -14,6 +14,7 @@ from typing import Any
 from data.files import from_environment, home, write_json
 from experiments.names import TITLES
 from experiments.recipe import add_flags, from_flags
+from tracking.arguments import Option, either, file, folder, number, option, switch
 from tracking.console import expand_home, run_verb
 
 RESUME = (
@@ -25,8 +26,6 @@ WHICH = (
     "a run folder, a .pth or .onnx file, an experiment (newest run, else a bundled one), bundled"
 )
 
-# adds an argument, or several, to a verb's parser or to a group in it
-Option = Callable[[Any], Any]
 VERBS: list[tuple[Callable, tuple[Option, ...]]] = []
 
 
@@ -47,38 +46,6 @@ def _verb(*options: Option) -> Callable:
     return register
 
 
-def _option(name: str, text: str | None = None, **how: Any) -> Option:
-    return lambda verb: verb.add_argument(name, help=text, **how)
-
-
-def _number(name: str, default: Any = None, text: str | None = None, **how: Any) -> Option:
-    return _option(name, text, type=int, default=default, **how)
-
-
-def _switch(name: str, text: str) -> Option:
-    return _option(name, text, action="store_true")
-
-
-def _folder(name: str, default: str, text: str = "the data's folder") -> Option:
-    """Take a folder, by default one at home, which is looked up when the command line is read."""
-    return lambda verb: verb.add_argument(name, default=home(default), help=f"{text} (%(default)s)")
-
-
-def _either(*options: Option) -> Option:
-    """Take at most one of these arguments."""
-
-    def add(verb: ArgumentParser) -> None:
-        group = verb.add_mutually_exclusive_group()
-        for option in options:
-            option(group)
-
-    return add
-
-
-def _file(name: str, text: str) -> Option:
-    return _option(name, text, metavar="FILE")
-
-
 def _recipe_options(verb: ArgumentParser) -> None:
     add_flags(verb.add_argument_group("recipe"))
     verb.add_argument(
@@ -94,29 +61,29 @@ def _data_folder(verb: Any) -> None:
     group.add_argument("--root", dest="root", metavar="FOLDER", default=default, help="the same")
 
 
-ROOT = _folder("--root", "Data/KTH-Synth")
-DATA = (_data_folder, _option("--name", "what to call the data in results", dest="data_name"))
-SEED = _number("--seed", 0)
-SEEDS = _number("--seeds", [0], nargs="+", metavar="SEED")
-RENDERING = (SEED, _number("--workers", text="processes (default: one a core that may be used)"))
+ROOT = folder("--root", "Data/KTH-Synth")
+DATA = (_data_folder, option("--name", "what to call the data in results", dest="data_name"))
+SEED = number("--seed", 0)
+SEEDS = number("--seeds", [0], nargs="+", metavar="SEED")
+RENDERING = (SEED, number("--workers", text="processes (default: one a core that may be used)"))
 MEASURING = (
-    _option("names", "which; all when none is named", nargs="*", metavar="NAME"),
+    option("names", "which; all when none is named", nargs="*", metavar="NAME"),
     ROOT,
-    _option("--real", "real clips to read too (HAR_REAL_CLIPS)", metavar="DIR"),
-    _file("--imagenet", "ImageNet weights to compare with"),
-    _option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"),
-    _file("--plain", "an encoder that was pre-trained on plain ground"),
-    _switch("--quick", "a sliver, to see that it works"),
-    _switch("--no-record", "write nothing into results/"),
+    option("--real", "real clips to read too (HAR_REAL_CLIPS)", metavar="DIR"),
+    file("--imagenet", "ImageNet weights to compare with"),
+    option("--elsewhere", "clips <label>/<file> of other places", metavar="DIR"),
+    file("--plain", "an encoder that was pre-trained on plain ground"),
+    switch("--quick", "a sliver, to see that it works"),
+    switch("--no-record", "write nothing into results/"),
 )
 
 
 @_verb(
-    _folder("--root", "Data/KTH"),
-    _option(
+    folder("--root", "Data/KTH"),
+    option(
         "--url", "folder of the zips, for a mirror", default="https://www.csc.kth.se/cvap/actions/"
     ),
-    _option("--from-zip", "zips fetched by hand; downloads nothing", metavar="DIR"),
+    option("--from-zip", "zips fetched by hand; downloads nothing", metavar="DIR"),
 )
 def data_kth(args: Namespace) -> int:
     """Fetch, check and unpack KTH."""
@@ -125,7 +92,7 @@ def data_kth(args: Namespace) -> int:
     return 0 if fetch_kth(args.root, url=args.url, from_zip=args.from_zip).ok else 1
 
 
-@_verb(ROOT, _number("--segments", 2, "segments a file (%(default)s)"), *RENDERING)
+@_verb(ROOT, number("--segments", 2, "segments a file (%(default)s)"), *RENDERING)
 def data_synth(args: Namespace) -> None:
     """Render KTH-Synth."""
     from data.synthetic import render_dataset
@@ -135,8 +102,8 @@ def data_synth(args: Namespace) -> None:
 
 
 @_verb(
-    _folder("--root", "Data/KTH-Synth-Auxiliary"),
-    _number("--persons", 400, "how many (%(default)s)"),
+    folder("--root", "Data/KTH-Synth-Auxiliary"),
+    number("--persons", 400, "how many (%(default)s)"),
     *RENDERING,
 )
 def data_auxiliary(args: Namespace) -> None:
@@ -148,8 +115,8 @@ def data_auxiliary(args: Namespace) -> None:
 
 
 @_verb(
-    _folder("--root", "Data/KTH-Synth-Others"),
-    _number("--persons", 6, "how many (%(default)s)"),
+    folder("--root", "Data/KTH-Synth-Others"),
+    number("--persons", 6, "how many (%(default)s)"),
     *RENDERING,
 )
 def data_others(args: Namespace) -> None:
@@ -161,14 +128,14 @@ def data_others(args: Namespace) -> None:
 
 
 @_verb(
-    _option("names", f"{NAMES}; or all", nargs="+", metavar="NAME"),
+    option("names", f"{NAMES}; or all", nargs="+", metavar="NAME"),
     *DATA,
     SEEDS,
     _recipe_options,
-    _option("--log", "log to these too", nargs="+", default=(), choices=("tensorboard", "wandb")),
-    _either(
-        _option("--resume", RESUME, nargs="?", const=True, default=False, metavar="RUN"),
-        _switch("--force", "train anew even if this run is finished"),
+    option("--log", "log to these too", nargs="+", default=(), choices=("tensorboard", "wandb")),
+    either(
+        option("--resume", RESUME, nargs="?", const=True, default=False, metavar="RUN"),
+        switch("--force", "train anew even if this run is finished"),
     ),
 )
 def train(args: Namespace) -> None:
@@ -203,12 +170,12 @@ def train(args: Namespace) -> None:
 
 
 @_verb(
-    _option("which", WHICH, metavar="RUN_OR_NAME"),
+    option("which", WHICH, metavar="RUN_OR_NAME"),
     *DATA,
-    _option("--person", "who is in a file, where the training was told otherwise, or not at all"),
-    _option("--split", default="test", choices=("train", "validation", "test", "all")),
-    _file("--json", "write the evaluation there"),
-    _switch("--record", "write rows into results/"),
+    option("--person", "who is in a file, where the training was told otherwise, or not at all"),
+    option("--split", default="test", choices=("train", "validation", "test", "all")),
+    file("--json", "write the evaluation there"),
+    switch("--record", "write rows into results/"),
 )
 def evaluate(args: Namespace) -> None:
     """Evaluate a trained recogniser on a folder."""
@@ -232,18 +199,18 @@ def evaluate(args: Namespace) -> None:
 
 
 @_verb(
-    _option("names", f"{NAMES}; several are compared", nargs="+", metavar="NAME"),
+    option("names", f"{NAMES}; several are compared", nargs="+", metavar="NAME"),
     *DATA,
-    _either(
-        _switch("--official", "the official split, or that of training (default)"),
-        _number("--folds", text="K folds by subject", metavar="K"),
-        _switch("--loo", "leave one subject out"),
-        _number("--repeats", text="N random splits by subject", metavar="N"),
+    either(
+        switch("--official", "the official split, or that of training (default)"),
+        number("--folds", text="K folds by subject", metavar="K"),
+        switch("--loo", "leave one subject out"),
+        number("--repeats", text="N random splits by subject", metavar="N"),
     ),
-    _number("--seeds", 3, "seeds a fold, 0 to N-1 (%(default)s)", metavar="N"),
+    number("--seeds", 3, "seeds a fold, 0 to N-1 (%(default)s)", metavar="N"),
     _recipe_options,
-    _switch("--leakage", "also what a random split of segments would claim"),
-    _file("--json", "write counts and intervals there"),
+    switch("--leakage", "also what a random split of segments would claim"),
+    file("--json", "write counts and intervals there"),
 )
 def crossval(args: Namespace) -> None:
     """Train experiments anew in every fold of persons, and compare them on the same videos."""
@@ -288,21 +255,21 @@ def _by_kind(found: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-EVERY = _option(
+EVERY = option(
     "--every", "seconds from one answer to the next (%(default)s)", type=float, default=0.5
 )
 
 
 @_verb(
-    _option("files", "videos, or folders of them", nargs="+", metavar="FILE_OR_FOLDER"),
-    _option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
+    option("files", "videos, or folders of them", nargs="+", metavar="FILE_OR_FOLDER"),
+    option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
     EVERY,
-    _number("--top", text="how many classes to list (default: all)"),
-    _option("--save", "the video with what was seen drawn over it; of several, a folder"),
-    _option("--timeline", "the timeline as a picture; of several, a folder"),
-    _option("--explain", "what spoke for the label as a picture; of several, a folder"),
-    _file("--json", "write everything there"),
-    _file("--csv", "write a row for each span there"),
+    number("--top", text="how many classes to list (default: all)"),
+    option("--save", "the video with what was seen drawn over it; of several, a folder"),
+    option("--timeline", "the timeline as a picture; of several, a folder"),
+    option("--explain", "what spoke for the label as a picture; of several, a folder"),
+    file("--json", "write everything there"),
+    file("--csv", "write a row for each span there"),
 )
 def predict(args: Namespace) -> int:
     """Name the actions in videos, and when they are done; 1 if some cannot be answered."""
@@ -314,10 +281,10 @@ def predict(args: Namespace) -> int:
 
 
 @_verb(
-    _option("--camera", "its number, or a file in its stead (%(default)s)", default="0"),
-    _option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
+    option("--camera", "its number, or a file in its stead (%(default)s)", default="0"),
+    option("--model", WHICH, default="bundled", metavar="RUN_OR_NAME"),
     EVERY,
-    _switch("--terminal", "open no window"),
+    switch("--terminal", "open no window"),
 )
 def webcam(args: Namespace) -> None:
     """Name the action before a camera as it is done."""
@@ -329,7 +296,7 @@ def webcam(args: Namespace) -> None:
         _say(line)
 
 
-@_verb(_option("run_folder", "a finished run's folder", metavar="RUN"), _data_folder)
+@_verb(option("run_folder", "a finished run's folder", metavar="RUN"), _data_folder)
 def report(args: Namespace) -> None:
     """Write the report of a finished run anew."""
     from experiments.reports import report_again
@@ -338,8 +305,8 @@ def report(args: Namespace) -> None:
 
 
 @_verb(
-    _option("runs", "two runs to compare; none lists all", nargs="*", metavar="RUN"),
-    _folder("--runs-dir", "runs", "where they are"),
+    option("runs", "two runs to compare; none lists all", nargs="*", metavar="RUN"),
+    folder("--runs-dir", "runs", "where they are"),
 )
 def runs(args: Namespace) -> None:
     """List the runs, newest last, or compare two of them."""
@@ -356,10 +323,10 @@ def runs(args: Namespace) -> None:
 
 
 @_verb(
-    _option("--out", default="models/weights/efficientnet_b0_kth_synth.pth"),
-    _option("--init", "imagenet (default), random, or a file", default="imagenet"),
-    _number("--steps", 2400, "batches (default: %(default)s)"),
-    _option("--cluttered", "share of shots before clutter (%(default)s)", type=float, default=0.5),
+    option("--out", default="models/weights/efficientnet_b0_kth_synth.pth"),
+    option("--init", "imagenet (default), random, or a file", default="imagenet"),
+    number("--steps", 2400, "batches (default: %(default)s)"),
+    option("--cluttered", "share of shots before clutter (%(default)s)", type=float, default=0.5),
     SEED,
 )
 def pretrain(args: Namespace) -> None:
@@ -373,11 +340,11 @@ def pretrain(args: Namespace) -> None:
 
 
 @_verb(
-    _option("which", WHICH, metavar="RUN_OR_NAME"),
-    _file("--onnx", "encoder and head as one ONNX graph"),
-    _switch("--int8", "with the weights of --onnx in 8 bits"),
-    _file("--torch-export", "the same by torch.export, a .pt2 file"),
-    _file("--out", "the head alone, to be bundled (models/weights/recogniser_NAME.pth)"),
+    option("which", WHICH, metavar="RUN_OR_NAME"),
+    file("--onnx", "encoder and head as one ONNX graph"),
+    switch("--int8", "with the weights of --onnx in 8 bits"),
+    file("--torch-export", "the same by torch.export, a .pt2 file"),
+    file("--out", "the head alone, to be bundled (models/weights/recogniser_NAME.pth)"),
 )
 def export(args: Namespace) -> None:
     """Write a recogniser for elsewhere, or, when no option says how, without its encoder."""
@@ -399,7 +366,7 @@ def export(args: Namespace) -> None:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-@_verb(_option("--out", "checkpoint", default="models/weights/recogniser_pose.pth"), SEEDS)
+@_verb(option("--out", "checkpoint", default="models/weights/recogniser_pose.pth"), SEEDS)
 def joints(args: Namespace) -> None:
     """Train the classifier of joints on rendered people, without drawing a pixel."""
     from experiments.joints import train_joints
@@ -407,7 +374,7 @@ def joints(args: Namespace) -> None:
     print(json.dumps(train_joints(Path(args.out), seeds=args.seeds), indent=2))
 
 
-@_verb(ROOT, _folder("--others", "Data/KTH-Synth-Others", "videos of other movements"))
+@_verb(ROOT, folder("--others", "Data/KTH-Synth-Others", "videos of other movements"))
 def fuse(args: Namespace) -> None:
     """Train who refuses, and choose on rendered people when the bundled recogniser does."""
     from experiments.fusion import MEMBERS, choose_fusion
@@ -446,7 +413,7 @@ def _measure(kind: str, table: Any, run: Any, args: Namespace) -> None:
     _refresh_tables()
 
 
-@_verb(_switch("--check", "change nothing; exit 1 when stale"))
+@_verb(switch("--check", "change nothing; exit 1 when stale"))
 def results(args: Namespace) -> int:
     """Make the tables of the README and of the pages in results/ and benchmarks/ anew, or check."""
     from experiments import EXPERIMENTS
@@ -460,7 +427,7 @@ def results(args: Namespace) -> int:
     return 0
 
 
-@_verb(_option("path", nargs="?", default="HAR_Human_Action_Recognition.ipynb"))
+@_verb(option("path", nargs="?", default="HAR_Human_Action_Recognition.ipynb"))
 def notebook(args: Namespace) -> None:
     """Execute a notebook in place, saving after each cell."""
     from tracking.notebook import execute
@@ -482,8 +449,8 @@ def _parser() -> ArgumentParser:
         text = str(run.__doc__)
         verb = (kinds if group else verbs).add_parser(name, help=text.rstrip("."), description=text)
         verb.set_defaults(run=run)
-        for option in options:
-            option(verb)
+        for add_to in options:
+            add_to(verb)
     return parser
 
 
