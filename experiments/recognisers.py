@@ -295,7 +295,8 @@ def export_recogniser(
     one.
 
     Returns the file, models/weights/recogniser_<experiment>.pth when `out` is None. Raises
-    ValueError when the run used other weights than the bundled ones.
+    ValueError when the run used other weights than the bundled ones, or knows other classes than
+    the bundled recogniser whose place it would take.
     """
     source = resolve(which, runs_dir)
     recogniser, checkpoint = load_recogniser(source), load_checkpoint(source)
@@ -307,9 +308,21 @@ def export_recogniser(
         )
     head: nn.Module = recogniser.model.head.cpu().half()  # half the file
     path = Path(out or _bundled_path(extra["experiment"]))
+    if out is None and path.is_file():
+        _check_same_classes(path, extra["classes"])
     state = TrainingState(epoch=checkpoint["epoch"], best=checkpoint["best"])
     save_checkpoint(path, head, state, extra=extra)
     return path
+
+
+def _check_same_classes(path: Path, classes: Sequence[str]) -> None:
+    """Refuse to put a recogniser in the place of one of other classes."""
+    there = load_checkpoint(path)["extra"]["classes"]
+    if list(classes) != list(there):
+        raise ValueError(
+            f"a recogniser of {', '.join(classes)} would take the place of {path.name}, of "
+            f"{', '.join(there)}: name another file (--out)"
+        )
 
 
 # evaluating

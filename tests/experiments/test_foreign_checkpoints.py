@@ -66,6 +66,18 @@ def test_what_no_recogniser_can_be_is_refused(stored, tmp_path, where, value, sa
         export_recogniser(path, out=tmp_path / "exported.pth")
 
 
+def test_own_classes_do_not_take_the_bundled_place(tmp_path):
+    bundled = WEIGHTS / "recogniser_stacked_gru.pth"
+    before, own = bundled.read_bytes(), torch.load(bundled, weights_only=True)
+    own["extra"]["classes"] = ["kick", "sit", "stand up", "turn", "wave", "yawn"]
+    torch.save(own, tmp_path / "own.pth")
+    with pytest.raises(ValueError, match=r"kick, .* take the place .* boxing, .*--out"):
+        export_recogniser(tmp_path / "own.pth")
+    assert bundled.read_bytes() == before
+    path = export_recogniser(tmp_path / "own.pth", out=tmp_path / "exported.pth")
+    assert load_recogniser(path).classes[2] == "stand up"
+
+
 def test_what_is_whole_is_loaded(stored, tmp_path):
     torch.save(stored, tmp_path / "good.pth")
     assert load_recogniser(tmp_path / "good.pth").extra == stored["extra"]
