@@ -98,17 +98,18 @@ def render_others(
     *,
     seed: int = 0,
     persons: int = 6,
-    kinds: Sequence[str] = tuple(MOVES),
+    kinds: Sequence[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
     """Render every kind of movement by so many persons, each another one; root is
     Data/KTH-Synth-Others at `data.files.home` unless given.
 
-    Files that are there already are kept; `kinds` renders these alone. Raises ValueError when the
+    Files that are there already are kept; `kinds` renders these alone, None all of MOVES. Raises ValueError when the
     folder holds videos that were rendered otherwise, for a kind that there is not, and for less
     than one person; else as `render_dataset` does.
     """
+    kinds = tuple(MOVES) if kinds is None else kinds
     if unknown := sorted(set(kinds) - set(MOVES)):
         raise ValueError(f"no movement {', '.join(unknown)}; there are {', '.join(MOVES)}")
     if persons < 1:

@@ -199,8 +199,7 @@ def numbered(tmp_path, write_video):
 
 def test_files_that_share_name_size_and_time_do_not_share_features(numbered, tmp_path):
     root, cache = tmp_path / "kth", tmp_path / "cache"
-    with pytest.warns(UserWarning, match="no person"):
-        segments = find_segments(root)
+    segments = find_segments(root)
     before = built(MeansBackbone(), segments, cache)
     for name, other in (("boxing", "x"), ("walking", "boxing"), ("x", "walking")):
         (root / name).rename(root / other)

@@ -166,7 +166,7 @@ def test_rows_count_each_side_and_joints_once(judged):
 
 
 def replaced(video, person):
-    return type(video)(video.path, ACTIONS[0], person, 1)
+    return type(video)(video.path, ACTIONS[0], person, 1, classes=ACTIONS)
 
 
 @pytest.mark.slow
