@@ -105,9 +105,9 @@ def render_others(
     """Render every kind of movement by so many persons, each another one; root is
     Data/KTH-Synth-Others at `data.files.home` unless given.
 
-    Files that are there already are kept; `kinds` renders these alone, None all of MOVES. Raises ValueError when the
-    folder holds videos that were rendered otherwise, for a kind that there is not, and for less
-    than one person; else as `render_dataset` does.
+    Files that are there already are kept; `kinds` renders these alone, None all of MOVES. Raises
+    ValueError when the folder holds videos that were rendered otherwise, for a kind that there is
+    not, and for less than one person; else as `render_dataset` does.
     """
     kinds = tuple(MOVES) if kinds is None else kinds
     if unknown := sorted(set(kinds) - set(MOVES)):
