@@ -4,7 +4,8 @@
 
 Knows rendered validation persons, whom no member of the bundled recogniser was trained on: each
 does one thing, then another, then is gone. Does not know real footage. `utils.timeline.SWITCH` is
-the largest cost of those with the fewest seconds of a wrong label.
+the middle one of the costs with the fewest seconds of a wrong label: 0 to 4 nats have 7.2 %, as
+people enter and leave, 6 nats 9.2 % and 8 nats 29.6 %.
 """
 
 from __future__ import annotations
