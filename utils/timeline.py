@@ -216,6 +216,7 @@ class _Source:
 
     @classmethod
     def of(cls, video: Any, fps: float | None) -> _Source:
+        """Open a file, or take frames; see `timeline_of` for what is taken and raised."""
         footage: Footage | None = None
         if isinstance(video, (str, os.PathLike)):
             path, info = Path(video), probe(video)
