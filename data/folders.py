@@ -128,7 +128,7 @@ def report_unread(root: Path, folders: Sequence[ClassFolder], report: Report) ->
         kinds = ", ".join(sorted(set(others)))
         report(f"{len(others)} files in class folders of {root} are not videos ({kinds})")
     known = {path for folder in folders for path in folder.videos}
-    strays = [str(path.relative_to(root)) for path in _below(root) if path not in known]
+    strays = [str(path.relative_to(root)) for path in below(root) if path not in known]
     if strays:
         report(
             f"{len(strays)} videos under {root} are not read, for they are in no folder <action>/ "
@@ -170,7 +170,7 @@ def _video_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(files))
 
 
-def _below(root: Path) -> Iterator[Path]:
+def below(root: Path) -> Iterator[Path]:
     """Find the visible video files anywhere below a folder, sorted."""
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.files import printable, write_csv, write_json, written_whole
-from data.kth import VIDEO_SUFFIXES
+from data.folders import VIDEO_SUFFIXES, below
 from experiments.recognisers import load_recogniser
 from utils.timeline import Timeline, timeline_of
 
@@ -78,13 +78,7 @@ def videos_in(names: Sequence[str]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [
-            one
-            for one in sorted(path.rglob("*"))
-            if one.suffix.lower() in VIDEO_SUFFIXES
-            and one.is_file()
-            and not any(part.startswith(".") for part in one.relative_to(path).parts)
-        ]
+        inside = list(below(path))
         if not inside:
             raise FileNotFoundError(f"no videos in {path} ({', '.join(VIDEO_SUFFIXES)})")
         found += inside
